@@ -1,0 +1,37 @@
+# The two commands of the README are `make demo` and `make test`; both start from plain Python 3.10-3.13 and git.
+PYTHON ?= python3
+BIN = .venv/bin
+READY = .venv/.ready
+
+.PHONY: demo test prepare readme docs benchmark clean
+
+$(READY): settings.ini setup.py pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(READY)
+
+demo: $(READY)  ## A thunderstorm's sound, and the video made from it
+	mkdir -p out
+	$(BIN)/sound-video data render out/world --scenes thunder --clips 1 --seconds 8 --seed 3
+	$(BIN)/sound-video generate out/world/thunder/000003.mp4 -o out/demo.mp4
+	@echo "Watch out/demo.mp4"
+
+test: $(READY)  ## Every notebook and every test, with a count
+	$(BIN)/python -m pytest -q
+
+prepare: $(READY) readme  ## Export, clean and test, before a commit
+	$(BIN)/nbdev-export
+	$(BIN)/nbdev-clean
+	$(MAKE) test
+
+readme: $(READY)  ## README.md from nbs/index.ipynb
+	$(BIN)/python tools/readme.py
+
+docs: $(READY)  ## The site; needs the quarto program
+	$(BIN)/nbdev-docs
+
+benchmark: $(READY)  ## Side-by-side measurements
+	for f in benchmarks/bench_*.py; do $(BIN)/python $$f || exit 1; done
+
+clean:
+	rm -rf .venv out build dist _proc _docs *.egg-info

@@ -1,0 +1,19 @@
+"Run every notebook below `nbs/` as one pytest item, with nbdev's own rules about which cells count."
+import pytest
+from nbdev.config import get_config
+from nbdev.test import test_nb as run_notebook
+
+def pytest_collect_file(file_path, parent):
+    if file_path.suffix == '.ipynb' and not file_path.name.startswith(('_', '.')):
+        return NotebookFile.from_parent(parent, path=file_path)
+
+class NotebookFile(pytest.File):
+    def collect(self): yield NotebookItem.from_parent(self, name='notebook')
+
+class NotebookItem(pytest.Item):
+    def runtest(self):
+        passed, _ = run_notebook(self.path, skip_flags=get_config().tst_flags.split(), basepath=self.path.parent)
+        assert passed, f'{self.path.name} failed: the traceback is in the captured output'
+
+    def repr_failure(self, excinfo): return str(excinfo.value)
+    def reportinfo(self): return self.path, None, self.path.name

@@ -1,0 +1,66 @@
+"What keeps the repository in one piece: layers, exports, metadata, README, and a light command line."
+import ast, json, re, subprocess, sys
+from configparser import ConfigParser
+from pathlib import Path
+import pytest
+try: import tomllib
+except ImportError: import tomli as tomllib # Python 3.10
+
+root = Path(__file__).parents[1]
+sys.path.insert(0, str(root/'tools'))
+import readme
+
+NOTEBOOKS = sorted(root.glob('nbs/[0-9]*.ipynb'))
+BY_HAND = {'__init__', '__main__', '_modidx', 'all'} # modules that no notebook exports
+
+def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
+def code(path): return [''.join(c['source']) for c in cells(path) if c['cell_type'] == 'code']
+def module(path): return re.search(r'#\| default_exp (\w+)', '\n'.join(code(path)))[1]
+
+ORDER = [module(p) for p in NOTEBOOKS]
+
+def imported(path):
+    "The package's modules that a module imports."
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.ImportFrom) and node.level == 1: yield node.module
+        elif isinstance(node, ast.ImportFrom) and (node.module or '').startswith('sound_video.'): yield node.module.split('.')[1]
+
+@pytest.mark.parametrize('name', ORDER)
+def test_imports_only_modules_above(name):
+    below = set(imported(root/f'sound_video/{name}.py')) - set(ORDER[:ORDER.index(name)]) - {'__version__'}
+    assert not {b for b in below if b}, f'{name} imports {below}, which do not come before it'
+
+def test_every_module_has_its_notebook():
+    assert {p.stem for p in root.glob('sound_video/*.py')} - BY_HAND == set(ORDER)
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_is_orderly(path):
+    assert path.stat().st_size < 1_500_000
+    assert all(c.get('id') for c in cells(path))
+    for source in code(path):
+        directives = ' '.join(re.findall(r'^#\|(.*)$', source, re.M))
+        assert not ('export' in directives and re.search(r'eval: *false|slow|cuda', directives)), source[:80]
+
+def test_metadata_agrees():
+    cfg = ConfigParser(delimiters=['='])
+    cfg.read(root/'settings.ini')
+    cfg, project = cfg['DEFAULT'], tomllib.loads((root/'pyproject.toml').read_text())['project']
+    assert project['name'] == cfg['pip_name'] and project['description'] == cfg['description']
+    assert project['urls'] == {'Repository': cfg['git_url'], 'Documentation': cfg['doc_url']}
+
+def test_sidebar_lists_every_notebook():
+    listed = re.findall(r'[\w.]+\.ipynb', (root/'_quarto.yml').read_text())
+    assert sorted(listed) == sorted(p.name for p in root.glob('nbs/*.ipynb'))
+
+def test_readme_is_the_index():
+    assert (root/'README.md').read_text(encoding='utf-8') == readme.readme()
+
+def test_the_shell_imports_nothing_heavy():
+    heavy = 'torch fastai librosa numpy matplotlib av'.split()
+    script = f'import sys, sound_video, sound_video.cli; print([m for m in {heavy} if m in sys.modules])'
+    assert subprocess.check_output([sys.executable, '-c', script], text=True).strip() == '[]'
+
+def test_nothing_of_ours_is_pickled():
+    for path in root.glob('sound_video/*.py'):
+        source = path.read_text(encoding='utf-8')
+        assert not re.search(r'\bimport pickle|pickle\.load|weights_only=False|load_learner', source), path
