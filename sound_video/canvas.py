@@ -7,7 +7,8 @@ Docs: https://sound-video.github.io/sound_video/canvas.html.md"""
 # %% auto #0
 __all__ = ['TILE', 'TEXELS', 'NOISES', 'HOURS', 'DAY', 'EVENING', 'CLOUDS', 'FAIR', 'coords', 'per', 'tint', 'inside', 'step',
            'noise', 'somewhere', 'per_seed', 'rgb', 'blend', 'Hour', 'Look', 'look', 'over', 'glow', 'lamp', 'develop',
-           'Cloud', 'clouds', 'sky', 'crest', 'firs', 'haze', 'mountains', 'forest', 'ground', 'splat', 'streaks']
+           'dome', 'Cloud', 'clouds', 'sky', 'crest', 'firs', 'haze', 'mountains', 'forest', 'ground', 'splat',
+           'streaks']
 
 # %% ../nbs/02b_canvas.ipynb #f1a1112a
 import math
@@ -250,8 +251,8 @@ def develop(picture,      # light [B, 3, S, S]
     more = (v - .7).clamp_(min=0)
     return (v - more).addcdiv_(more * .3, more + .3).clamp_(0, 1)
 
-# %% ../nbs/02b_canvas.ipynb #39e0f632
-def _dome(lk, seeds, x, y, horizon):
+# %% ../nbs/02b_canvas.ipynb #127c227c
+def dome(lk, seeds, x, y, horizon):
     "Gradient, sun or moon with its glow, and stars."
     up = ((y - horizon) / (1 - horizon)).clamp(0, 1)
     blue = 1 - torch.exp(-2.2 * up)
@@ -288,7 +289,7 @@ CLOUDS = {'clear':    Cloud(.10, 1.0, 1.2, .30, .3, .3, .6),
           'storm':    Cloud(1.0, 1.5, .7, .80, .8, 1.7, 1.)}
 FAIR = ('clear', 'cirrus', 'cumulus', 'heaps', 'mackerel', 'broken')
 
-# %% ../nbs/02b_canvas.ipynb #4ab9b3f2
+# %% ../nbs/02b_canvas.ipynb #f14f4a27
 def clouds(lk, seeds, x, y, horizon, # look, seeds [B], coordinates, height of the horizon [B, 1, 1]
            kinds=FAIR, # which kinds there may be
            drift=0.):  # how far they have moved, number or [B, 1, 1]
@@ -315,8 +316,8 @@ def clouds(lk, seeds, x, y, horizon, # look, seeds [B], coordinates, height of t
 def sky(lk, seeds, size:int, horizon, kinds=FAIR, drift=0.):
     "Sky with clouds, down to the horizon [B, 1, 1] and the horizon's colour below: [B, 3, S, S]."
     x, y = coords(size, seeds.device)
-    dome = _dome(lk, seeds, x, y, horizon)
-    return over(dome, *clouds(lk, seeds, x, y, horizon, kinds, drift))
+    base = dome(lk, seeds, x, y, horizon)
+    return over(base, *clouds(lk, seeds, x, y, horizon, kinds, drift))
 
 # %% ../nbs/02b_canvas.ipynb #e913e49e
 def crest(seeds, key:str, x, # [1, 1, S]
