@@ -8,7 +8,7 @@ Docs: https://sound-video.github.io/sound_video/adversarial.html.md"""
 __all__ = ['discriminator_loss', 'generator_loss', 'r1_penalty', 'path_lengths', 'mix_styles', 'random_geometry', 'random_colour',
            'augment', 'Adversaries', 'StyleGANLearner', 'one_turn', 'R1', 'PathLength', 'RunningAverage',
            'AdaptiveAugment', 'class_grid', 'SampleGrid', 'save_grid', 'get_rng', 'set_rng', 'EpochSeed', 'Checkpoint',
-           'read_checkpoint', 'Resume', 'Report', 'as_dls', 'stylegan_learner']
+           'read_checkpoint', 'Resume', 'Report', 'as_dls', 'stylegan_learner', 'grow']
 
 # %% ../nbs/07b_adversarial.ipynb #85931ca3
 import copy, math, random, numpy as np, torch, torch.nn.functional as F
@@ -123,16 +123,17 @@ class _LookBack(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g): return _Look.apply(g, ctx.saved_tensors[0]), None, None
 
-# %% ../nbs/07b_adversarial.ipynb #3dd94fff
+# %% ../nbs/07b_adversarial.ipynb #9111eadd
 def augment(x,        # pictures [B, 3, H, W]
             p:float): # probability of each change, 0 to 1
     "Random changes of place and colour, through which gradients of gradients pass."
     if p <= 0: return x
     B,C,H,W = x.shape
-    grid = F.affine_grid(random_geometry(B, p, W)[:,:2].to(x.device), x.shape, align_corners=False)
-    x = _Look.apply(x.float(), grid.to(x.device))
-    m = random_colour(B, p).to(x.device)
-    return (m[:,:3,:3] @ x.flatten(2) + m[:,:3,3:]).view(B, 3, H, W)
+    with torch.autocast(x.device.type, enabled=False): # places need more than eight bits
+        grid = F.affine_grid(random_geometry(B, p, W)[:,:2].to(x.device), x.shape, align_corners=False)
+        x = _Look.apply(x.float(), grid)
+        m = random_colour(B, p).to(x.device)
+        return (m[:,:3,:3] @ x.flatten(2) + m[:,:3,3:]).view(B, 3, H, W)
 
 # %% ../nbs/07b_adversarial.ipynb #ef56fc0a
 class Adversaries(nn.Module):
@@ -212,14 +213,15 @@ class PathLength(Callback):
         self.memory['path'] = self.report['path'] = mean
         self.learn.loss_grad = self.loss_grad + (lengths - mean).square().mean() * (self.weight * self.every)
 
-# %% ../nbs/07b_adversarial.ipynb #cf2637a0
+# %% ../nbs/07b_adversarial.ipynb #e61c3b36
 class RunningAverage(Callback):
     "The generator's average over about `half_life` images."
     def __init__(self, half_life=10_000, rampup=.05): self.half_life,self.rampup = half_life,rampup
+    def kept(self, batch, images):
+        "The share of the average that a step keeps."
+        return .5 ** (batch / max(min(self.half_life, self.rampup * images), 1e-8))
     def after_step(self):
-        if self.turn != 'generator': return
-        n = min(self.half_life, self.rampup * self.memory['images'])
-        self.model.average(.5 ** (len(self.real) / max(n, 1e-8)))
+        if self.turn == 'generator': self.model.average(self.kept(len(self.real), self.memory['images']))
 
 # %% ../nbs/07b_adversarial.ipynb #e378de1d
 class AdaptiveAugment(Callback):
@@ -272,14 +274,16 @@ def set_rng(state):
     torch.set_rng_state(state['torch'])
     if state['cuda']: torch.cuda.set_rng_state_all(state['cuda'])
 
-# %% ../nbs/07b_adversarial.ipynb #2def8b15
+# %% ../nbs/07b_adversarial.ipynb #7d7b36b8
 class EpochSeed(Callback):
     "Every epoch has a seed of its own, so that it can be had again."
     order = -20
     def __init__(self, seed=0): self.seed = seed
     def before_epoch(self):
         seed_all(self.seed + 7919*(self.epoch + 1))
-        if hasattr(self.dls.train, 'rng'): self.dls.train.rng = random.Random(self.seed + self.epoch)
+        dl = self.dls.train
+        if hasattr(dl, 'rng'): dl.rng = random.Random(self.seed + self.epoch) # fastai's loaders shuffle with this
+        if hasattr(dl, 'set_epoch'): dl.set_epoch(self.epoch)                  # data with an order of its own
 
 class Checkpoint(Callback):
     "Writes all that training needs to go on, about every so many images and at the end."
@@ -368,3 +372,48 @@ def stylegan_learner(dls,                       # DataLoaders, or sized iterable
     if path_length: learn.add_cb(PathLength(path_length))
     if ada_target: learn.add_cb(AdaptiveAugment(ada_target))
     return learn.add_cbs(cbs)
+
+# %% ../nbs/07b_adversarial.ipynb #afe22fdc
+def _pass_on(conv, matrix, bias=0., pairs=True):
+    "Set `conv` so that before its activation is `matrix` [O, 3] times the colours, which come as they are or as pairs."
+    O,k = len(matrix), conv.weight.shape[-1]//2
+    taps = torch.cat([matrix, -matrix], 1) / (1 + SLOPE) if pairs else matrix
+    conv.weight[:O] = 0.
+    conv.weight[:O,:taps.shape[1],k,k] = taps / conv.w_gain
+    if conv.act: conv.bias[:O] = bias / conv.b_gain
+
+@torch.no_grad()
+def _open_block(block, last): # the old network's fromrgb, if the next block is the old network's
+    eye = torch.eye(3, device=block.conv0.weight.device)
+    pairs = torch.cat([eye, -eye])
+    if hasattr(block, 'fromrgb'): _pass_on(block.fromrgb, pairs, pairs=False)
+    _pass_on(block.conv0, pairs)
+    if last is None: _pass_on(block.conv1, pairs)
+    else: _pass_on(block.conv1, last.weight[:,:,0,0] * last.w_gain, last.bias * last.b_gain)
+    block.skip.weight.zero_()
+
+# %% ../nbs/07b_adversarial.ipynb #e9396db5
+def _larger(net, res):
+    "A network of the same kind and a higher resolution, common layers copied."
+    if net.cfg.channels(res) < 6: raise UserError(f'growing to {res} pixels needs 6 channels there, and there are {net.cfg.channels(res)}: take a larger channel_base')
+    if res <= net.cfg.img_resolution: raise UserError(f'this network has {net.cfg.img_resolution} pixels: grow to more than that, not to {res}')
+    new = type(net)(replace(net.cfg, img_resolution=res)).to(next(net.parameters()).device)
+    old = net.state_dict()
+    new.load_state_dict({k: v for k,v in old.items() if k in new.state_dict()}, strict=False)
+    return new, [r for r in new.cfg.resolutions if r > net.cfg.img_resolution]
+
+@torch.no_grad()
+def grow(net,                # Generator, Discriminator, or Adversaries
+         to_resolution:int): # pixels
+    "A network of higher resolution that begins as the old one does: pictures enlarged, scores of pictures made smaller."
+    if isinstance(net, Adversaries):
+        G,D = grow(net.G, to_resolution),grow(net.D, to_resolution)
+        ema = copy.deepcopy(G)
+        ema.load_state_dict(net.ema.state_dict(), strict=False) # new layers equal to the generator's
+        return Adversaries(G, D, ema)
+    new,fresh = _larger(net, to_resolution)
+    for r in fresh:
+        block = getattr(new.synthesis if isinstance(net, Generator) else new, f'b{r}')
+        if isinstance(net, Generator): block.torgb.weight.zero_()
+        else: _open_block(block, getattr(net, f'b{r//2}').fromrgb if r == fresh[0] else None)
+    return new

@@ -14,13 +14,13 @@ import numpy as np
 from .core import *
 from .media import *
 
-# %% ../nbs/04_audio.ipynb #e1e96ef0
+# %% ../nbs/04_audio.ipynb #f1e5e485
 _RATE, _N, _HOP = 22050, 2048, 512 # Hz; samples of a window; samples from one window to the next
 _GROUP = 512                       # windows analysed at a time: 12 s
 
 def _padded(blocks): # [C, n]
     "The same blocks between two half windows of silence."
-    first = next(blocks := iter(blocks))
+    first = next(blocks := iter(blocks), np.zeros((1, 1), np.float32)) # a sound can be too short for resampling
     pad = np.zeros((len(first), _N//2), np.float32)
     return chain([pad, first], blocks, [pad])
 

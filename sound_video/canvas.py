@@ -155,7 +155,7 @@ def blend(seeds, key:str, # for each seed
     i = p.long().clamp(max=len(c) - 2)
     return torch.lerp(c[i], c[i + 1], (p - i)[:, None])
 
-# %% ../nbs/02b_canvas.ipynb #586db0bf
+# %% ../nbs/02b_canvas.ipynb #9baf8e88
 class Hour(NamedTuple):
     "Screen colours and strengths of one time of day."
     zenith:str
@@ -167,6 +167,7 @@ class Hour(NamedTuple):
     haze:float    # how quickly distance fades
     veil:float=0. # 1 where cloud hides sun, moon and stars
 
+# %% ../nbs/02b_canvas.ipynb #ea7fd88e
 HOURS = {
     'dawn':        Hour('5878a8', 'f4b9a0', 'ffc890', .55, '6c6f92', (-.05, .18), 1.2),
     'morning':     Hour('3c7cc4', 'cfe2ea', 'fff0cc', .95, '8093a8', (.35, .70), .9),
@@ -176,8 +177,8 @@ HOURS = {
     'sunset':      Hour('38406e', 'ff8a4a', 'ff9048', .65, '5c5470', (-.02, .14), 1.1),
     'rose dusk':   Hour('2a3262', 'd07e8c', 'ff9a80', .35, '4a4668', (-.12, .02), 1.0),
     'blue dusk':   Hour('142348', '6c87a8', 'a8bcd8', .22, '3c4c68', (-.20, -.05), 1.0),
-    'moonlight':   Hour('060c20', '22365a', 'a8c0ea', .13, '1c2844', (.35, .80), .8),
-    'night':       Hour('03050f', '141c34', '8094c0', .06, '10162a', (.50, .90), .7),
+    'moonlight':   Hour('060c20', '22365a', 'a8c0ea', .13, '1c2844', (.35, 1.1), .8),
+    'night':       Hour('03050f', '141c34', '8094c0', .06, '10162a', (.50, 1.7), .7),
     'overcast':    Hour('8592a0', 'c4ccd2', 'dfe4e8', .42, '8e98a2', (.70, 1.1), 1.4, .9),
     'grey':        Hour('5a6470', '98a2aa', 'b8c0c8', .26, '68727c', (.70, 1.1), 1.8, 1.),
     'storm':       Hour('22282f', '5e6a72', '8c98a4', .15, '3c454e', (.70, 1.1), 1.3, 1.)}
@@ -223,7 +224,7 @@ def look(seeds,             # int64 [B]
     return Look(shift(h['zenith'], .5, 'zenith'), shift(h['horizon'], .25, 'horizon'), h['sun'], h['sun'] * h['light'][:, None], shift(h['shade'], .3, 'shade'),
                 .1 + .8 * u[:, 0], sun_y, h['haze'] * (.6 + .8 * u[:, 2]), night.float(), h['veil'], .9 + .25 * u[:, 3])
 
-# %% ../nbs/02b_canvas.ipynb #1a880dce
+# %% ../nbs/02b_canvas.ipynb #5622b0d9
 def over(base,   # picture [B, 3, S, S]
          colour, # light: [B, 3] or [3] or a picture
          alpha): # coverage: plane
@@ -236,6 +237,7 @@ def glow(base, colour, amount): # as in `over`
     colour = tint(colour) if colour.ndim < 3 else colour
     return torch.addcmul(base, colour.expand_as(base), amount[:, None].expand_as(base))
 
+# %% ../nbs/02b_canvas.ipynb #6c4d5e37
 def lamp(x, y, px, py, r): # planes; the lamp's place and reach, numbers or [B, 1, 1]
     "How much of a lamp's light arrives: 1 at the lamp, a half at distance `r`, falling with the square beyond."
     return 1 / (1 + ((x - px)**2 + (y - py)**2) / r**2)
@@ -289,7 +291,7 @@ CLOUDS = {'clear':    Cloud(.10, 1.0, 1.2, .30, .3, .3, .6),
           'storm':    Cloud(1.0, 1.5, .7, .80, .8, 1.7, 1.)}
 FAIR = ('clear', 'cirrus', 'cumulus', 'heaps', 'mackerel', 'broken')
 
-# %% ../nbs/02b_canvas.ipynb #f14f4a27
+# %% ../nbs/02b_canvas.ipynb #f81ffdc0
 def clouds(lk, seeds, x, y, horizon, # look, seeds [B], coordinates, height of the horizon [B, 1, 1]
            kinds=FAIR, # which kinds there may be
            drift=0.):  # how far they have moved, number or [B, 1, 1]
@@ -313,6 +315,7 @@ def clouds(lk, seeds, x, y, horizon, # look, seeds [B], coordinates, height of t
     colour = torch.lerp(colour, tint(lk.horizon).expand_as(colour), (torch.exp(-5 * up) * .8)[:, None].expand_as(colour))
     return colour, step(0, soft, body) * thick * step(-.02, .08, up)
 
+# %% ../nbs/02b_canvas.ipynb #f5dddd4e
 def sky(lk, seeds, size:int, horizon, kinds=FAIR, drift=0.):
     "Sky with clouds, down to the horizon [B, 1, 1] and the horizon's colour below: [B, 3, S, S]."
     x, y = coords(size, seeds.device)
@@ -343,7 +346,7 @@ def haze(lk, colour, depth): # light [B, 3] or picture; distance, number, [B, 1,
     fade = torch.exp(-.5 * per(lk.haze) * depth)[:, None]
     return colour * fade + tint(lk.horizon * .92) * (1 - fade)
 
-# %% ../nbs/02b_canvas.ipynb #e4a5c1ca
+# %% ../nbs/02b_canvas.ipynb #553c533e
 def mountains(picture, lk, seeds, key:str, base, height, # where it begins and how tall it is, numbers or [B, 1, 1]
               rock,       # light [B, 3]
               depth=1.,   # how much air lies before it
@@ -365,6 +368,7 @@ def mountains(picture, lk, seeds, key:str, base, height, # where it begins and h
     misty = depth * (.7 + (down / (height + .05)).clamp(0, 1.2)) # thicker air towards the foot
     return over(picture, haze(lk, colour, misty), inside(down, size))
 
+# %% ../nbs/02b_canvas.ipynb #cbf5fdf4
 def forest(picture, lk, seeds, key:str, base, height, leaf, depth=.5, n=30., bends=1.):
     "Lay a line of conifers over a picture, on ground that rises and falls."
     size = picture.shape[-1]

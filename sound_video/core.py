@@ -8,8 +8,8 @@ Docs: https://sound-video.github.io/sound_video/core.html.md"""
 __all__ = ['UserError', 'readable_os_errors', 'atomic', 'Config', 'default_device', 'seed_all', 'progress', 'to_uint8',
            'to_float', 'show_wave', 'show_mel', 'show_w', 'as_frames', 'show_grid', 'show_strip']
 
-# %% ../nbs/00_core.ipynb #e2ca4ba3
-import json, random, shutil, sys, uuid
+# %% ../nbs/00_core.ipynb #4026a062
+import io, json, random, shutil, sys, uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, asdict, replace, is_dataclass
 from pathlib import Path
@@ -130,7 +130,7 @@ def show_mel(mel,          # [bands, steps]
     ax.set(xlabel='s' if seconds else 'step', ylabel='band', title=title)
     return ax
 
-# %% ../nbs/00_core.ipynb #eb65762e
+# %% ../nbs/00_core.ipynb #1ed07445
 def show_w(w, # W+ code [L, D]
            ax=None, title=None):
     "A W+ code as a heat map, one row a layer, coarse at the top."
@@ -147,7 +147,7 @@ def as_frames(images):
 
 def show_grid(images, # [B, 3, H, W] in [-1, 1], or uint8 [B, H, W, 3]
               ncol=8, titles=None, size=1.):
-    "Pictures in rows of `ncol`; each `size` inches wide."
+    "Display pictures in rows of `ncol`, each `size` inches wide, as one JPEG."
     import matplotlib.pyplot as plt
     images = as_frames(images)
     nrow = -(-len(images) // ncol)
@@ -157,10 +157,19 @@ def show_grid(images, # [B, 3, H, W] in [-1, 1], or uint8 [B, H, W, 3]
         ax.imshow(im)
         if titles: ax.set_title(titles[i], fontsize=7)
     fig.subplots_adjust(0, 0, 1, .92 if titles else 1, .03, .15 if titles else .03)
-    return fig
+    _display_jpeg(fig)
+
+def _display_jpeg(fig):
+    "Photographs as PNG would make the notebooks ten times as large."
+    import matplotlib.pyplot as plt
+    from IPython.display import Image, display
+    buf = io.BytesIO()
+    fig.savefig(buf, format='jpg', dpi=90, pil_kwargs=dict(quality=80))
+    plt.close(fig)
+    display(Image(buf.getvalue(), format='jpeg'))
 
 def show_strip(frames, # of a video, as for `show_grid`
                n=8, titles=None):
     "`n` frames evenly through time, side by side."
     pick = np.linspace(0, len(frames) - 1, min(n, len(frames))).round().astype(int)
-    return show_grid(frames[pick], len(pick), titles)
+    show_grid(frames[pick], len(pick), titles)

@@ -8,8 +8,8 @@ Docs: https://sound-video.github.io/sound_video/media.html.md"""
 __all__ = ['ENDINGS', 'parse_fps', 'n_frames', 'frame_times', 'stream_sound', 'read_sound', 'check_output', 'write_video',
            'stream_frames', 'read_frames', 'Info', 'probe', 'read_image', 'write_image', 'Video', 'play']
 
-# %% ../nbs/01_media.ipynb #eb2ceccd
-import base64, math, os, stat, sys, tempfile, uuid
+# %% ../nbs/01_media.ipynb #ecc6a09c
+import base64, math, os, stat, sys, tempfile
 from dataclasses import dataclass, replace
 from contextlib import contextmanager
 from fractions import Fraction
@@ -17,6 +17,7 @@ from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 import av, numpy as np, torch
+from fastcore.basics import patch
 from PIL import Image, ImageOps
 from .core import *
 
@@ -146,42 +147,48 @@ def _blocks(path):
         if not n: raise UserError(f"no sound can be decoded from '{path}': it has no length, or is damaged")
         _note_missing(path, c, s, n / rate)
 
-# %% ../nbs/01_media.ipynb #2a54a0f6
+# %% ../nbs/01_media.ipynb #788a45f3
 _LAYOUTS = {1:'mono', 2:'stereo', 3:'3.0', 4:'quad', 5:'5.0', 6:'5.1', 7:'6.1', 8:'7.1'}
+
+def _layout(channels):
+    if channels not in _LAYOUTS: raise UserError(f'a sound of {channels} channels is more than can be converted: mix it down to 8 or fewer')
+    return _LAYOUTS[channels]
 
 def _audio_frame(x, # [C, n]
                  rate, at): # samples before this one
-    if len(x) not in _LAYOUTS: raise UserError(f'a sound of {len(x)} channels cannot be converted: mix it down to 8 or fewer')
-    f = av.AudioFrame.from_ndarray(np.ascontiguousarray(x.T, np.float32).reshape(1, -1), format='flt', layout=_LAYOUTS[len(x)])
+    f = av.AudioFrame.from_ndarray(np.ascontiguousarray(x.T, np.float32).reshape(1, -1), format='flt', layout=_layout(len(x)))
     f.sample_rate, f.pts, f.time_base = rate, at, Fraction(1, rate)
     return f
 
 def _resample(blocks, r0, r1): # blocks [C, n] at r0 Hz -> blocks at r1 Hz
     rs, at = None, 0
     for x in blocks:
-        rs = rs or av.AudioResampler('flt', _LAYOUTS.get(len(x)), r1)
+        rs = rs or av.AudioResampler('flt', _layout(len(x)), r1)
         yield from map(_as_array, rs.resample(_audio_frame(x, r0, at)))
         at += x.shape[1]
     if rs: yield from map(_as_array, rs.resample(None))
 
-# %% ../nbs/01_media.ipynb #ab973ce3
+# %% ../nbs/01_media.ipynb #d573fe25
 def _pieces(x): # [C, N] or [N] -> blocks of at most 48000 samples
     x = np.asarray(x, np.float32)
     x = np.nan_to_num(x[None] if x.ndim == 1 else x).clip(-1, 1)
     if not x.size: raise UserError('the sound has a length of zero: there is nothing to use in it')
     for i in range(0, x.shape[1], 48000): yield x[:, i:i+48000]
 
-def _sound(source,     # path, or (tensor [C, N], rate in Hz)
-           rate=None,  # Hz; None: the sound's own
-           mono=False): # -> iterator of float32 [C, n], rate
+def _sound(source,      # path, or (tensor [C, N], rate in Hz)
+           rate=None,   # Hz; None: the sound's own
+           mono=False): # -> iterator of float32 [C, n], rate, C
     if isinstance(source, (str, Path)):
         pairs = _blocks(source)
         first, r0 = next(pairs)
-        blocks = chain([first], (x for x, _ in pairs))
-    else: blocks, r0 = _pieces(source[0]), int(source[1])
+        blocks = (x for x, _ in pairs)
+    else:
+        blocks, r0 = _pieces(source[0]), int(source[1])
+        first = next(blocks)
+    blocks = chain([first], blocks)
     if mono: blocks = (x.mean(0, keepdims=True) for x in blocks)
     if rate and rate != r0: blocks = _resample(blocks, r0, rate)
-    return blocks, rate or r0
+    return blocks, rate or r0, 1 if mono else len(first)
 
 # %% ../nbs/01_media.ipynb #88e3229f
 class _Taker:
@@ -193,13 +200,13 @@ class _Taker:
         self.held = [x[:, n:]]
         return x[:, :n]
 
-# %% ../nbs/01_media.ipynb #d6efd731
+# %% ../nbs/01_media.ipynb #c2736d19
 def stream_sound(path,       # a sound, or a video that has one
                  rate=None,  # Hz; None: the sound's own
                  mono=False, # average the channels?
                  block=1.):  # s -> iterator of float32 [C, n] in [-1, 1]
     "The sound in blocks; only the last is shorter."
-    blocks, rate = _sound(path, rate, mono)
+    blocks, rate, _ = _sound(path, rate, mono)
     taker = _Taker(blocks)
     while (x := taker.take(max(1, round(block * rate)))).size: yield torch.from_numpy(x.copy())
 
@@ -210,7 +217,7 @@ def read_sound(path,         # a sound, or a video that has one
                seconds=None, # at most so many; None: to the end
               ): # float32 [C, N] in [-1, 1], rate in Hz
     "The sound, or a part of it."
-    blocks, rate = _sound(path, rate, mono)
+    blocks, rate, _ = _sound(path, rate, mono)
     taker, skip = _Taker(blocks), round(start * rate)
     while skip > 0 and (n := taker.take(min(skip, rate)).shape[1]): skip -= n
     left = math.inf if seconds is None else round(seconds * rate)
@@ -219,7 +226,7 @@ def read_sound(path,         # a sound, or a video that has one
     if not got: raise UserError(f"'{path}' has no sound at {start:g} s: it ends before")
     return torch.from_numpy(np.concatenate(got, 1)), rate
 
-# %% ../nbs/01_media.ipynb #44a046ce
+# %% ../nbs/01_media.ipynb #c38b3b66
 @dataclass(frozen=True)
 class _Format:
     muxer: str
@@ -230,33 +237,37 @@ class _Format:
     kbps: int            # of sound, a channel
     options: dict
     audio_options: dict
+    most_channels: int = 8
 
-_AAC = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-_FORMATS = {'.mp4': _Format('mp4', 'libx264', dict(preset='medium', crf='14'), 'aac', _AAC, 96,
-                            dict(movflags='+faststart', movie_timescale='90000'), dict(aac_coder='fast')),
-            '.webm': _Format('webm', 'libvpx-vp9', dict(crf='20', b='0', deadline='good', **{'cpu-used': '4', 'row-mt': '1'}),
-                             'libopus', (8000, 12000, 16000, 24000, 48000), 96, {}, dict(mapping_family='1'))}
+    def rate_for(self, rate): return next((r for r in self.rates if r >= rate), self.rates[-1])
+
+_FORMATS = {
+    '.mp4': _Format('mp4', 'libx264', dict(preset='medium', crf='14'),
+                    'aac', (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000), 96,
+                    dict(movflags='+faststart', movie_timescale='90000'), dict(aac_coder='fast')),
+    '.webm': _Format('webm', 'libvpx-vp9', dict(crf='20', b='0', deadline='good') | {'cpu-used': '4', 'row-mt': '1'},
+                     'libopus', (8000, 12000, 16000, 24000, 48000), 96, {}, dict(mapping_family='1'))}
 ENDINGS = [*_FORMATS, '.gif', '']
 
-# %% ../nbs/01_media.ipynb #339ce0f8
+# %% ../nbs/01_media.ipynb #b28d8442
 _FRAME = 'frame_{:06d}.png'
 
 def check_output(path): # -> its ending, in small letters
-    "Raise a `UserError` if no video can be written to `path`; better known before an hour's computation than after."
+    "Raise a `UserError` if no video can be written to `path`."
     path = Path(path)
     kind = path.suffix.lower()
     def refuse(why): raise UserError(f"cannot write '{path}': {why}")
     if kind not in ENDINGS: refuse(f"unknown ending '{kind}'; choose .mp4, .webm, .gif, or no ending for a folder of PNGs")
     with readable_os_errors(path):
-        if kind and path.is_dir(): refuse('it is a folder; name a file')
-        if not kind and path.is_file(): refuse('a file of that name is in the way')
-        if not kind and path.is_dir() and any(not p.match('frame_*.png') for p in path.iterdir()): refuse('the folder holds other things; choose another one')
-        trial = path.parent/f'.{uuid.uuid4().hex}'
-        trial.touch()
-        trial.unlink()
+        try: is_folder, there = stat.S_ISDIR(os.stat(path).st_mode), True
+        except FileNotFoundError: is_folder = there = False
+        if kind and is_folder: refuse('it is a folder; name a file')
+        if not kind and there and not is_folder: refuse('a file of that name is in the way')
+        if not kind and is_folder and any(not p.match('frame_*.png') for p in path.iterdir()): refuse('the folder holds other things; choose another one')
+        with tempfile.TemporaryFile(dir=path.parent): pass
     return kind
 
-# %% ../nbs/01_media.ipynb #327bfe7c
+# %% ../nbs/01_media.ipynb #165b16fd
 def _pictures(frames):
     "Frames or batches of them, arrays or tensors, as single uint8 arrays [H, W, 3]."
     size = None
@@ -269,6 +280,7 @@ def _pictures(frames):
         if x.shape[1:3] != size: raise UserError(f'a frame of {list(x.shape[1:3])} follows one of {list(size)}: all frames of a video have one size')
         yield from x
 
+# %% ../nbs/01_media.ipynb #2cfa7019
 def _video_frame(x, # uint8 [H, W, 3]
                  k, fps):
     x = np.pad(x, ((0, x.shape[0] % 2), (0, x.shape[1] % 2), (0, 0)), 'edge')
@@ -276,7 +288,7 @@ def _video_frame(x, # uint8 [H, W, 3]
     f.pts, f.time_base = k, 1/fps
     return f
 
-def _video_stream(c, fmt, fps, shape):
+def _video_stream(c, fmt, fps, shape): # container, _Format, Fraction, (H, W, 3)
     s = c.add_stream(fmt.video, rate=fps, options=fmt.video_options)
     s.height, s.width, s.pix_fmt = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2, 'yuv420p'
     cc = s.codec_context
@@ -284,36 +296,40 @@ def _video_stream(c, fmt, fps, shape):
     cc.thread_count = 1   # small pictures gain nothing from more
     return s
 
-# %% ../nbs/01_media.ipynb #47c5240c
+# %% ../nbs/01_media.ipynb #4180ec61
 class _SoundTrack:
     "The sound of an output, read in step with its pictures."
-    def __init__(self, c, fmt, source):
-        self.c, (blocks, rate) = c, _sound(source)
-        first = next(blocks := iter(blocks))
-        self.rate = next((r for r in fmt.rates if r >= rate), fmt.rates[-1])
-        blocks = chain([first], blocks)
-        self.taker, self.done = _Taker(blocks if rate == self.rate else _resample(blocks, rate, self.rate)), 0
-        if len(first) not in _LAYOUTS: raise UserError(f'a sound of {len(first)} channels cannot be written: mix it down to 8 or fewer')
-        self.s = c.add_stream(fmt.audio, rate=self.rate, layout=_LAYOUTS[len(first)], options=fmt.audio_options)
-        self.s.bit_rate = len(first) * min(fmt.kbps*1000, 5*self.rate)   # AAC holds at most 6 bits a sample
+    def __init__(self, c, fmt, source): # container, _Format, path or (tensor, rate)
+        blocks, rate, self.channels = _sound(source)
+        self.c, self.rate, self.done = c, fmt.rate_for(rate), 0
+        self.taker = _Taker(blocks if rate == self.rate else _resample(blocks, rate, self.rate))
+        self.s = c.add_stream(fmt.audio, rate=self.rate, layout=_layout(min(self.channels, fmt.most_channels)), options=fmt.audio_options)
+        self.s.bit_rate = self.channels * min(fmt.kbps*1000, 5*self.rate)   # AAC holds at most 6 bits a sample
 
-    def _write(self, x):
+    def _write(self, x): # [C, n]
         if x.size: self.c.mux(self.s.encode(_audio_frame(x, self.rate, self.done)))
-        self.done, self.channels = self.done + x.shape[1], len(x)
+        self.done += x.shape[1]
+
+    def _missing(self, t): return round(t*self.rate) - self.done   # samples up to t seconds
 
     def write_until(self, t): # s
-        if (n := round(t*self.rate) - self.done) >= self.rate//4: self._write(self.taker.take(n))
+        if (n := self._missing(t)) >= self.rate//4: self._write(self.taker.take(n))
 
-    def write_all(self):
-        while (x := self.taker.take(self.rate)).size: self._write(x)
-        self.c.mux(self.s.encode(None))
+# %% ../nbs/01_media.ipynb #3e894be3
+@patch
+def finish(self:_SoundTrack, t, frame): # s: the end of the pictures, the time of one
+    "End within a frame of `t`."
+    self._write(self.taker.take(self._missing(t)))
+    rest = self.taker.take(math.ceil(frame*self.rate))
+    if rest.shape[1] < frame*self.rate: self._write(rest)
+    while (n := self._missing(t)) >= frame*self.rate: self._write(np.zeros((self.channels, min(n, self.rate)), np.float32))
+    self.c.mux(self.s.encode(None))
 
-    def finish(self, t, frame): # s, end of the pictures and length of one
-        self._write(self.taker.take(round(t*self.rate) - self.done))
-        rest = self.taker.take(math.ceil(frame*self.rate))
-        if rest.shape[1] < frame*self.rate: self._write(rest)
-        while (n := round(t*self.rate) - self.done) >= frame*self.rate: self._write(np.zeros((self.channels, min(n, self.rate)), np.float32))
-        self.c.mux(self.s.encode(None))
+@patch
+def write_all(self:_SoundTrack):
+    "To the end, for a file without pictures."
+    while (x := self.taker.take(self.rate)).size: self._write(x)
+    self.c.mux(self.s.encode(None))
 
 # %% ../nbs/01_media.ipynb #0a2042a1
 def _write_movie(path, pictures, fps, sound, fmt):
@@ -418,7 +434,7 @@ def _timed(c, s, start):
         yield t, f
     if t is not None: yield t + float(f.duration * f.time_base if f.duration else stay), None
 
-# %% ../nbs/01_media.ipynb #bd5d4d83
+# %% ../nbs/01_media.ipynb #8568fb27
 def stream_frames(path,         # a video
                   fps=None,     # frames a second; None: the file's own
                   size=None,    # int for a square, or (H, W); None: the file's own
@@ -428,7 +444,7 @@ def stream_frames(path,         # a video
     "The frames of a video, one by one."
     with _reading(path) as c:
         s = _need(c, 'video', path)
-        rate = parse_fps(fps) if fps else s.average_rate or Fraction(25)
+        rate = s.average_rate or Fraction(25) if fps is None else parse_fps(fps)
         k, n, held, shown = 0, math.inf if seconds is None else round(seconds * rate), None, None
         for t, f in _timed(c, s, start):
             while held and k < n and start + (k + .5)/rate < t:
@@ -495,16 +511,21 @@ def write_image(path,   # .png, .jpg, .webp
     with atomic(path) as tmp: Image.fromarray(np.asarray(image)).save(tmp)
     return Path(path)
 
-# %% ../nbs/01_media.ipynb #00cead5d
+# %% ../nbs/01_media.ipynb #6e532433
 _INLINE = replace(_FORMATS['.mp4'], video_options=dict(preset='medium', crf='23'), kbps=32)
 
+def _base64(path): return base64.b64encode(Path(path).read_bytes()).decode()
+
+# %% ../nbs/01_media.ipynb #91f7112d
 class Video:
     "Frames, their rate and their sound; a notebook shows it as a player."
     def __init__(self,
                  frames,     # uint8 [T, H, W, 3], or a function that gives an iterator of frames or batches
                  fps,        # frames a second
                  sound=None, # path, or (tensor [C, N], rate in Hz)
-                ): self._frames, self.fps, self.sound = frames, parse_fps(fps), sound
+                ):
+        if hasattr(frames, '__next__'): raise UserError('a video is shown and saved, more than once: give it an array or a function that starts the frames anew, not a generator')
+        self._frames, self.fps, self.sound = frames, parse_fps(fps), sound
 
     def frames(self): # iterator of uint8 [H, W, 3]
         "The frames one by one, from the beginning."
@@ -520,9 +541,7 @@ class Video:
             _write_movie(path := Path(tmp)/'inline.mp4', pictures, self.fps, self.sound, _INLINE)
             return f'<video controls loop width="256" src="data:video/mp4;base64,{_base64(path)}"></video>'
 
-def _base64(path): return base64.b64encode(Path(path).read_bytes()).decode()
-
-# %% ../nbs/01_media.ipynb #2fbcc2fd
+# %% ../nbs/01_media.ipynb #39c8a452
 _MP3 = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 class _Html(str):
@@ -531,7 +550,7 @@ class _Html(str):
 def play(sound,      # float [C, N] or [N], or a path
          rate=None): # Hz, for a tensor
     "A small player for a sound."
-    fmt = _Format('mp3', None, {}, 'libmp3lame', _MP3, 48, {}, {})
+    fmt = _Format('mp3', None, {}, 'libmp3lame', _MP3, 48, {}, {}, most_channels=2)
     with tempfile.TemporaryDirectory() as tmp:
         path = Path(tmp)/'sound.mp3'
         with av.open(str(path), 'w', format='mp3') as c:

@@ -8,9 +8,9 @@ Docs: https://sound-video.github.io/sound_video/score.html.md"""
 __all__ = ['KINDS', 'SCENES', 'CONTROL_RATE', 'hashed', 'uniform', 'choice', 'wander', 'Kind', 'kind_index', 'Score', 'compose',
            'Moment']
 
-# %% ../nbs/02a_score.ipynb #aaf38385
+# %% ../nbs/02a_score.ipynb #580371b0
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 from fastcore.basics import patch
 import torch
@@ -156,7 +156,7 @@ def _ranges(scene, seeds, field):
     table = torch.tensor([getattr(k, field) for k in KINDS[scene]], device=seeds.device)
     return table[kind_index(scene, seeds)].unbind(-1)
 
-# %% ../nbs/02a_score.ipynb #a24f5fa2
+# %% ../nbs/02a_score.ipynb #6cd98e9c
 CONTROL_RATE = 100 # control points of a score a second
 
 @dataclass
@@ -170,6 +170,10 @@ class Score:
     delay:torch.Tensor     # seconds by which the sound of an event follows its picture [B]
 
     def __len__(self): return len(self.level)
+
+    def to(self, device):
+        "The same score on another device."
+        return Score(self.seconds, *[getattr(self, f.name).to(device) for f in fields(self)[1:]])
 
 # %% ../nbs/02a_score.ipynb #6ff0d6d7
 def compose(scene:str,     # one of `SCENES`

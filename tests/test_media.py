@@ -1,5 +1,5 @@
 "What the notebook on media does not show: every rate and channel count, damage, full disks, memory."
-import os, resource, subprocess, sys, time
+import os, subprocess, sys
 from fractions import Fraction
 from pathlib import Path
 import av, numpy as np, pytest, soundfile as sf, torch
@@ -75,7 +75,7 @@ def test_gif_keeps_time(tmp_path, fps):
 @pytest.mark.parametrize('channels', [1, 2, 6, 8])
 def test_every_rate_and_channel_count(tmp_path, rate, channels):
     sound = tone(1.3, rate, channels, impulse=1)
-    for ending, rates in (('.mp4', media._AAC), ('.webm', [48000])):   # Opus decodes at 48 kHz whatever went in
+    for ending, rates in (('.mp4', media._FORMATS['.mp4'].rates), ('.webm', [48000])):   # Opus decodes at 48 kHz whatever went in
         path = write_video(tmp_path/f'v{ending}', grey(39, 16, 16), 30, (sound, rate))
         got, r = read_sound(path)
         assert r == next((x for x in rates if x >= rate), rates[-1]) and len(got) == channels
@@ -113,13 +113,13 @@ def test_faststart(tmp_path):
 
 def test_number_formats(tmp_path):
     x = tone(2, 44100, 2, impulse=1)
-    x[0] += .1*torch.randn(x.shape[1], generator=torch.Generator().manual_seed(0))
-    least = dict(PCM_U8=30, PCM_16=75, PCM_24=115, PCM_32=150, FLOAT=150, DOUBLE=150, ULAW=30, ALAW=30)
-    for subtype, db in least.items():
+    x[0] += .01*torch.randn(x.shape[1], generator=torch.Generator().manual_seed(0))
+    most = dict(PCM_U8=2**-7, PCM_16=2**-15, PCM_24=2**-23, PCM_32=1e-7, FLOAT=1e-7, DOUBLE=1e-7, ULAW=.03, ALAW=.03)   # one step
+    for subtype, step in most.items():
         sf.write(tmp_path/'a.wav', x.T.numpy(), 44100, subtype=subtype)
         got, rate = read_sound(tmp_path/'a.wav')
         assert (rate, got.shape, got.dtype) == (44100, x.shape, torch.float32)
-        assert 20*torch.log10(x.norm()/((got - x).norm() + 1e-9)) > db, subtype
+        assert (got - x).abs().max() <= step, subtype
 
 @pytest.mark.parametrize('name, codec, kw', [('a.mp3', 'libmp3lame', {}), ('a.m4a', 'aac', dict(format='ipod')), ('a.flac', 'flac', {}),
                                              ('a.opus', 'libopus', dict(format='ogg')), ('a.mka', 'flac', dict(format='matroska')), ('a.ogg', None, {})])
@@ -289,7 +289,6 @@ def test_bad_frames(tmp_path):
     cases = [([], 'no frames'), ([np.zeros((8, 8, 3))], 'uint8'), ([np.zeros((8, 8), np.uint8)], 'uint8'), ([*grey(2), *grey(1, 16, 16)], 'one size')]
     for ending in ENDINGS:
         for frames, why in cases:
-            if why == 'one size' and not ending: continue
             with pytest.raises(UserError, match=why): write_video(tmp_path/f'v{ending}', frames, 30)
     assert not left_behind(tmp_path)
 
@@ -428,8 +427,8 @@ def peak(minutes, tmp_path):
     code = f"""if True:
         import resource, numpy as np, soundfile as sf
         from sound_video.media import *
-        with sf.SoundFile('a.flac', 'w', 44100, 2) as f:
-            for k in range({minutes}*60): f.write(.1*np.random.default_rng(k).standard_normal((44100, 2)))
+        with sf.SoundFile('a.flac', 'w', 22050, 1) as f:
+            for k in range({minutes}*60): f.write(.1*np.random.default_rng(k).standard_normal(22050))
         frame = np.zeros((32, 32, 3), np.uint8)
         n = n_frames(probe('a.flac').seconds, 10)
         write_video('v.mp4', (frame + k % 200 for k in range(n)), 10, 'a.flac')
@@ -439,8 +438,8 @@ def peak(minutes, tmp_path):
     return float(subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
 
 def test_memory_does_not_grow_with_the_length(tmp_path):
-    short, long = peak(1, tmp_path), peak(10, tmp_path)
-    assert long < short + 25, f'{short:.0f} MB for a minute, {long:.0f} MB for ten'
+    short, long = peak(1, tmp_path), peak(6, tmp_path)
+    assert long < short + 25, f'{short:.0f} MB for a minute, {long:.0f} MB for six'
 
 @pytest.mark.skipif(not SOUNDS.exists(), reason='no recordings here')
 def test_real_recordings(tmp_path):

@@ -1,0 +1,175 @@
+"The command line as a user meets it: in a process of its own, with the faults that happen."
+import json, os, shutil, signal, subprocess, sys, time
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np, pytest, soundfile
+from sound_video.media import probe, read_frames, write_video
+import tiny_pack
+
+RATE = 16000
+ENV = dict(os.environ, OMP_NUM_THREADS='1')
+
+def cli(*words, cwd=None, **kw):
+    "Run `sound-video` to its end."
+    return subprocess.run([sys.executable, '-m', 'sound_video', *map(str, words)], cwd=cwd, capture_output=True, text=True, env=ENV, timeout=300, **kw)
+
+def tone(seconds, rate=RATE, channels=1):
+    t = np.arange(round(seconds*rate)) / rate
+    return np.stack([.5 * np.sin(2*np.pi*(220 + 110*c)*t) * np.abs(np.sin(3*t)) for c in range(channels)], 1)
+
+@pytest.fixture(scope='module')
+def place(tmp_path_factory):
+    "A folder with a pack, good sounds and bad ones."
+    d = tmp_path_factory.mktemp('cli')
+    tiny_pack.make(d/'pack')
+    soundfile.write(d/'tone.wav', tone(2), RATE)
+    soundfile.write(d/'stereo.flac', tone(1.37, 44100, 2), 44100)
+    soundfile.write(d/'long.wav', tone(120), RATE)
+    soundfile.write(d/'silent.wav', np.zeros(RATE), RATE)
+    soundfile.write(d/'whole.mp3', tone(5), RATE)
+    mp3 = (d/'whole.mp3').read_bytes()
+    (d/'half.mp3').write_bytes(mp3[:len(mp3)//2])
+    (d/'stub.mp3').write_bytes(mp3[:60])
+    (d/'empty.wav').touch()
+    (d/'text.wav').write_text('not a sound\n' * 100)
+    return d
+
+def generate(place, sound, out, *words, **kw): return cli('generate', place/sound, '-o', out, '--pack', place/'pack', *words, **kw)
+
+def assert_refused(r, folder, says):
+    assert r.returncode == 2, r.stderr
+    assert r.stderr.count('\n') == 1 and r.stderr.startswith('sound-video') and says in r.stderr, r.stderr
+    assert not r.stdout and not any(folder.iterdir())
+
+FAULTS = { # name: sound, output, more words, what the line says
+    **{s: (s, 'out.mp4', [], says) for s, says in {'gone.wav': 'no such file', 'empty.wav': 'empty', 'text.wav': 'neither a sound nor a video', '.': 'folder', 'stub.mp3': 'stub.mp3'}.items()},
+    **{o: ('tone.wav', o, [], says) for o, says in {'out.xyz': 'unknown ending', 'nowhere/out.mp4': 'does not exist', '/proc/out.mp4': '/proc/out.mp4'}.items()},
+    **{' '.join(w): ('tone.wav', 'out.mp4', w, says) for *w, says in [
+        ('--fps', '0', '1 to 120'), ('--fps', 'many', '1 to 120'), ('--psi', 'nan', 'psi'), ('--psi', '2.1', 'psi'), ('--motion', '-1', 'motion'), ('--motion', 'inf', 'motion'), ('--seed', '-1', 'seed'),
+        ('--seed', 'x', '--seed'), ('--class', 'roar', 'raining, thunder'), ('--pack', 'nowhere', 'no pack'), ('--colour', 'red', '--colour')]}}
+
+@pytest.fixture(scope='module')
+def refusals(place, tmp_path_factory):
+    "All faults tried, as many at a time as there are processors: {name: (folder, what came back)}."
+    def attempt(name):
+        sound, out, words, _ = FAULTS[name]
+        d = tmp_path_factory.mktemp('fault')
+        return name, (d, generate(place, sound, d/out, *words))
+    with ThreadPoolExecutor(os.cpu_count()) as pool: return dict(pool.map(attempt, FAULTS))
+
+@pytest.mark.parametrize('name', FAULTS)
+def test_faults(refusals, name):
+    folder, r = refusals[name]
+    assert_refused(r, folder, FAULTS[name][-1])
+
+def test_a_place_below_a_file(place): # no permission bits: root would walk through them
+    before = set(place.iterdir())
+    r = generate(place, 'tone.wav', place/'text.wav'/'out.mp4')
+    assert r.returncode == 2 and r.stderr.count('\n') == 1 and set(place.iterdir()) == before
+
+@pytest.mark.parametrize('words', [[], ['sing'], ['generate']])
+def test_incomplete_commands(words):
+    r = cli(*words)
+    assert r.returncode == 2 and r.stderr.count('\n') == 1 and '--help' in r.stderr
+
+def test_the_sound_is_never_overwritten(place, tmp_path):
+    write_video(tmp_path/'clip.mp4', np.zeros((10, 16, 16, 3), np.uint8), 10, str(place/'tone.wav'))
+    before = (tmp_path/'clip.mp4').read_bytes()
+    for words in ([], ['-o', 'clip.mp4'], ['-o', tmp_path/'clip.mp4']):
+        r = cli('generate', 'clip.mp4', '--pack', place/'pack', *words, cwd=tmp_path)
+        assert r.returncode == 2 and 'the sound itself' in r.stderr
+    assert (tmp_path/'clip.mp4').read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+def test_a_sound_cut_short_is_used_as_far_as_it_goes(place, tmp_path):
+    r = generate(place, 'half.mp3', tmp_path/'out.mp4', '--fps', 10)
+    assert r.returncode == 0 and r.stderr.count('\n') <= 1
+    assert 1.5 < probe(tmp_path/'out.mp4').seconds < 3.5
+
+def test_silence_is_calm(place, tmp_path):
+    r = generate(place, 'silent.wav', tmp_path/'out.mp4')
+    assert r.returncode == 0 and r.stderr.count('\n') == 1 and 'silent' in r.stderr
+    frames = read_frames(tmp_path/'out.mp4').astype(int)
+    assert len(frames) == 30 and abs(frames - frames[0]).max() <= 2 # what the codec does
+
+def test_rate_channels_and_length_are_the_sounds(place, tmp_path):
+    assert generate(place, 'stereo.flac', tmp_path/'out.mp4', '--fps', '23.976').returncode == 0
+    info = probe(tmp_path/'out.mp4')
+    assert (info.rate, info.channels, info.frames) == (44100, 2, 33) and abs(info.seconds - info.video_seconds) < 1/23.976
+    assert abs(info.seconds - 1.37) < 1/23.976
+
+def test_seeds(place, tmp_path):
+    for name, seed in (('a', 5), ('b', 5), ('c', 6)): assert generate(place, 'tone.wav', tmp_path/f'{name}.mp4', '--seed', seed, '--fps', 10).returncode == 0
+    a, b, c = (read_frames(tmp_path/f'{n}.mp4').astype(int) for n in 'abc')
+    assert (a == b).all() and abs(a - c).mean() > 5
+
+@pytest.mark.parametrize('out', ['out.gif', 'out.webm', 'frames'])
+def test_other_kinds_of_output(place, tmp_path, out):
+    r = generate(place, 'tone.wav', tmp_path/out, '--fps', 10)
+    assert r.returncode == 0, r.stderr
+    assert [p.name for p in tmp_path.iterdir()] == [out]
+    if out == 'frames': assert len(list((tmp_path/out).iterdir())) == 20
+
+def test_the_default_name_is_in_the_current_folder(place, tmp_path):
+    r = cli('generate', place/'tone.wav', '--pack', place/'pack', '--fps', 5, cwd=tmp_path)
+    assert r.returncode == 0 and r.stdout.startswith('tone.mp4: 10 frames') and not r.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ['tone.mp4']
+
+@pytest.mark.skipif(os.name != 'posix', reason='signals are sent the POSIX way')
+@pytest.mark.parametrize('sign', ['SIGINT', 'SIGTERM'])
+def test_interrupted_while_writing(place, tmp_path, sign):
+    p = subprocess.Popen([sys.executable, '-m', 'sound_video', 'generate', str(place/'long.wav'), '-o', str(tmp_path/'out.mp4'), '--pack', str(place/'pack'), '--fps', '120'],
+                         stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENV)
+    deadline = time.time() + 120
+    while not any(f.stat().st_size > 0 for f in tmp_path.iterdir()):
+        assert p.poll() is None and time.time() < deadline, p.stderr.read()
+        time.sleep(.01)
+    p.send_signal(getattr(signal, sign))
+    out, err = p.communicate(timeout=60)
+    assert p.returncode == 130 and err.count('\n') == 1 and 'interrupted' in err, err
+    assert not any(tmp_path.iterdir())
+
+@pytest.fixture
+def small_disk(tmp_path):
+    "A file system of 100 kB."
+    d = tmp_path/'disk'; d.mkdir()
+    if not shutil.which('mount') or subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=100k', 'none', d], capture_output=True).returncode: pytest.skip('no permission to mount')
+    yield d
+    subprocess.run(['umount', d], check=True)
+
+@pytest.mark.parametrize('out', ['out.mp4', 'out.gif', 'frames'])
+def test_full_disk(place, small_disk, out): assert_refused(generate(place, 'long.wav', small_disk/out, '--fps', 30), small_disk, 'free some space')
+
+def test_read_only_disk(place, small_disk):
+    subprocess.run(['mount', '-o', 'remount,ro', small_disk], check=True)
+    assert_refused(generate(place, 'tone.wav', small_disk/'out.mp4'), small_disk, 'cannot write')
+
+def test_doctor():
+    r = cli('doctor', '--json')
+    report = json.loads(r.stdout)
+    assert r.returncode == 0 and r.stdout.count('\n') == 1
+    assert report['codecs']['libx264'] and report['codecs']['aac'] and report['versions']['torch'] and report['devices']['threads'] > 0
+
+@pytest.mark.skipif(os.name != 'posix', reason='pipes close the POSIX way')
+def test_a_reader_who_leaves():
+    p = subprocess.Popen([sys.executable, '-m', 'sound_video', 'doctor'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV)
+    p.stdout.close()
+    assert not p.stderr.read() and p.wait(60) == 1
+
+def test_help_is_there_at_once():
+    seconds = []
+    for _ in range(3):
+        start = time.time(); r = cli('--help'); seconds.append(time.time() - start)
+    assert r.returncode == 0 and 'generate' in r.stdout and min(seconds) < 1
+    assert cli('--version').stdout.startswith('sound-video ')
+
+@pytest.mark.skipif(sys.platform == 'win32', reason='needs wait4')
+def test_memory_does_not_grow_with_the_sound(place, tmp_path):
+    peaks = []
+    for seconds in (20, 240):
+        soundfile.write(tmp_path/'s.wav', tone(seconds), RATE)
+        p = subprocess.Popen([sys.executable, '-m', 'sound_video', 'generate', str(tmp_path/'s.wav'), '-o', str(tmp_path/'s.mp4'), '--pack', str(place/'pack'), '--fps', '5'],
+                             stdout=subprocess.DEVNULL, env=ENV)
+        _, status, usage = os.wait4(p.pid, 0)
+        p.returncode = status
+        assert not status
+        peaks.append(usage.ru_maxrss)
+    assert peaks[1] < 1.1 * peaks[0]

@@ -1,0 +1,13 @@
+"An untrained pack, small enough to make and run in a moment."
+import torch
+from sound_video.core import seed_all
+from sound_video.pipeline import describe, save_pack
+from sound_video.stylegan import Generator, StyleGAN2Config
+
+def make(path, resolution=16):
+    "Write the pack to `path`."
+    seed_all(0)
+    cfg = StyleGAN2Config(z_dim=16, w_dim=16, c_dim=2, img_resolution=resolution, channel_base=512, channel_max=16, num_layers=1)
+    G = Generator(cfg).eval()
+    for _ in range(50): G.mapping.track(G.mapping(torch.randn(64, 16), torch.arange(64) % 2), .9)
+    return save_pack(path, G, describe(G, ['raining', 'thunder']))
