@@ -26,7 +26,7 @@ from .score import *
 from .soundscape import synthesise
 from .world import *
 
-# %% ../nbs/03_dataset.ipynb #3ef70b51
+# %% ../nbs/03_dataset.ipynb #d6a8026e
 def show_clip(frames,   # [T, 3, H, W] in [-1, 1], or uint8 [T, H, W, 3]
               sound,    # of the same seconds [C, N]
               rate:int, # Hz
@@ -35,12 +35,13 @@ def show_clip(frames,   # [T, 3, H, W] in [-1, 1], or uint8 [T, H, W, 3]
     import matplotlib.pyplot as plt # only when something is shown
     frames = as_frames(frames)[((np.arange(n) + .5) / n * len(frames)).astype(int)]
     gap = max(1, frames.shape[2] // 30)
-    fig, (top, bottom) = plt.subplots(2, 1, figsize=(n, 1.9), height_ratios=[1, .35])
-    top.imshow(np.concatenate(np.pad(frames, ((0, 0), (0, 0), (gap, gap), (0, 0)), constant_values=255), 1), aspect='auto')
+    fig = plt.figure(figsize=(n, 1.9))
+    top, bottom = fig.add_axes([.04, .42, .95, .5]), fig.add_axes([.04, .2, .95, .2])
+    top.imshow(np.concatenate(np.pad(frames, ((0, 0), (0, 0), (gap, gap), (0, 0)), constant_values=255), 1))
     top.axis('off'); top.set_title(title, fontsize=8)
     show_wave(sound, rate, ax=bottom)
 
-# %% ../nbs/03_dataset.ipynb #5129ec07
+# %% ../nbs/03_dataset.ipynb #22f02d1d
 def split_of(seed:int):
     "The split that a seed of the world belongs to."
     return next(split for split, digits in SPLITS.items() if seed % 10 in digits)
@@ -51,7 +52,7 @@ def _frames(scene, seed, score, times, size): # one at a time: clips may be long
 def _write_clip(path, truth):
     "Render one clip and, when it is complete, the file that says so."
     scene, seed, seconds, fps, size, rate, channels = (truth[k] for k in ('scene', 'seed', 'seconds', 'fps', 'size', 'rate', 'channels'))
-    score, times = compose(scene, torch.tensor([seed]), seconds), (torch.arange(n_frames(seconds, fps)) + .5) / float(parse_fps(fps))
+    score, times = compose(scene, torch.tensor([seed]), seconds), torch.as_tensor(frame_times(n_frames(seconds, fps), fps), dtype=torch.float32)
     write_video(path, _frames(scene, seed, score, times, size), fps, (synthesise(scene, seed, score, rate, channels), rate))
     truth['intensity'] = [[round(x, 4) for x in layer] for layer in score.intensity(times)[0].tolist()]
     with atomic(path.with_suffix('.json')) as tmp: tmp.write_text(json.dumps(truth) + '\n')

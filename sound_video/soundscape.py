@@ -99,15 +99,15 @@ SPECTRA |= { # water
     'mud':      [(80, -8), (250, 0), (900, -3), (2500, -10), (8000, -26)],
     'wet':      [(300, -12), (900, -2), (2500, 0), (7000, -10)]}
 
-# %% ../nbs/02e_soundscape.ipynb #0b6e5584
+# %% ../nbs/02e_soundscape.ipynb #4ae38c77
 def spectrum(take, name,
              points:str, # a key of `SPECTRA`
              vary=1.):
     "A spectral envelope near `SPECTRA[points]`, moved, tilted and bent by chance: a function from Hz [F] to dB [F]."
     r = take.rng('spectrum ' + name)
     hz, db = np.array(SPECTRA[points], float).T
-    x = np.log2(hz) + vary * r.normal(0, .35)
-    db = db + vary * (r.normal(0, .8) * (x - x.mean()) + r.normal(0, 2, len(x)))
+    x = np.log2(hz) + vary * r.normal(0, .4)
+    db = db + vary * (r.normal(0, 1) * (x - x.mean()) + r.normal(0, 2.5, len(x)))
     def shape(f):
         y = np.log2(f)
         return np.interp(y, x, db) - 9 * np.maximum(x[0] - y, 0) - 9 * np.maximum(y - x[-1], 0)
@@ -274,10 +274,11 @@ def bubbles(take, name,
             for c, a in enumerate(gains[:, i]): out[c] += np.bincount(at, (x * a.astype(np.float32)[:, None]).ravel(), take.n)[:take.n]
     return out.astype(np.float32)
 
-# %% ../nbs/02e_soundscape.ipynb #e19689f8
+# %% ../nbs/02e_soundscape.ipynb #d63679e7
 def pitches(take, name, n, hz, octaves):
     "Pitches of bubbles around `hz`: few are much lower, for large bubbles break [n]."
-    return hz * 2**(octaves * np.maximum(take.rng('pitch ' + name).standard_normal(n), -.8))
+    z = take.rng('pitch ' + name).standard_normal(n)
+    return hz * 2**(octaves * (np.abs(z + .8) - .8))
 
 def babble(take, name, rate, hz, octaves=.8, rise=.12, damping=1.):
     "Bubbles of many sizes around a pitch, thicker where the level is higher."
@@ -375,7 +376,7 @@ def birds(take):
 BEDS = {'wind': lambda t: wind_bed(t, 'bed'), 'hum': lambda t: hum(t, t.rng('mains').choice([50., 60., 100., 120.])), 'insects': insects, 'birds': birds, 'town': town,
         'water': lambda t: texture(t, 'bed', spectrum(t, 'bed', 'fall')) * flutter(t, 'bed', 6., .2)}
 
-# %% ../nbs/02e_soundscape.ipynb #ed0f5b38
+# %% ../nbs/02e_soundscape.ipynb #8e22a7ba
 def echoes(take, p):
     "An impulse response: the direct sound, three echoes, a decaying diffuse tail [C, n]."
     r, c, n = take.rng('echoes'), take.channels, int(p.reverb * take.rate)
@@ -391,7 +392,7 @@ def microphone(take, p,
     "What distance and microphone do to each frequency: dB [F]."
     r = take.rng('microphone')
     low, high, peak = 20 * 2**(3 * r.random()**2), 20000 * 2**(-2.7 * r.random()**1.5), 500 * 2**(4 * r.random())
-    tilt = r.normal(0, .8) * np.log2(f / 800).clip(-4, 4) + 6 * r.standard_normal() * np.exp(-(np.log2(f / peak) / .7)**2)
+    tilt = r.normal(0, 1) * np.log2(f / 800).clip(-4, 4) + 6 * r.standard_normal() * np.exp(-(np.log2(f / peak) / .7)**2)
     return tilt - .005 * p.far * (f / 1000)**1.5 - 10 * np.log10(1 + (low / f)**4) - 10 * np.log10(1 + (f / high)**6)
 
 # %% ../nbs/02e_soundscape.ipynb #7a9fb8c1
@@ -429,7 +430,7 @@ def synthesise(scene:str, # one of `SCENES`
     p = draw(take, usual | kinds[take.kind])
     return record(take, make(take, p), p)
 
-# %% ../nbs/02e_soundscape.ipynb #58caa390
+# %% ../nbs/02e_soundscape.ipynb #65d2931c
 RAIN = ROOM | dict(hiss=['rain', 'downpour', 'drizzle'], hiss_db=0., wind_db=-60., gutter_db=-60.,
     drops=(300., 1500.), drop_db=(-10., 0.), material=['ground', 'leaf'], decay=(.001, .004), ring=0.,
     plinks=(20., 120.), plink_db=(-30., -14.), pitch=(2000., 6000.), drip_hz=(900., 2500.), hit=.12, bed=['none', 'none', 'wind', 'hum'])
@@ -437,7 +438,7 @@ RAIN = ROOM | dict(hiss=['rain', 'downpour', 'drizzle'], hiss_db=0., wind_db=-60
 RAINS = {
     'a light drizzle':    dict(hiss=['drizzle', 'rain'], drops=(30., 200.), drop_db=(-6., 4.), material=['leaf', 'ground', 'tent']),
     'steady rain':        dict(hiss=['rain', 'downpour'], gutter_db=[-60., -14.]),
-    'a heavy downpour':   dict(hiss=['downpour', 'rain'], drops=(1000., 4000.), drop_db=(-10., -2.), gutter_db=[-60., -12.]),
+    'a heavy downpour':   dict(hiss=['downpour', 'rain'], drops=(500., 2500.), drop_db=(-7., 1.), gutter_db=[-60., -12.]),
     'rain on leaves':     dict(hiss=['canopy', 'rain'], drops=(60., 600.), drop_db=(-3., 5.), material='leaf', decay=(.002, .008), wind_db=[-60., -12.]),
     'rain on a roof':     dict(hiss=['canopy', 'downpour'], drops=(100., 900.), drop_db=(0., 8.), material=['tin', 'tent'], decay=(.008, .03), ring=(.1, .8),
                                wet_db=(-16., -8.), plink_db=-60.),
@@ -643,7 +644,7 @@ def underwater_bubbling(take, p):
     burst += p.air * texture(take, 'air', ridge(spectrum(take, 'air', 'mud'), p.air_hz, .5, 10.)) * pulses(take, p.breath, .06)
     return muffle(take, follow(take, x) + p.hit * burst, p.corner)
 
-# %% ../nbs/02e_soundscape.ipynb #2b1ef872
+# %% ../nbs/02e_soundscape.ipynb #043a4106
 BLAST = ROOM | dict(ambient=['wind', 'far'], ambient_db=-6., body='blast', top=(1500., 8000.), low=(120., 400.), dull=(.1, .35), attack=(.001, .004), decay=(.2, .36), tail=(.6, 1.6), tail_db=(-24., -15.),
     roll=.05, roll_hz=10., boom=(.2, .8), boom_hz=(35., 80.), crack=(.2, 1.2), cracks=(3., 12.), apart=(.01, .05), debris=(15., 120.), debris_db=(-24., -12.), debris_s=(.2, .7),
     stars=0., star_db=-60., whistle=0., hit=.42, wet_db=(-18., -6.), reverb=(.8, 2.5), echo_db=(-26., -10.), bed=['none', 'town', 'wind', 'insects', 'none'])
@@ -656,8 +657,8 @@ BLASTS = {
     'dense fireworks':  dict(decay=(.08, .22), boom_hz=(60., 150.), crack=(.4, 1.4), cracks=(3., 15.), apart=(.02, .1), stars=(30., 200.), star_db=(-10., 2.), whistle=(0., .08), debris_db=-60., bed=['town', 'town', 'none']),
     'artillery':        dict(decay=(.14, .26), crack=(.8, 1.8), cracks=(1., 3.), debris_db=(-36., -24.), echo_db=(-16., -6.)),
     'a demolition':     dict(ambient='far', cracks=(8., 30.), apart=(.03, .12), debris=(80., 400.), debris_db=(-10., 0.), debris_s=(.4, 1.)),
-    'a fireball':       dict(ambient=['flame', 'roar'], ambient_db=0., body=['flame', 'blast', 'roar'], attack=(.01, .05), decay=(.3, .45), top=(1500., 5000.), low=(150., 500.), crack=(.1, .6),
-                             dull=(.4, .8), roll=(.3, .6), roll_hz=(8., 16.), debris=(40., 150.)),
+    'a fireball':       dict(ambient=['flame', 'roar'], ambient_db=0., body=['flame', 'blast', 'roar'], attack=(.003, .02), decay=(.28, .42), top=(1200., 5000.), low=(80., 250.), crack=(.2, .8), boom=(.5, 1.2),
+                             dull=(.4, .8), roll=(.15, .35), roll_hz=(6., 14.), debris=(40., 150.)),
     'a volcano':        dict(ambient=['rumble', 'roar'], ambient_db=0., decay=(.25, .45), top=(500., 3000.), debris=(20., 150.), boom=(.4, 1.), boom_hz=(25., 55.))}
 
 # %% ../nbs/02e_soundscape.ipynb #034c4f28
