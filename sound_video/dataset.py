@@ -354,12 +354,14 @@ def _read_window(path, start, o): # o has seconds, fps, size, rate
     N = round(o.seconds * o.rate)
     return _fill(frames, n_frames(o.seconds, o.fps)), torch.nn.functional.pad(sound[:, :N], (0, max(0, N - sound.shape[1])))
 
-# %% ../nbs/03_dataset.ipynb #a090d232
+# %% ../nbs/03_dataset.ipynb #d42a5751
 class SeededLoader(DataLoader):
     "A `DataLoader` whose order follows from `seed` and `epoch`."
     def __init__(self, dataset=None, bs=None, seed=0, **kwargs):
         super().__init__(dataset, bs=bs, **kwargs)
         self.seed, self.epoch, self.playing = seed, 0, 0 # epoch: the next one
+
+    def set_epoch(self, epoch): self.epoch = epoch
 
     def before_iter(self):
         self.playing, self.epoch = self.epoch, self.epoch + 1
@@ -418,14 +420,13 @@ def clip_dls(source='world',      # or a folder, as for `find_clips`
     return DataLoaders(ClipLoader(train, **load | dict(bs=bs), n=n, shuffle=True, drop_last=True), ClipLoader(valid, **load),
                        device=device or default_device())
 
-# %% ../nbs/03_dataset.ipynb #98ff63d0
+# %% ../nbs/03_dataset.ipynb #97f48369
 def _world_stills(split, n, size, device, step=32):
     "Batches of pictures uint8 [B, 3, size, size] and labels [B]; scenes take turns."
-    S = len(SCENES)
-    seeds = split_seeds(split, -(-n // S)).to(device)
+    seeds = split_seeds(split, -(-n // len(SCENES))).to(device)
     for part in progress(seeds.split(step), desc=f'{split} stills'):
         x = torch.stack([stills(scene, part, size) for scene in SCENES], 1).flatten(0, 1)
-        yield to_uint8(x).transpose(0, 3, 1, 2), np.arange(len(x)) % S
+        yield to_uint8(x).transpose(0, 3, 1, 2), torch.stack([kind_label(scene, part) for scene in SCENES], 1).flatten().numpy(force=True)
 
 def _clip_stills(files, vocab, n, size, seed):
     "Random frames of each clip, the clips in random order: where n is small, some have none."
@@ -495,11 +496,11 @@ class StillLoader(SeededLoader):
         x, y = (t[:max_n] for t in b or self.one_batch())
         show_grid(x.cpu(), ncol, [self.dataset.vocab[i] for i in y])
 
-# %% ../nbs/03_dataset.ipynb #0363fc72
+# %% ../nbs/03_dataset.ipynb #5d36594c
 def _still_sets(source, size, n, n_valid, cache, seed, device):
     "Training and validation `Stills`."
     if source == 'world':
-        vocab, (n, n_valid) = SCENES, (-(-k // len(SCENES)) * len(SCENES) for k in (n, n_valid))
+        vocab, (n, n_valid) = KIND_NAMES, (-(-k // len(SCENES)) * len(SCENES) for k in (n, n_valid))
         make = lambda split, k: _cached(cache, _world_key(split, k, size, device), _world_stills(split, k, size, device), k, size)
     else:
         files, vocab = _checked(source, 1.)

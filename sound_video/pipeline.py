@@ -42,7 +42,7 @@ def describe(G, class_names=(), **kw)->PackConfig:
     arch = next(name for name, (_, cls) in _ARCHITECTURES.items() if type(G) is cls)
     return PackConfig(dict(architecture=arch, config=G.cfg.to_dict()), layer_groups(G.synthesis.num_ws), tuple(class_names), **kw)
 
-# %% ../nbs/12_pipeline.ipynb #8c93f162
+# %% ../nbs/12_pipeline.ipynb #92654b13
 def _card(name, config:PackConfig):
     "A model card in Markdown."
     facts = {'Architecture': config.generator['architecture'], 'Picture': f"{config.generator['config']['img_resolution']} pixels square",
@@ -53,13 +53,15 @@ def _card(name, config:PackConfig):
            f"```\nsound-video generate SOUND --pack {name}\n```\n"
 
 def save_pack(path, # folder to be made, or replaced
-              G, config:PackConfig, card:str=None): # Markdown for README.md; made from the configuration by default
+              G, config:PackConfig, card:str=None, # Markdown for README.md; made from the configuration by default
+              **parts):                            # weights of further networks, by name
     "Write a pack; it is complete or not there."
     path = Path(path)
     with atomic(path) as tmp:
         tmp.mkdir()
         config.save(tmp/'config.json')
-        save_file({k: v.detach().cpu().contiguous() for k, v in G.state_dict().items()}, tmp/'generator.safetensors')
+        for name, weights in dict(generator=G.state_dict(), **parts).items():
+            save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, tmp/f'{name}.safetensors')
         (tmp/'README.md').write_text(card or _card(path.name, config), encoding='utf-8')
     return path
 
@@ -133,7 +135,7 @@ def render_path(G, path:LatentPath, times): # s [n]; yields uint8 [b, H, W, 3]
     device = next(G.parameters()).device
     for w in path.chunks(times, batch_size(G.cfg.img_resolution, device)): yield to_uint8(G.synthesis(w))
 
-# %% ../nbs/12_pipeline.ipynb #6e3c76df
+# %% ../nbs/12_pipeline.ipynb #be08cde8
 def _checked(name, x, lo, hi):
     "x as a number within bounds."
     try: x = float(x)
@@ -147,7 +149,10 @@ def _check_seed(seed):
 
 def _plain(name): return ' '.join(name.lower().replace('_', ' ').replace('-', ' ').split())
 
-# %% ../nbs/12_pipeline.ipynb #1d5b91d5
+def _fits(name, label): # 'explosion', 'fireworks' and 'explosion: fireworks' all fit the label 'explosion: fireworks'
+    return _plain(name) in {_plain(part) for part in (label, *label.split(':'))}
+
+# %% ../nbs/12_pipeline.ipynb #7ecac635
 class SoundVideo:
     "A loaded model that turns sounds into videos."
     def __init__(self, generator, config:PackConfig, device=None): # device: the GPU where there is one, by default
@@ -162,12 +167,16 @@ class SoundVideo:
     def class_names(self): return self.config.class_names
 
     def class_index(self, name, seed:int): # name, or None
-        "The class of this name; without a name, one that the seed chooses; None for a model without classes."
-        names = self.class_names
-        if name is None: return int(torch.randint(len(names), (), generator=torch.Generator().manual_seed(seed))) if names else None
-        match = [i for i, n in enumerate(names) if _plain(n) == _plain(name)]
-        if not match: raise UserError(f"this model knows no class '{name}': " + (f"choose from {', '.join(names)}" if names else 'it has no classes, leave it out'))
-        return match[0]
+        "The class of this name; where several fit, one that the seed chooses; None for a model without classes."
+        match = [i for i, label in enumerate(self.class_names) if name is None or _fits(name, label)]
+        if match: return match[int(torch.randint(len(match), (), generator=torch.Generator().manual_seed(seed)))]
+        if name is None: return None
+        raise UserError(f"this model knows no class '{name}': " + (f"choose from {', '.join(self.choices)}" if self.class_names else 'it has no classes, leave it out'))
+
+    @property
+    def choices(self):
+        "What to ask for: the parts of the class names before and after the colon."
+        return list(dict.fromkeys(part.strip() for i in (0, -1) for label in self.class_names for part in [label.split(':')[i]]))
 
     def __repr__(self):
         c = self.generator.cfg

@@ -6,13 +6,14 @@ Docs: https://sound-video.github.io/sound_video/trajectory.html.md"""
 
 # %% auto #0
 __all__ = ['KNOTS', 'AMPLITUDES', 'layer_groups', 'pace', 'onset_push', 'group_drives', 'Walk', 'walks', 'join_w', 'changes',
-           'change_per_knot', 'group_speeds', 'answer', 'LatentPath', 'reactive_motion']
+           'change_per_knot', 'group_speeds', 'even_steps', 'LatentPath', 'reactive_motion']
 
-# %% ../nbs/09_trajectory.ipynb #064048d2
+# %% ../nbs/09_trajectory.ipynb #689043be
 from dataclasses import dataclass
 import numpy as np, torch
 from fastcore.basics import patch
 from scipy.integrate import cumulative_trapezoid
+from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import lfilter
 from .core import *
@@ -114,18 +115,19 @@ def group_speeds(feats:Features, sizes:dict): # sizes: {name: change per knot} -
     v = np.clip(_CHANGE / (whole + 1e-9), *_RATES) * pace(feats) * (1 + onset_push(feats))
     return {g: v * raw[g] * whole / total for g in raw}, v * whole
 
-# %% ../nbs/09_trajectory.ipynb #2ed23038
+# %% ../nbs/09_trajectory.ipynb #ffb8c709
 _STRETCH, _LOOKS = 86, 8 # windows of the analysis (2 s); chords that are measured in that time
 
-def answer(wanted,   # change of the picture until each time [n], from 0 on
-           measured, # change along `_LOOKS` chords, equal parts of what is wanted
-           before):  # the last factor of the stretch before
-    "How many times as much as wanted the picture changes at each time [n]."
+def even_steps(wanted,  # change of the picture until each time, from 0 on [n]
+               measured, # change along equal parts of what is wanted
+              ): # [n']: how far to go at each time, in the measure of `wanted`; shorter where the measured part ends before the time
+    "Go along a stretch such that the picture changes as wanted."
     part = wanted[-1] / len(measured)
-    factors = np.clip(measured / part, .4, 3)
-    return np.interp(wanted, part * np.append(0, np.arange(len(measured)) + .5), np.append(before, factors))
+    scale = np.append(0, np.clip(measured, part/3, part/.4).cumsum())
+    n = max(2, int((wanted <= scale[-1]).sum()))
+    return PchipInterpolator(scale, part * np.arange(len(scale)))(wanted[:n].clip(max=scale[-1]))
 
-# %% ../nbs/09_trajectory.ipynb #7672f23d
+# %% ../nbs/09_trajectory.ipynb #a00b4202
 @dataclass(frozen=True)
 class LatentPath:
     "A path through W+ that a sound drives."
@@ -141,23 +143,23 @@ class LatentPath:
         return join_w(self.walks, self.groups, dict(zip(self.groups, ways)))
 
     @torch.no_grad()
-    def _factors(self, ways, wanted, before): # [G, n], [n] -> [n]
-        "`answer`, measured along a stretch."
-        if wanted[-1] < 1e-4: return np.full(len(wanted), before) # silence
+    def _evened(self, ways, wanted): # [G, n], [n] -> [G, n']
+        "The ways along a stretch with even steps."
+        if wanted[-1] < 1e-4: return ways # silence
         marks = np.linspace(0, wanted[-1], _LOOKS + 1)
-        return answer(wanted, changes(self.G.synthesis(self.codes([np.interp(marks, wanted, w) for w in ways]))), before)
+        along = lambda x: np.stack([np.interp(x, wanted, w) for w in ways])
+        return along(even_steps(wanted, changes(self.G.synthesis(self.codes(along(marks))))))
 
     def stretches(self): # yields s [n], ways [G, n]
-        "The way that each group has come, two seconds at a time."
-        way, factors = np.zeros((len(self.groups), 1)), [1.]
-        for i in range(0, max(1, len(self.times) - 1), _STRETCH):
+        "The way that each group has come, at most two seconds at a time."
+        i, way = 0, np.zeros((len(self.groups), 1))
+        while i < max(1, len(self.times) - 1):
             s = slice(i, i + _STRETCH + 1)
-            t, v = self.times[s], self.speeds[:, s]
-            so_far = lambda y: cumulative_trapezoid(y, t, initial=0)
-            factors = self._factors(way + so_far(v), so_far(self.wanted[s]), factors[-1])
-            ways = way + so_far(v / factors)
-            yield t, ways
-            way = ways[:, -1:]
+            so_far = lambda y: cumulative_trapezoid(y, self.times[s], initial=0)
+            ways = self._evened(way + so_far(self.speeds[:, s]), so_far(self.wanted[s]))
+            n = ways.shape[1]
+            yield self.times[i:i+n], ways
+            i, way = i + max(1, n - 1), ways[:, -1:]
 
 # %% ../nbs/09_trajectory.ipynb #4c39864b
 @patch

@@ -7,7 +7,7 @@ Docs: https://sound-video.github.io/sound_video/world.html.md"""
 # %% auto #0
 __all__ = ['SPLITS', 'draw', 'stills', 'split_seeds', 'captions', 'Clip', 'render_frames', 'render']
 
-# %% ../nbs/02f_world.ipynb #0dd39447
+# %% ../nbs/02f_world.ipynb #af2a4126
 from dataclasses import dataclass
 import numpy as np, torch
 from .core import *
@@ -15,7 +15,7 @@ from .media import *
 from .score import *
 from .land import *
 from .water import *
-from .soundscape import *
+from .soundscape import synthesise
 
 # %% ../nbs/02f_world.ipynb #57d039ee
 _draw = {'explosion': draw_explosion, 'fire crackling': draw_fire_crackling, 'raining': draw_raining, 'splashing water': draw_splashing_water,
@@ -62,10 +62,10 @@ def split_seeds(split:str, # 'train', 'valid' or 'test'
     i = torch.arange(start, start + n)
     return i // len(digits) * 10 + digits[i % len(digits)]
 
-# %% ../nbs/02f_world.ipynb #3f7ae363
+# %% ../nbs/02f_world.ipynb #1caf11dc
 _WORDS = {'explosion': ('an explosion', 'things blowing up'), 'fire crackling': ('a crackling fire', 'burning flames'), 'raining': ('rain', 'falling rain'),
-          'splashing water': ('splashing water', 'water splashing about'), 'squishing water': ('squishing water', 'something wet being squeezed'),
-          'thunder': ('thunder', 'a thunderstorm with lightning'), 'underwater bubbling': ('bubbles under water', 'the sea from below'),
+          'splashing water': ('splashes and waves', 'water splashing about'), 'squishing water': ('wet squishing', 'something wet being squeezed'),
+          'thunder': ('rolling thunder', 'a thunderstorm with lightning'), 'underwater bubbling': ('bubbles under water', 'the sea from below'),
           'waterfall burbling': ('a waterfall', 'falling, burbling water'), 'wind noise': ('wind', 'wind blowing')}
 _STRENGTH = ('faint', 'gentle', 'strong', 'violent')
 
@@ -77,7 +77,7 @@ def captions(scene:str, seed:int):
     lo, hi = min(k.level[0] for k in KINDS[scene]), max(k.level[1] for k in KINDS[scene])
     strength = _STRENGTH[min(3, int(4 * (score.level.mean() - lo) / (hi - lo)))]
     a, b = _WORDS[scene]
-    return [scene, f'{a}', f'{scene}: {kind}', f'a photo of {b}', f'the sound of {kind}', f'{kind}, {strength}']
+    return [scene, a, f'{scene}: {kind}', f'a photo of {b}', f'the sound of {kind}', f'{kind}, {strength}']
 
 # %% ../nbs/02f_world.ipynb #f82462f1
 @dataclass
@@ -97,7 +97,7 @@ class Clip:
     def video(self): return Video(self.frames, self.fps, (self.sound, self.rate))
     def _repr_html_(self): return self.video()._repr_html_()
 
-# %% ../nbs/02f_world.ipynb #4e313b93
+# %% ../nbs/02f_world.ipynb #06f5784a
 def render_frames(scene:str, seed:int, score:Score, times, size=128, device='cpu', batch=64):
     "The frames of one clip at these times, as uint8 batches [B, size, size, 3]."
     score = score.to(device)
@@ -116,4 +116,5 @@ def render(scene:str,     # one of `SCENES`
     "Render one clip, picture and sound."
     score, times = compose(scene, torch.tensor([seed]), seconds), torch.as_tensor(frame_times(n_frames(seconds, fps), fps), dtype=torch.float32)
     frames = np.concatenate(list(render_frames(scene, seed, score, times, size, device)))
-    return Clip(scene, seed, fps, rate, frames, synthesise(scene, seed, score, rate, channels), score.intensity(times)[0])
+    sound = torch.as_tensor(synthesise(scene, seed, score, rate, channels))
+    return Clip(scene, seed, fps, rate, frames, sound, score.intensity(times)[0])
