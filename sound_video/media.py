@@ -541,11 +541,12 @@ class Video:
             _write_movie(path := Path(tmp)/'inline.mp4', pictures, self.fps, self.sound, _INLINE)
             return f'<video controls loop width="256" src="data:video/mp4;base64,{_base64(path)}"></video>'
 
-# %% ../nbs/01_media.ipynb #39c8a452
+# %% ../nbs/01_media.ipynb #a0a9762b
 _MP3 = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 class _Html(str):
     def _repr_html_(self): return str(self)
+    def __repr__(self): return f"<player of {len(self)//1000} kB>"
 
 def play(sound,      # float [C, N] or [N], or a path
          rate=None): # Hz, for a tensor

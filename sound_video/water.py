@@ -18,15 +18,20 @@ from .core import *
 from .score import *
 from .canvas import *
 
-# %% ../nbs/02d_water.ipynb #7bd0d860
-def force(m,          # Moment of B pictures
-          decay=.25): # seconds in which an event dies away
+# %% ../nbs/02d_water.ipynb #719601c9
+def force(m,         # Moment of B pictures
+          decay=.25, # seconds in which an event dies away
+          rise=.04): # and in which it comes
     "How strongly water is moved now, by the steady layer and by events: [B]."
-    return m.level + m.pulse(decay)
+    a = m.age.clamp(min=0)
+    events = m.strengths * (torch.exp(-a / decay) - torch.exp(-a / rise))
+    return m.level + decay / (decay - rise) * events.sum(1)
 
-def stir(m, decay=.25):
+def stir(m, decay=.25, rise=.04):
     "How far it has been moved: the integral of `force`, in seconds at full force [B]."
-    return m.flow + decay * (m.strengths * (1 - torch.exp(-m.age.clamp(min=0) / decay))).sum(1)
+    a = m.age.clamp(min=0)
+    moved = m.strengths * (decay * (1 - torch.exp(-a / decay)) - rise * (1 - torch.exp(-a / rise)))
+    return m.flow + decay / (decay - rise) * moved.sum(1)
 
 # %% ../nbs/02d_water.ipynb #0947276e
 def vary(seeds, key:str, lo=0., hi=1.):
@@ -129,7 +134,7 @@ def reflected(picture, x, y, level, dx, dy): # the water's edge [B, 1, 1]; shift
     sx, sy = torch.broadcast_tensors(2 * (x + dx) - 1, 1 - 2 * (level + (up + dy).abs()).clamp(max=.998))
     return F.grid_sample(picture.expand(len(sx), -1, -1, -1), torch.stack([sx, sy], -1), align_corners=False, padding_mode='reflection')
 
-# %% ../nbs/02d_water.ipynb #87580f43
+# %% ../nbs/02d_water.ipynb #943d45c5
 WET = ('grey', 'overcast', 'storm', 'grey', 'blue dusk', 'storm', 'overcast', 'grey', 'overcast', 'blue dusk')
 
 def _wet_look(seeds):
@@ -149,6 +154,7 @@ def _bare(seeds, size):
     "Nothing near."
     return dict(near=torch.zeros(len(seeds), 4, size, size, device=seeds.device))
 
+# %% ../nbs/02d_water.ipynb #7a78908e
 def _leaves(seeds, size, n=6):
     "Large wet leaves."
     (x, y), lk = coords(size, seeds.device), _wet_look(seeds)
@@ -307,7 +313,7 @@ def draw_raining(seeds, # int64 [B]
     p = over(p, lk.horizon * .85, sheet.clamp(max=.8))
     return develop(glow(p, light, _falling_rain(seeds, m, size, w, amount, ex, ey)), lk.exposure)
 
-# %% ../nbs/02d_water.ipynb #4a5f9d56
+# %% ../nbs/02d_water.ipynb #aabdabe8
 AIRY = DAY + ('morning', 'noon', 'hazy', 'morning', 'noon', 'rose dusk', 'blue dusk')
 
 def _fall_look(seeds):
@@ -326,6 +332,7 @@ def _cliff(lk, seeds, x, y, top, foot):
     colour = over(tint(rock).expand(-1, 3, size, size), green, moss)
     return colour * (tint(lk.shade) * .75 + tint(lk.light) * lit[:, None]) * (.35 + .65 * lit[:, None]), inside(top - y, size)
 
+# %% ../nbs/02d_water.ipynb #bf0b4aca
 def boulder(p, lk, seeds, cx, cy, r, key):
     "Lay a rounded stone over a picture: picture and coverage."
     size = p.shape[-1]; x, y = coords(size, p.device); ox, oy = somewhere(seeds, 'stone ' + key)
@@ -336,7 +343,7 @@ def boulder(p, lk, seeds, cx, cy, r, key):
     a = inside((1 - (u**2 + v**2 + 1e-6).sqrt() - .5 * (n - .5)) * r, size) * (y > cy - .6 * r)
     return over(p, colour, a), a
 
-# %% ../nbs/02d_water.ipynb #eac59ea0
+# %% ../nbs/02d_water.ipynb #8b9ef201
 def _steps(seeds, kind, x, y, lip, foot):
     "Where water falls: field, across, time of fall, foam at the foot of the steps; the middle of the last one."
     three = per(by(kind, [0, 0, 1, 0, 0, 0, 0]))
@@ -354,6 +361,7 @@ def _steps(seeds, kind, x, y, lip, foot):
         cx, wide = cx + .22 * (vary(seeds, f'aside {j}') - .5) * three, wide * vary(seeds, f'widen {j}', 1.15, 1.65)
     return field, across, time, foam, cx
 
+# %% ../nbs/02d_water.ipynb #0051d5a6
 def _fall_scene(seeds, size):
     "A cliff with falling water: picture and where water is."
     kind, lk, (x, y) = kind_index('waterfall burbling', seeds), _fall_look(seeds), coords(size, seeds.device)
@@ -372,7 +380,7 @@ def _fall_scene(seeds, size):
     mist = torch.exp(-((x - cx) / reach)**2 - ((y - foot - .03) / high)**2)
     return dict(p=p, field=field, across=across, along=time.expand_as(foam), foam=foam, mist=mist, level=foot, cx=cx, cy=foot, pool=inside(foot - y, size).expand_as(foam))
 
-# %% ../nbs/02d_water.ipynb #5598652d
+# %% ../nbs/02d_water.ipynb #1a500a74
 def _stream_scene(seeds, size):
     "A brook between stones: picture and where water is."
     kind, lk, (x, y) = kind_index('waterfall burbling', seeds), _fall_look(seeds), coords(size, seeds.device)
@@ -392,6 +400,7 @@ def _stream_scene(seeds, size):
     return dict(p=p, field=field, across=.8 * (x - mid) / half, along=(-1.1 * far).expand_as(bed), foam=foam, mist=torch.zeros_like(bed), level=h,
                 cx=mid[:, size*2//3, :1, None], cy=torch.full_like(h, .28), pool=bed)
 
+# %% ../nbs/02d_water.ipynb #cce2faf3
 def _stones(w, seeds, size, scene, n=7):
     "Lay stones into the water, with foam at their feet: what water is where, as before."
     (x, y), lk, brook = coords(size, seeds.device), _fall_look(seeds), scene is _stream_scene
@@ -406,7 +415,7 @@ def _stones(w, seeds, size, scene, n=7):
         w = w | dict(p=p, foam=torch.maximum(w['foam'], foam * there) * (1 - a), pool=w['pool'] * (1 - a), field=w['field'] - 2 * a)
     return w
 
-# %% ../nbs/02d_water.ipynb #4a24d72d
+# %% ../nbs/02d_water.ipynb #2ba320c1
 def _fountain_scene(seeds, size):
     "A fountain in a garden: picture and where water is."
     lk, (x, y) = _fall_look(seeds), coords(size, seeds.device)
@@ -428,6 +437,7 @@ def _fountain_scene(seeds, size):
     return dict(p=over(p, marble, post), field=zero - 1, across=3 * (x - cx) + zero, along=3 * y + zero, foam=zero, mist=zero, level=cy + .02, cx=cx, cy=cy,
                 pool=inside(disc(cy, rx * .95), size) * (1 - post))
 
+# %% ../nbs/02d_water.ipynb #11360699
 def _jets(seeds, m, cx, cy, n=7, dots=40):
     "Drops on the arcs of a fountain: x, y, strength [B, n·dots]."
     k, i, g = torch.arange(n, device=seeds.device)[:, None], torch.arange(dots, device=seeds.device), per(force(m))
@@ -446,7 +456,7 @@ def _fall_still(seeds, size):
     stony = lambda scene: lambda s, size: _stones(scene(s, size), s, size, scene)
     return painted(which, [stony(_fall_scene), stony(_stream_scene), _fountain_scene], seeds, size) | dict(lk=_fall_look(seeds))
 
-# %% ../nbs/02d_water.ipynb #7ecbd3e8
+# %% ../nbs/02d_water.ipynb #9072c8fc
 def _pools(w, lk, x, y, s, g):
     "Picture with the pools' mirrors, and the noise of their foam."
     size, near = y.shape[1], (w['level'] - y)
@@ -459,7 +469,7 @@ def _pools(w, lk, x, y, s, g):
 def _white_water(p, w, seeds, kind, white, x, y, s, g, foam):
     "Running water, foam and mist over the picture."
     size, brook = y.shape[1], per(by(kind, [0, 1, 0, 0, 0, 0, 1])) > 0
-    speed = per(by(kind, [3.2, 1.6, 2.6, 3., 0, 1.8, 1.6]))
+    speed = per(by(kind, [3.2, 2.6, 2.6, 3., 0, 1.8, 2.2]))
     n = noise(2.6 * w['across'] + vary(seeds, 'water', 0, 8), 2 * w['along'] - s * speed, ('fbm', 'smooth'), 2.5 / size)
     n = .6 * n[:, 0] + .4 * n[:, 1]
     field = torch.where(brook, w['field'].clamp(max=.45) - .75 + .5 * w['foam'], w['field'])
@@ -470,7 +480,7 @@ def _white_water(p, w, seeds, kind, white, x, y, s, g, foam):
     fog = noise(1.6 * x, 1.6 * y - .9 * s, 'fbm', 1.6 / size)
     return over(p, white * .9, (w['mist'] * (.25 + .9 * fog) * (.25 + .75 * g.clamp(max=1.2))).clamp(max=.9))
 
-# %% ../nbs/02d_water.ipynb #8d9892f2
+# %% ../nbs/02d_water.ipynb #f997e7f8
 def draw_waterfall_burbling(seeds, # int64 [B]
                             m,     # Moment of B pictures
                             size): # pixels
@@ -480,7 +490,7 @@ def draw_waterfall_burbling(seeds, # int64 [B]
     white = lk.shade * .75 + lk.light * .75 + .01
     p, foam = _pools(w, lk, x, y, s, g)
     p = _white_water(p, w, seeds, kind, white, x, y, s, g, foam)
-    _, _, i = latest(m, 2)
+    _, _, i = latest(m, 3)
     place = lambda key, c, spread: w[c][:, :, 0] + (hashed(seeds, 'gulp ' + key, i) - .5) * by(kind, spread)[:, None]
     ex, ey = place('x', 'cx', [.1, .3, .16, .25, .3, .03, .5]), place('y', 'cy', [.02, .3, .02, .02, .06, .01, .3])
     p = glow(p, white, .5 * ripples(m, x, y, ex, ey, .35) * w['pool'])
@@ -491,7 +501,7 @@ def draw_waterfall_burbling(seeds, # int64 [B]
     dots = splat(torch.cat([px, jx], 1), torch.cat([py, jy], 1), torch.cat([a, b], 1), r, size)
     return develop(over(p, white * 1.2, dots.clamp(max=.95)), lk.exposure)
 
-# %% ../nbs/02d_water.ipynb #764631a5
+# %% ../nbs/02d_water.ipynb #21cf4c9c
 SUNNY = DAY + ('noon', 'morning', 'morning', 'noon', 'sunset', 'rose dusk', 'blue dusk', 'grey')
 
 def _shore_look(seeds):
@@ -513,6 +523,7 @@ def _nothing(seeds, size):
 
 SKIN = 'e8b898 c88a64 8a5a3c f0c8a8'
 
+# %% ../nbs/02d_water.ipynb #a07c96e8
 def _two_hands(seeds, size):
     "Two forearms with open hands."
     (x, y), lk = coords(size, seeds.device), _shore_look(seeds)
@@ -527,7 +538,7 @@ def _two_hands(seeds, size):
     light = lk.shade * .8 + lk.light * .8
     return _front(tint(blend(seeds, 'skin', SKIN) * light) * lit.clamp(min=.2)[:, None], a)
 
-# %% ../nbs/02d_water.ipynb #190d4341
+# %% ../nbs/02d_water.ipynb #fb2af8e8
 def _kayak(seeds, size):
     "The bow of a kayak and a paddle."
     (x, y), lk = coords(size, seeds.device), _shore_look(seeds)
@@ -553,6 +564,7 @@ def _rocks(seeds, size, n=6):
         a, foam = c + a * (1 - c), torch.maximum(foam, torch.exp(-((x - cx) / (1.3 * r))**2 - ((y - cy + .62 * r) / (.30 * r))**2))
     return _front(p * .8, a, foam)
 
+# %% ../nbs/02d_water.ipynb #917ae2a1
 def _stern(seeds):
     "Where the boat is: x and y [B, 1, 1], size."
     far = vary(seeds, 'boat y', .09, .16)
@@ -595,7 +607,7 @@ def _shore(seeds, size):
     near = painted(by(kind, [0, 0, 0, 1, 0, 2, 3, 4]).long(), [_nothing, _kayak, _boat, _two_hands, _rocks], seeds, size)
     return near | dict(lk=lk, p=p, h=h, beach=beach, edge=edge, deep=deep, white=lk.shade * .85 + lk.light * .85 + .01)
 
-# %% ../nbs/02d_water.ipynb #7c4ae331
+# %% ../nbs/02d_water.ipynb #f3e835b5
 def _breakers(p, w, m, seeds, x, y, tall, lace, n=5): # tall: amplitude [B, 1, 1]; lace: noise of foam
     "Waves that roll in, steepen and break: picture."
     size, s = p.shape[-1], .30 * stir(m)
@@ -616,6 +628,7 @@ def _breakers(p, w, m, seeds, x, y, tall, lace, n=5): # tall: amplitude [B, 1, 1
     face = torch.lerp(tint(w['deep'] * .75), tint(w['deep'] * 1.6 + w['lk'].light * .12 + w['lk'].shade * .06), height[:, None])
     return over(over(p, face, cover), w['white'], foam.clamp(max=.95))
 
+# %% ../nbs/02d_water.ipynb #b56d5931
 def _swash(p, w, m, y, tall, lace):
     "The beach, its wet shine and the edge of foam that runs up and back: picture."
     edge = w['edge'] - (.012 + .05 * tall) * per(.5 - .5 * torch.cos(.30 * 2 * math.pi * stir(m)))
@@ -678,10 +691,10 @@ def _splash(p, w, seeds, m, kind, x, y, ex, ey, lace):
     white = white + .9 * _plumes(m, x, y, ex, ey, per(by(kind, [.9, 1.7, 1.6, .9, .8, .9, .9, 2.0])))
     return over(p, w['white'] * 1.05, white.clamp(max=.95))
 
-# %% ../nbs/02d_water.ipynb #236dc3d1
+# %% ../nbs/02d_water.ipynb #fd0af4d0
 def _afloat(p, w, m, kind, x, y):
     "What is near, rocked by the waves, over the picture."
-    rock = by(kind, [0, 0, 0, 1, 0, .25, 0, 0]) * .012 * torch.sin(5 * stir(m)) - by(kind, [0, 0, 0, .02, 0, 0, .05, 0]) * m.pulse(.2)
+    rock = by(kind, [0, 0, 0, 1, 0, .25, 0, 0]) * .012 * torch.sin(5 * stir(m)) - by(kind, [0, 0, 0, .02, 0, 0, .05, 0]) * (force(m) - m.level)
     grid = torch.stack(torch.broadcast_tensors(2 * x - 1 + 0 * y, 1 - 2 * (y - per(rock))), -1)
     f = F.grid_sample(w['front'], grid, align_corners=False, padding_mode='border')
     return over(p, f[:, :3], f[:, 3])
@@ -697,7 +710,7 @@ def draw_splashing_water(seeds, # int64 [B]
     p = _water(w, seeds, x, y, s, .25 + .6 * g, rings)
     down = (w['h'] - y).clamp(min=1e-3)
     lace = noise(5 * (x - .5) / (down + .22), 2.4 / (down + .16) + .6 * s, ('fbm', 'billow'), 3 / size).mean(1)
-    tall = per(by(kind, [.75, 1.25, .02, .05, .10, .30, .03, .8]) * (.25 + .75 * m.level + .3 * m.pulse(.35)))
+    tall = per(by(kind, [.75, 1.25, .02, .05, .10, .30, .03, .8]) * (.25 + .45 * m.level + .3 * force(m)))
     p = _breakers(p, w, m, seeds, x, y, tall, lace)
     p = over(p, w['white'], (w['foam'] * (.3 + g) * step(.30, .65, lace + .25 * w['foam']) * inside(down - .002, size)).clamp(max=.95))
     p = _afloat(_swash(p, w, m, y, tall, lace), w, m, kind, x, y)
@@ -711,7 +724,7 @@ def press(m, every=1, which=0,         # the events whose number is `which` modu
     p = step(-before, .04, m.age) * (1 - step(hold, hold + after, m.age)) * (.55 + .45 * m.strengths)
     return (p * mine).amax(1)
 
-# %% ../nbs/02d_water.ipynb #e69fed67
+# %% ../nbs/02d_water.ipynb #3ea0789f
 def _close_look(seeds): return look(seeds, ('morning', 'noon', 'hazy', 'golden hour', 'overcast', 'dawn', 'hazy', 'overcast', 'noon'))
 
 def _thing(colour, a):
@@ -735,6 +748,7 @@ def _boot(seeds, size):
     colour = over(colour, blend(seeds, 'mud', '5a4630 6a5238 4a4038') * (lk.shade + lk.light * .6) * .6, .8 * dirt)
     return _thing(colour, torch.maximum(inside(d, size), sole))
 
+# %% ../nbs/02d_water.ipynb #db72b8e5
 def _pressing_hand(seeds, lk, x, y, size, top):
     "An arm and a hand that presses on (½, top): colour and coverage."
     fingers = [limb(x, y, .425 + .05 * k, top + .08, .3875 + .075 * k, top - .015 - .02 * (1.5 - abs(k - 1.5)), .027, .025) for k in range(4)]
@@ -775,7 +789,7 @@ def _cloth(seeds, size):
         colour, a = over(colour, tint(blend(seeds, 'skin', SKIN) * light) * lit[:, None], c), torch.maximum(a, c)
     return _thing(colour, a)
 
-# %% ../nbs/02d_water.ipynb #e70d7ce7
+# %% ../nbs/02d_water.ipynb #378e1c85
 GROUND = ('6e4c2c 84603c 5e4834', '5c5648 6a6458 4a4a44', '8a98a0 a8b0a8 b8a890', '5a5448 6a6a64 54503c', '58b040 a0c840 50b890 d060a8 8858c0', '9a8a78 88909a 7a8a80', '7a6248 6a5238 8a7258')
 
 def _relief(seeds, lk, kind, x, y, u, v):
@@ -795,6 +809,7 @@ def _relief(seeds, lk, kind, x, y, u, v):
         h, lit = h - .25 * deep, lit + .21 * deep * torch.sin(160 * b) - .45 * torch.exp(-((d + .004) / .012)**2) * torch.sign(.6 * b + a) * there
     return h, lit
 
+# %% ../nbs/02d_water.ipynb #a3099ae7
 def _litter(p, pool, seeds, lk, kind, x, y, n=6):
     "Fallen leaves: picture and what is left of the open water."
     size = p.shape[-1]
@@ -806,6 +821,7 @@ def _litter(p, pool, seeds, lk, kind, x, y, n=6):
         p, pool = over(p, blend(seeds, f'leaf {k}', 'c06a24 d0a030 7a8a30 8a4a24') * (lk.shade * .8 + lk.light * .7), a), pool * (1 - a)
     return p, pool
 
+# %% ../nbs/02d_water.ipynb #9d8349d7
 def _ground_still(seeds, size):
     "What lies before us: look, picture, open water, coordinates and slope of the ground, what the water mirrors, the thing."
     kind, lk, (x, y), (ox, oy) = kind_index('squishing water', seeds), _close_look(seeds), coords(size, seeds.device), somewhere(seeds, 'ground')
@@ -823,7 +839,7 @@ def _ground_still(seeds, size):
     thing = painted(by(kind, [0, 4, 1, 0, 2, 3, 4]).long(), [_boot, _sponge, _hand, _cloth, _no_thing], seeds, size)
     return thing | dict(lk=lk, p=p, pool=pool, u=u, v=v, slope=slope, env=noise(.5 * u + 3, .45 * v, 'smooth'), colour=colour, shine=shine)
 
-# %% ../nbs/02d_water.ipynb #a71b51c0
+# %% ../nbs/02d_water.ipynb #5275423e
 def _surface(w, kind, g, s, rings):
     "Ground and water that tremble and shine: picture."
     lk, soft = w['lk'], per(by(kind, [.15, .1, .1, .1, 1.3, .1, .8]))
@@ -841,6 +857,7 @@ def _sites(seeds, n=5):
     "Where mud bubbles: x and y [B, n]."
     return uniform(seeds, 'site x', n, .15, .85), uniform(seeds, 'site y', n, .14, .80)
 
+# %% ../nbs/02d_water.ipynb #4218b499
 def _domes(p, m, seeds, w):
     "Bubbles that swell out of the mud and burst at the events: picture."
     size, lk, (cx, cy) = p.shape[-1], w['lk'], _sites(seeds)
@@ -865,7 +882,7 @@ def _put(p, thing, x, y, bx, foot, squash, widen, shadow): # foot of the thing, 
     f = F.grid_sample(thing, torch.stack(grid, -1), align_corners=False, padding_mode='zeros')
     return over(p * (1 - shadow)[:, None], f[:, :3], f[:, 3])
 
-# %% ../nbs/02d_water.ipynb #34b6e245
+# %% ../nbs/02d_water.ipynb #9f15a1de
 def _pressed(p, m, seeds, w, kind, x, y, mid, gap, foot):
     "The boots, hand, sponge or cloth where the events have put them: picture."
     walks = (kind == 0) | (kind == 3)
@@ -888,6 +905,7 @@ def _squished(seeds, m, kind, mid, gap, foot, n=4):
     y = torch.where(col([0, 1, 0, 0, 0, 1, 0]) > 0, .12 + col([0, .62, 0, 0, 0, .12, 0]) * hashed(seeds, 'drop y', i), foot[:, 0])
     return torch.where(mud, sx, x), torch.where(mud, sy, y)
 
+# %% ../nbs/02d_water.ipynb #ea33928c
 def draw_squishing_water(seeds, # int64 [B]
                          m,     # Moment of B pictures
                          size): # pixels
@@ -906,7 +924,7 @@ def draw_squishing_water(seeds, # int64 [B]
     colour = torch.lerp(white, w['colour'] * white * 1.3, by(kind, [.75, .1, .1, .45, .9, .1, .9])[:, None])
     return develop(over(p, colour, drops.clamp(max=.95)), lk.exposure)
 
-# %% ../nbs/02d_water.ipynb #5aa77564
+# %% ../nbs/02d_water.ipynb #33b4dc1b
 LIMBS = ((-.02, 0, .10, .02, .035, .03), (-.075, -.015, -.075, -.014, .026, .026), (0, -.042, .085, -.025, .02, .02), (.10, .02, .20, 0, .026, .014), (.20, 0, .27, .02, .014, .008), (.10, .02, .19, .05, .026, .013),
          (.19, .05, .26, .085, .013, .008), (.27, .02, .34, 0, .008, .022), (.26, .085, .33, .10, .008, .022), (-.02, .01, -.03, .075, .017, .012), (-.03, .075, -.09, .09, .012, .010)) # trunk, head, tank, legs, fins, arm
 
@@ -926,6 +944,7 @@ def _fish(p, x, y, seeds, colour, many, n=6):
         a = c + a * (1 - c)
     return over(p, colour, a * .85)
 
+# %% ../nbs/02d_water.ipynb #65a3c397
 def _corals(seeds, size, kind, x, d, floor, top, n=9):
     "Heads of coral on the floor: colour and coverage."
     U = lambda k: uniform(seeds, k, n)[:, :, None, None]
@@ -967,7 +986,7 @@ def _reef_floor(p, seeds, kind, x, d, floor, top, deep, light):
     a = inside(d - h, size)
     return over(p, torch.lerp(p, col, (.12 + .85 * step(-.03, .2, d - floor + .02))[:, None]), a), a
 
-# %% ../nbs/02d_water.ipynb #4cc621f0
+# %% ../nbs/02d_water.ipynb #f4cd5e9a
 def _open_water(seeds, kind, x, d):
     "Colours at the top and in the depth, place of the light, height of the floor, picture of the bare water, how much light arrives."
     lum = uniform(seeds, 'lum', lo=.75)[:, 0] * by(kind, [1, 1.05, 1, .95, 1.1, 1.05, .50])
@@ -979,6 +998,7 @@ def _open_water(seeds, kind, x, d):
     p = torch.lerp(tint(top), tint(deep), fade[:, None]) + (light * .45)[:, None] * tint(.55 * top + .45)
     return top, deep, lx, floor, p, light
 
+# %% ../nbs/02d_water.ipynb #6b14e174
 def _under_still(seeds, size):
     "What stands still: picture, colour at the top, coverage of the floor, weed, coordinates of rays and caustics, the diver's mouth."
     kind, (x, y) = kind_index('underwater bubbling', seeds), coords(size, seeds.device); d = 1 - y

@@ -1,5 +1,5 @@
 "Write README.md from nbs/index.ipynb; with --check only say whether they agree."
-import sys
+import re, sys
 from pathlib import Path
 from fastcore.nbio import read_nb
 
@@ -8,7 +8,7 @@ root = Path(__file__).parents[1]
 def block(cell):
     "One cell of the notebook as Markdown; hidden cells give nothing."
     source = ''.join(cell.source).strip()
-    if cell.cell_type == 'markdown': return source
+    if cell.cell_type == 'markdown': return re.sub(r'\]\((?=images/|\w+\.ipynb)', '](nbs/', source) # links from the root
     if cell.cell_type != 'code' or source.startswith('#| hide'): return ''
     lines = [l for l in source.splitlines() if not l.startswith('#|')]
     return '```python\n' + '\n'.join(lines).strip() + '\n```'
