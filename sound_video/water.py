@@ -638,7 +638,7 @@ def _swash(p, w, m, y, tall, lace):
     foam = torch.exp(-((y - edge - .012) / (.012 + .012 * tall))**2) + .7 * step(0, .10, y - edge) * step(.11, .03, y - edge) * step(.50, .75, lace)
     return over(p, w['white'], (foam * (.45 + .5 * lace)).clamp(max=.92))
 
-# %% ../nbs/02d_water.ipynb #f7cb658f
+# %% ../nbs/02d_water.ipynb #487da238
 def _water(w, seeds, x, y, s, near, rings):
     "The surface of sea or lake over the picture."
     size, lk, h = y.shape[1], w['lk'], w['h']
@@ -660,9 +660,9 @@ def _plumes(m, x, y, x0, y0, tall): # from where [B, events]; height of the tall
         t, s = per(age[:, k]), per(strength[:, k])
         high = tall * s * (2.4 * t - 4.2 * t**2).clamp(min=0) + 1e-3
         u, v = (x - per(x0[:, k])) / (.8 * high + .02), (y - per(y0[:, k])) / high
-        n = noise(.9 * u + per(1.7 * i[:, k]), .8 * v - 2 * t, 'fbm', 4 / y.shape[1])
+        n = noise(2.2 * u / (.5 + .5 * v.clamp(0, 1)) + per(1.7 * i[:, k]), .9 * v - 2 * t, 'fbm', 6 / y.shape[1])
         body = (1 - (u / (.35 + .65 * v.clamp(0, 1)))**2).clamp(min=0) * (1 - v).clamp(min=0) * step(-.08, .05, v)
-        out = torch.maximum(out, step(.20, .65, 1.25 * body * torch.exp(-t / .35) + 1.1 * (n - .5)) * (body > 0) * (s > 0) * step(.55, .30, t))
+        out = torch.maximum(out, step(.12, .45, 1.2 * body * torch.exp(-t / .4) * (.25 + 1.3 * n)) * (s > 0) * step(.55, .30, t))
     return out
 
 # %% ../nbs/02d_water.ipynb #c6a3a8b5
