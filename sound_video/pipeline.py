@@ -8,14 +8,14 @@ Docs: https://sound-video.github.io/sound_video/pipeline.html.md"""
 __all__ = ['PackConfig', 'describe', 'save_pack', 'load_pack', 'SoundFilm', 'batch_size', 'render_path', 'SoundVideo',
            'default_pack']
 
-# %% ../nbs/12_pipeline.ipynb #3c07a6bb
+# %% ../nbs/12_pipeline.ipynb #d289a9c5
 import json, math, sys
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np, torch
 from fastcore.basics import patch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save as to_bytes
 from .core import *
 from .media import *
 from .audio import *
@@ -42,15 +42,15 @@ def describe(G, class_names=(), **kw)->PackConfig:
     arch = next(name for name, (_, cls) in _ARCHITECTURES.items() if type(G) is cls)
     return PackConfig(dict(architecture=arch, config=G.cfg.to_dict()), layer_groups(G.synthesis.num_ws), tuple(class_names), **kw)
 
-# %% ../nbs/12_pipeline.ipynb #92654b13
+# %% ../nbs/12_pipeline.ipynb #5e6fd1b7
 def _card(name, config:PackConfig):
     "A model card in Markdown."
-    facts = {'Architecture': config.generator['architecture'], 'Picture': f"{config.generator['config']['img_resolution']} pixels square",
-             'Classes': ', '.join(config.class_names) or 'none', 'Data': config.data or 'not stated'}
-    facts |= {f'Training: {k}': v for k, v in config.training.items()} | {f'Metric: {k}': v for k, v in config.metrics.items()}
+    size = config.generator['config']['img_resolution']
+    facts = {'Architecture': f"{config.generator['architecture']}, {size} × {size} pixels", 'Data': config.data or 'not stated'}
+    facts |= {f'Training, {k}': v for k, v in config.training.items() if not isinstance(v, dict)} | {f'Measured, {k}': v for k, v in config.metrics.items()}
     rows = '\n'.join(f'| {k} | {v} |' for k, v in facts.items())
     return f"# {name}\n\nA model for [sound_video](https://github.com/sound-video/sound_video).\n\n| | |\n|---|---|\n{rows}\n\n" \
-           f"```\nsound-video generate SOUND --pack {name}\n```\n"
+           f"Classes: {', '.join(config.class_names) or 'none'}.\n\n```\nsound-video generate SOUND --pack {name}\n```\n"
 
 def save_pack(path, # folder to be made, or replaced
               G, config:PackConfig, card:str=None, # Markdown for README.md; made from the configuration by default
@@ -61,7 +61,7 @@ def save_pack(path, # folder to be made, or replaced
         tmp.mkdir()
         config.save(tmp/'config.json')
         for name, weights in dict(generator=G.state_dict(), **parts).items():
-            save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, tmp/f'{name}.safetensors')
+            (tmp/f'{name}.safetensors').write_bytes(to_bytes({k: v.detach().cpu().contiguous() for k, v in weights.items()}))
         (tmp/'README.md').write_text(card or _card(path.name, config), encoding='utf-8')
     return path
 

@@ -8,7 +8,7 @@ Docs: https://sound-video.github.io/sound_video/training.html.md"""
 __all__ = ['PRESETS', 'STAGES', 'Recipe', 'scenes_of', 'ToScene', 'train_judge', 'samples', 'measure', 'shrink', 'Shrink',
            'Measure', 'Measured', 'train_resolution', 'train_stylegan', 'train']
 
-# %% ../nbs/13_training.ipynb #b8cc1c9c
+# %% ../nbs/13_training.ipynb #bd0fd219
 from dataclasses import dataclass, replace
 from pathlib import Path
 import torch, torch.nn.functional as F
@@ -19,7 +19,7 @@ from fastai.learner import Metric
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
 from fastcore.foundation import L
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save as to_bytes
 from .core import *
 from .score import *
 from .dataset import *
@@ -143,7 +143,7 @@ def train_stylegan(dls, recipe:Recipe, judge:SceneNet, work, resume=False, cbs=N
         nets = train_resolution(dls, recipe, resolution, images, nets, judge, Path(work), resume, cbs)
     return nets.ema
 
-# %% ../nbs/13_training.ipynb #8c5c4dd5
+# %% ../nbs/13_training.ipynb #4ccb9185
 STAGES = ('judge', 'stylegan')
 
 def _judge_of(dls, recipe, work, anew, cbs):
@@ -151,7 +151,7 @@ def _judge_of(dls, recipe, work, anew, cbs):
     file = work/'judge.safetensors'
     if anew or not file.exists():
         judge = train_judge(dls, recipe.judge_epochs, cbs)
-        with atomic(file) as tmp: save_file(judge.state_dict(), tmp)
+        with atomic(file) as tmp: tmp.write_bytes(to_bytes(judge.state_dict()))
     judge = SceneNet(scenes_of(dls.vocab)[0])
     judge.load_state_dict(load_file(file))
     return judge.to(dls.device).eval()

@@ -18,7 +18,7 @@ class Stop(Callback):
 @pytest.fixture
 def brief(monkeypatch):
     "The tiny recipe made shorter still, under the name of a preset."
-    recipe = replace(PRESETS['tiny'], images=(96, 96), stills=45, valid=18, judge_epochs=1)
+    recipe = replace(PRESETS['tiny'], images=(64, 64), stills=45, valid=18, judge_epochs=1)
     monkeypatch.setitem(PRESETS, 'tiny', recipe)
 
 def weights(pack): return SoundVideo.load(pack, 'cpu').generator.state_dict()
@@ -26,7 +26,7 @@ def weights(pack): return SoundVideo.load(pack, 'cpu').generator.state_dict()
 @pytest.mark.parametrize('resolution', [16, 32])
 def test_resumed_training_ends_the_same(tmp_path, brief, resolution):
     whole = weights(train(tmp_path/'whole', 'tiny'))
-    with pytest.raises(KeyboardInterrupt): train(tmp_path/'broken', 'tiny', cbs=Stop(resolution, 48))
+    with pytest.raises(KeyboardInterrupt): train(tmp_path/'broken', 'tiny', cbs=Stop(resolution, 32))
     assert not (tmp_path/'broken').exists()
     with pytest.raises(UserError, match='--resume'): train(tmp_path/'broken', 'tiny')
     again = weights(train(tmp_path/'broken', 'tiny', resume=True))
