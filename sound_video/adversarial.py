@@ -347,11 +347,12 @@ def as_dls(data):
     if not hasattr(data, '__len__'): raise UserError('training data must have a length: give a DataLoaders, or a sized iterable of (pictures, classes)')
     return DataLoaders(data, data, device=default_device())
 
-# %% ../nbs/07b_adversarial.ipynb #58809bbd
+# %% ../nbs/07b_adversarial.ipynb #f07b3113
 def stylegan_learner(dls,                       # DataLoaders, or sized iterable of (pictures [B, 3, H, W] in [-1, 1], classes [B])
                      cfg:StyleGAN2Config,
                      nets:Adversaries=None,     # new ones if None
                      lr=2e-3,
+                     mapping_lr=1.,             # times `lr`, for the mapping network
                      gamma=None,                # weight of R1; a heuristic if None
                      path_length=0.,            # weight of path length regularisation, 2 in the paper
                      ada_target=None,           # e.g. 0.6: adaptive augmentation
@@ -362,9 +363,9 @@ def stylegan_learner(dls,                       # DataLoaders, or sized iterable
                      seed=0, cbs=None, **kwargs):
     "A Learner that trains a StyleGAN2."
     nets = nets or Adversaries(Generator(cfg), Discriminator(cfg))
-    adam = lambda params, lr: OptimWrapper(params, torch.optim.Adam, lr=lr, betas=(0., .99), foreach=True)
-    learn = StyleGANLearner(as_dls(dls), nets, loss_func=discriminator_loss, opt_func=adam, lr=lr, metrics=[Report(k) for k in ('loss_D', 'loss_G', 'r1', 'p')],
-                            splitter=lambda m: [list(m.G.parameters()), list(m.D.parameters())], **kwargs)
+    adam = lambda params, lr: OptimWrapper(params, torch.optim.Adam, lr=lr[-1], betas=(0., .99), foreach=True)
+    learn = StyleGANLearner(as_dls(dls), nets, loss_func=discriminator_loss, opt_func=adam, lr=[mapping_lr * lr, lr, lr], metrics=[Report(k) for k in ('loss_D', 'loss_G', 'r1', 'p')],
+                            splitter=lambda m: [list(part.parameters()) for part in (m.G.mapping, m.G.synthesis, m.D)], **kwargs)
     learn.memory = dict(images=0, steps=0, p=0., path=0., sign=0., r_t=0.)
     learn.precision,learn.noise_mode,learn.mixing = precision,noise_mode,mixing
     learn.recorder.train_metrics,learn.recorder.valid_metrics = True,False

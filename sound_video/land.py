@@ -6,10 +6,11 @@ Docs: https://sound-video.github.io/sound_video/land.html.md"""
 
 # %% auto #0
 __all__ = ['STORM_HOURS', 'FIRE_HOURS', 'GLOW', 'SOOT', 'DUST', 'BLAST_HOURS', 'SHELLS', 'LEAFY', 'PALM', 'FIR', 'GRASS',
-           'WIND_HOURS', 'recent', 'span', 'some', 'by_kind', 'stirred', 'zigzag', 'bolt', 'flicker', 'draw_thunder',
-           'flame_light', 'flames', 'fire_height', 'sparks', 'capsule', 'logs', 'bricks', 'smoke',
-           'draw_fire_crackling', 'fireball', 'debris', 'houses', 'clouds_alone', 'shells', 'mirror', 'draw_explosion',
-           'cover', 'crown', 'leafy', 'frond', 'palm', 'fir', 'grass', 'sway', 'flying', 'draw_wind_noise']
+           'WIND_HOURS', 'recent', 'span', 'some', 'by_kind', 'stirred', 'heard', 'shaken', 'zigzag', 'bolt', 'flicker',
+           'draw_thunder', 'flame_light', 'flames', 'fire_height', 'sparks', 'capsule', 'logs', 'bricks', 'smoke',
+           'dancing', 'draw_fire_crackling', 'fireball', 'debris', 'houses', 'clouds_alone', 'shells', 'mirror',
+           'draw_explosion', 'cover', 'crown', 'leafy', 'frond', 'palm', 'fir', 'grass', 'sway', 'flying',
+           'draw_wind_noise']
 
 # %% ../nbs/02c_land.ipynb #3b5d0ba9
 import math
@@ -55,6 +56,24 @@ def stirred(m, share, decay=.25): # Moment; what one full event adds to the leve
     a = m.age.clamp(min=0)
     more = share * m.strengths * decay * (1 - torch.exp(-a / decay))
     return Moment(m.t, m.level + share * m.pulse(decay), m.flow + more.sum(1), m.age, m.strengths)
+
+# %% ../nbs/02c_land.ipynb #6aabb8bf
+def heard(scene, seeds, m, # Moment of B items
+          decay, tail=0.): # seconds for which the blow dies away; amplitude of the tail that follows it for three seconds
+    "Loudness of the events' sounds as they arrive: [B]."
+    a = m.age - delays(scene, seeds)[:, None]
+    since = a.clamp(min=0)
+    fall = torch.exp(-since / decay) + tail * torch.exp(-since / 3) * (1 - torch.exp(-since / .1))
+    return (m.strengths**1.5 * fall * (a >= 0)).sum(1)
+
+def shaken(picture, t, amount): # [B, 3, S, S]; seconds [B]; how far, in widths of the picture [B]
+    "A picture taken by a camera that the blast shakes."
+    i = (amount > 1e-4).nonzero()[:, 0]
+    if not len(i): return picture
+    x, y = coords(picture.shape[-1], picture.device)
+    dx, dy = (per(amount[i] * f(2 * math.pi * 7.3 * t[i])) for f in (torch.cos, torch.sin))
+    grid = torch.stack(torch.broadcast_tensors(2 * (x + dx) - 1, 1 - 2 * (y + .7 * dy)), -1)
+    return picture.index_copy(0, i, F.grid_sample(picture[i], grid, align_corners=False, padding_mode='border'))
 
 # %% ../nbs/02c_land.ipynb #3b1f3cba
 def _mass(seeds, x, y, horizon):
@@ -150,7 +169,7 @@ def bolt(seeds, x, y, top, foot, # seeds of the bolts; coordinates; x and y of b
         halo = halo + t[..., None] * (.022 / (d + .022))**2
     return core, halo
 
-# %% ../nbs/02c_land.ipynb #e3ec07bc
+# %% ../nbs/02c_land.ipynb #13ced22d
 def flicker(seeds, k, age): # seeds [B], number of the event and seconds since [B, n]
     "Brightness of the channel and of the lit cloud: two [B, n]."
     strokes = torch.exp(-age / .12)
@@ -158,18 +177,18 @@ def flicker(seeds, k, age): # seeds [B], number of the event and seconds since [
         again = .06 + .16 * j * (.4 + .6 * hashed(seeds, f'stroke {j}', k))
         strokes = strokes + (.9 - .25*j) * torch.exp(-(age - again).clamp(min=0) / .08) * (age > again)
     play = wander(seeds, 'play', age * 14 + 97. * k)
-    return strokes * (age < .45), strokes * .8 + torch.exp(-age / .45) * play * .8
+    return strokes * (age < .45), (1 - torch.exp(-age / .04)) * (.2 * strokes + .65 * torch.exp(-age / .45) + .25 * torch.exp(-age / .45) * play)
 
-# %% ../nbs/02c_land.ipynb #1134b7f0
+# %% ../nbs/02c_land.ipynb #3954d0a0
 def _pour(x, y, m, slant): # coordinates, moment, lean of the rain [B, 1, 1]
     "Near rain as falling streaks: plane."
     size = x.shape[-1]
-    fall = per(5 * m.flow + .3 * m.t)
+    fall = per(6 * m.flow + .3 * m.t)
     s = noise(9 * (x + slant * y), .8 * y + fall, 'fine', 9 / size)
     sheets = noise(1.5 * (x + slant * y) + .3 * fall, .5 * y + .3 * fall, 'smooth')
     return (step(.62, 1., s) + .25 * sheets) * (.25 + 1.1 * sheets) * per(m.level)
 
-# %% ../nbs/02c_land.ipynb #ed24fc68
+# %% ../nbs/02c_land.ipynb #1e86de1c
 def _strike(picture, still, seeds, kj, power, channel, cloud, inner, drift):
     "Light one strike: `kj` its number, `power` its strength, how bright channel and cloud are, whether it stays in the cloud, how far it has drifted; all [B]."
     x, y = coords(picture.shape[-1], seeds.device)
@@ -177,7 +196,7 @@ def _strike(picture, still, seeds, kj, power, channel, cloud, inner, drift):
     h, px = still['horizon'][:, 0, 0], .12 + .76 * chance('strike x')
     high = torch.lerp(h, torch.ones_like(h), .45 + .25 * chance('strike y'))
     amount = (.25 + lamp(x, y, per(px + drift), per(high), .3)) * per(power * cloud)
-    picture = glow(picture, still['added'], 2.6 * amount)
+    picture = glow(picture, still['added'], 1.7 * amount)
     seen = (power * channel > .02) & (chance('in the open') < torch.where(inner, .4, .9))
     i = seen.nonzero()[:, 0]
     if not len(i): return picture
@@ -187,7 +206,15 @@ def _strike(picture, still, seeds, kj, power, channel, cloud, inner, drift):
     lit = glow(glow(picture[i], still['hue'][i], .8 * halo * light), torch.ones(3, device=x.device), 6 * core * light)
     return picture.index_copy(0, i, lit)
 
-# %% ../nbs/02c_land.ipynb #a9d062fa
+# %% ../nbs/02c_land.ipynb #780ad0b3
+def _play(picture, still, seeds, m):
+    "Lightning that goes on inside the cloud and travels through it while the thunder rolls."
+    x, y = coords(picture.shape[-1], picture.device)
+    ox, oy = somewhere(seeds, 'play')
+    n = noise(ox + 1.2 * x + per(2.6 * m.t), oy + 1.2 * y - per(3.2 * m.t), 'smooth')
+    return glow(picture, still['added'], 4 * step(.1, .95, n) * per(heard('thunder', seeds, m, .4, .25).clamp(max=1.2)**1.5))
+
+# %% ../nbs/02c_land.ipynb #92667f71
 def draw_thunder(seeds, # int64 [B]
                  m,     # Moment of B pictures
                  size): # pixels
@@ -198,9 +225,10 @@ def draw_thunder(seeds, # int64 [B]
     channel, cloud = flicker(seeds, k, age)
     cloud = cloud * (1 - .4 * wet.float())[:, None]
     for j in range(age.shape[1]):
-        picture = _strike(picture, still, seeds, k[:, j], strength[:, j] * (1.25 - .5 * inner.float()), channel[:, j], cloud[:, j], inner, .25 * age[:, j] * inner)
+        picture = _strike(picture, still, seeds, k[:, j], strength[:, j]**1.5 * (1.3 - .5 * inner.float()), channel[:, j], cloud[:, j], inner, .25 * age[:, j] * inner)
+    picture = _play(picture, still, seeds, m)
     if wet.any():
-        shine = wet * (.35 + cloud.sum(1).clamp(max=2)) * (.3 + 4 * still['own'].mean((1, 2, 3)).sqrt())
+        shine = wet * (.4 + .5 * cloud.sum(1).clamp(max=2)) * (.3 + 4 * still['own'].mean((1, 2, 3)).sqrt())
         picture = glow(picture, torch.tensor([.24, .26, .29], device=seeds.device), _pour(*coords(size, seeds.device), m, span(seeds, 'slant', -.3, .3)) * per(shine))
     return develop(picture, 1.25 * still['exposure'])
 
@@ -211,12 +239,12 @@ def flame_light(heat): # plane, 0 cold, 1 the flame's core
     h2 = h * h
     return torch.stack([2.6 * h2, 1.35 * h2 * h, .42 * h2 * h2 * h], 1)
 
-# %% ../nbs/02c_land.ipynb #620b9562
+# %% ../nbs/02c_land.ipynb #1beb636a
 def flames(x, y, seeds, m, px, py, wide, tall, # coordinates, seeds, moment; foot and size of the fire [B, 1, 1]
            bends=1., lean=0.): # tongues side by side; how far the wind bends the tip
     "Heat of a fire: plane."
     up = (y - py) / tall
-    rise = per(3.2 * m.flow + .25 * m.t) * .5 / tall.clamp(min=.2)
+    rise = per(3.6 * m.flow + .5 * m.t)
     ox, oy = somewhere(seeds, 'flame')
     u = (x - px) / wide - lean * up.clamp(min=0)**1.5
     sway = noise(ox + .6 * bends * u, oy + .7 * up - .7 * rise, 'smooth') - .5
@@ -227,10 +255,10 @@ def flames(x, y, seeds, m, px, py, wide, tall, # coordinates, seeds, moment; foo
     tear = (.62 * lick[:, 1] + .38 * lick[:, 0] - .5) * (.5 + 1.5 * up.clamp(0, 1))
     return (1.15 * body.clamp(max=.9) + tear) * step(-.25, .1, body)
 
-# %% ../nbs/02c_land.ipynb #65a06870
+# %% ../nbs/02c_land.ipynb #aed22114
 def fire_height(m): # relative to a full blaze
     "Flames grow with the level and jump a little at every crackle: [B, 1, 1]."
-    return per(.1 + .65 * m.level + .1 * m.pulse(.12).clamp(max=1.5))
+    return per(.16 + .64 * m.level + .08 * m.pulse(.12).clamp(max=1.5))
 
 # %% ../nbs/02c_land.ipynb #1c6ceebe
 def sparks(m, seeds, px, py, reach, size, # place of the fire and how high sparks fly [B, 1, 1]
@@ -380,14 +408,22 @@ def smoke(x, y, seeds, key, px, py, wide, tall, age, lean=0.): # coordinates; fo
     body = 1 - u**2 * 1.2 + 1.5 * (n.mean(1) - .5)
     return step(0, .6, body) * step(-.05, .15, up) * (1 - .6 * up.clamp(0, 1)), n[:, 0]
 
-# %% ../nbs/02c_land.ipynb #af6d8b3d
+# %% ../nbs/02c_land.ipynb #22ea559f
+def dancing(x, y, seeds, m, px, py): # coordinates; moment; foot of the fire [B, 1, 1]
+    "How a fire's light varies over the picture, about 1: plane."
+    ox, oy = somewhere(seeds, 'dance')
+    away = ((x - px)**2 + (y - py)**2 + .01).sqrt()
+    n = noise(ox + 1.6 * (x - px) / (away + .3), oy + 3 * away - per(6 * m.t), 'smooth')
+    return 1 + 1.8 * (n - .5) * per(.05 + .95 * m.level.clamp(max=1.2)**1.2)
+
+# %% ../nbs/02c_land.ipynb #70ded38b
 def _burn(seeds, m, size, still, bends=1., lean=0., reach=1.):
     "Paint the fire of a place."
     x, y = coords(size, seeds.device)
     px, py, wide, tall = (still[k] for k in ('px', 'py', 'wide', 'tall'))
     high = tall * fire_height(m)
-    bright = per(.25 + .85 * m.level + .7 * m.pulse(.07).clamp(max=1.5) + .2 * (wander(seeds, 'flicker', m.flow[:, None] * 9)[:, 0] - .5))
-    amount = bright * (.06 + lamp(x, y, px, py + .35 * high, .12 + .3 * high))
+    bright = per(.5 + .5 * m.level + .15 * m.pulse(.2).clamp(max=1.5))
+    amount = bright * (.06 + lamp(x, y, px, py + .35 * high, .12 + .3 * high)) * dancing(x, y, seeds, m, px, py)
     p = glow(still['own'], still['added'], 1.5 * amount)
     p = glow(p, torch.tensor(GLOW, device=x.device), .25 * bright * lamp(x, y, px, py + .4 * high, .5 * wide + .06)**2)
     heat = flames(x, y, seeds, m, px, py, wide, high, bends, lean)
@@ -422,26 +458,27 @@ def _paint_field(seeds, m, size):
     p = _burn(seeds, m, size, still | dict(own=own, wide=still['wide'] * 1.5), 4.)
     return develop(over(p, torch.tensor([.006, .004, .004], device=x.device), still['before'] * .93), still['exposure'])
 
-# %% ../nbs/02c_land.ipynb #e8a6f2ce
+# %% ../nbs/02c_land.ipynb #163bd935
 def draw_fire_crackling(seeds, m, size): # int64 [B], Moment, pixels
     "A burning fire: [B, 3, size, size]."
     place = torch.tensor([0, 1, 0, 0, 2, 0, 3], device=seeds.device)[kind_index('fire crackling', seeds)]
-    return by_kind(seeds, stirred(m, .35), size, place, (_paint_camp, _paint_room, _paint_field, _paint_torch))
+    m = replace(m, strengths=m.strengths * (.1 + .9 * m.level[:, None]))
+    return by_kind(seeds, stirred(m, .12), size, place, (_paint_camp, _paint_room, _paint_field, _paint_torch))
 
-# %% ../nbs/02c_land.ipynb #8871817a
+# %% ../nbs/02c_land.ipynb #c5ce32b6
 SOOT, DUST = torch.tensor([.08, .07, .065]), torch.tensor([.34, .29, .23]) # how much light smoke and dust throw back
 
 def fireball(x, y, seeds, lk, px, py, size, age, # coordinates; seeds of the blasts, look; place, final radius and seconds since [B, 1, 1]
              warm): # 1 fire, 0 dust alone [B, 1, 1]
     "Colour [B, 3, S, S] and coverage [B, S, S] of one blast for each picture."
-    r = size * (1 - torch.exp(-age / .16)).clamp(min=.02)**.7 * (1 + .12 * age)
-    u, v = (x - px) / r, (y - py - .45 * size * (1 - torch.exp(-age / .8)) - .1 * size * age) / r
+    r = size * (1 - torch.exp(-age / .24)).clamp(min=.02)**.7 * (1 + .12 * age)
+    u, v = (x - px) / r, (y - py - .45 * size * (1 - torch.exp(-age / .6)) - .04 * size * age) / r
     ox, oy = somewhere(seeds, 'ball')
-    n = noise(ox + .8 * u, oy + .8 * v - .3 * age, ('billow', 'fbm'))
+    n = noise(ox + .8 * u, oy + .8 * v - .35 * (1 - torch.exp(-age / .5)), ('billow', 'fbm'))
     foot = (1 + 1.1 * (-v).clamp(0, 1)) # narrower below: a stem
     d = (u**2 * foot + v**2 * (1 - .35 * (v < 0) * (1 - torch.exp(-age)))).clamp(min=1e-6).sqrt()
     body = 1 - d + .95 * (.6 * n[:, 0] + .4 * n[:, 1] - .42)
-    heat = warm * (1.3 * body + .5 * n[:, 0] + .15) * torch.exp(-age / .55) * 1.6 - .35 * (1 - torch.exp(-age / .5))
+    heat = warm * (1.3 * body + .5 * n[:, 0] + .15) * torch.exp(-age / .45) * 1.6 - .35 * (1 - torch.exp(-age / .5))
     side = (.55 + .3 * (u * lk.side + .6 * v) / (1 + d) + .75 * (n[:, 0] - .5)).clamp(.05, 1.3)
     soot = torch.lerp(tint(DUST.to(x.device)), tint(SOOT.to(x.device)), warm.clamp(0, 1)[:, None])
     colour = soot * (tint(lk.shade) * .9 + tint(lk.light) * 1.6 * side[:, None]) + flame_light(heat) * 1.5
@@ -532,7 +569,7 @@ def clouds_alone(lk, seeds, size, h):
 #       a single blast, distant, -, -, artillery, demolition, fireball, volcano
 _BLAST = dict(reach=(.36, .18, .2, .2, .19, .24, .42, .15), warm=(1., 1., 1., 1., 1., .25, 1.2, 1.1), spread=(.14, .4, .3, .3, .42, .3, .12, .01))
 
-# %% ../nbs/02c_land.ipynb #ab59ddc4
+# %% ../nbs/02c_land.ipynb #397dd687
 def _paint_blasts(seeds, m, size):
     "Blasts on the ground, and volcanoes."
     x, y = coords(size, seeds.device)
@@ -545,7 +582,7 @@ def _paint_blasts(seeds, m, size):
     py = h[:, 0] - .02 - .1 * hashed(seeds, 'blast y', k) * (reach[:, None] / .3)
     px, py = torch.where(vent[:, 0], cx[:, 0], px), torch.where(vent[:, 0], cy[:, 0] - .02, py)
     r = reach[:, None] * (.55 + .6 * strength) * span(seeds, 'zoom', .85, 1.2)[:, 0]
-    p, hot = still['own'], strength * warm[:, None].clamp(.35, 1.2) * (torch.exp(-age / .35) + 1.5 * torch.exp(-age / .07))
+    p, hot = still['own'], strength * warm[:, None].clamp(.35, 1.2) * (torch.exp(-age / .3) + .4 * torch.exp(-age / .07))
     for j in range(age.shape[1]):
         near = lamp(x, y, per(px[:, j]), per(py[:, j] + .6 * r[:, j]), per(1.1 * r[:, j]))
         p = glow(p, still['added'], per(hot[:, j]) * (.12 + 1.6 * near))
@@ -667,11 +704,13 @@ def _paint_fireworks(seeds, m, size):
     p = p + light * step(-.02, .02, y - still['horizon'])[:, None]
     return develop(mirror(p, still['horizon'], seeds, m.t * .4 + m.flow, still['water']), still['exposure'], vignette=.2)
 
-# %% ../nbs/02c_land.ipynb #5ef3d0e2
+# %% ../nbs/02c_land.ipynb #c22d4a68
 def draw_explosion(seeds, m, size): # int64 [B], Moment, pixels
     "Blasts, fireworks, volcanoes: [B, 3, size, size]."
     kind = kind_index('explosion', seeds)
-    return by_kind(seeds, m, size, ((kind == 2) | (kind == 3)).long(), (_paint_blasts, _paint_fireworks))
+    picture = by_kind(seeds, m, size, ((kind == 2) | (kind == 3)).long(), (_paint_blasts, _paint_fireworks))
+    tremor = .4 * (kind == 7) * m.level**1.2
+    return shaken(picture, m.t, .012 * (heard('explosion', seeds, m, .25) + tremor))
 
 # %% ../nbs/02c_land.ipynb #f5f2036a
 def cover(layer, colour, alpha): # plants [B, 4, S, S]; light; coverage

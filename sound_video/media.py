@@ -8,12 +8,11 @@ Docs: https://sound-video.github.io/sound_video/media.html.md"""
 __all__ = ['ENDINGS', 'parse_fps', 'n_frames', 'frame_times', 'stream_sound', 'read_sound', 'check_output', 'write_video',
            'stream_frames', 'read_frames', 'Info', 'probe', 'read_image', 'write_image', 'Video', 'play']
 
-# %% ../nbs/01_media.ipynb #ecc6a09c
-import base64, math, os, stat, sys, tempfile
+# %% ../nbs/01_media.ipynb #c9a12461
+import base64, math, os, stat, tempfile
 from dataclasses import dataclass, replace
 from contextlib import contextmanager
 from fractions import Fraction
-from functools import lru_cache
 from itertools import chain, islice
 from pathlib import Path
 import av, numpy as np, torch
@@ -111,22 +110,19 @@ def _shift(blocks, n): # n samples
         if n < 0: x, n = x[:, -n:], min(0, n + x.shape[1])
         if x.size: yield x
 
-# %% ../nbs/01_media.ipynb #f73c84d2
-@lru_cache(256)
-def _say_once(line): print(line, file=sys.stderr)
-
+# %% ../nbs/01_media.ipynb #42c11125
 def _declared(c, s): # -> s, or None where it is unknown or a guess
     if c.format.name == 'aac' or (c.format.name == 'mp3' and not s.start_time): return None
     if s.duration: return float(s.duration * s.time_base)
     return c.duration / av.time_base if c.duration and not _track(c, 'video') else None
 
-def _note_missing(path, c, s, seconds):
-    "Say so, once, where a file ends long before its declared end."
+def _refuse_stump(path, c, s, seconds):
+    "Raise a `UserError` where a file ends long before its declared end."
     want = _declared(c, s)
     if want and want - seconds > max(.5, .05*want):
-        _say_once(f"'{path}' is cut short or damaged: {seconds:.1f} of its {want:.1f} seconds can be read, and are used")
+        raise UserError(f"'{path}' is cut short or damaged: only {seconds:.1f} of its {want:.1f} seconds can be read; get it again, or save that part as a file of its own")
 
-# %% ../nbs/01_media.ipynb #cd769dc4
+# %% ../nbs/01_media.ipynb #6efd71f7
 def _lead(c, f): # first frame of sound -> s that it starts after the first picture
     v = _track(c, 'video')
     if v is None or v.start_time is None or f.time is None: return 0.
@@ -145,7 +141,7 @@ def _blocks(path):
                 n += x.shape[1]
                 yield x, rate
         if not n: raise UserError(f"no sound can be decoded from '{path}': it has no length, or is damaged")
-        _note_missing(path, c, s, n / rate)
+        _refuse_stump(path, c, s, n / rate)
 
 # %% ../nbs/01_media.ipynb #788a45f3
 _LAYOUTS = {1:'mono', 2:'stereo', 3:'3.0', 4:'quad', 5:'5.0', 6:'5.1', 7:'6.1', 8:'7.1'}

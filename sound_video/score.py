@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/score.html.md"""
 
 # %% auto #0
 __all__ = ['KINDS', 'SCENES', 'KIND_NAMES', 'CONTROL_RATE', 'hashed', 'uniform', 'choice', 'wander', 'Kind', 'kind_index',
-           'kind_label', 'Score', 'compose', 'Moment']
+           'kind_label', 'Score', 'compose', 'delays', 'Moment']
 
 # %% ../nbs/02a_score.ipynb #580371b0
 import zlib
@@ -67,17 +67,17 @@ class Kind(NamedTuple):
     rate:tuple   # range of events a second
     delay:tuple=(0., 0.) # range of seconds from an event's picture to its sound
 
-# %% ../nbs/02a_score.ipynb #c316df07
+# %% ../nbs/02a_score.ipynb #896e0a81
 KINDS = {
     'explosion': [
-        Kind('a single blast',          (.02, .10), 3., (.20, .35), (0., .10)),
-        Kind('distant blasts',          (.02, .10), 3., (.40, .90), (.2, .60)),
-        Kind('fireworks',               (.02, .08), 3., (.60, 1.2), (.05, .3)),
-        Kind('dense fireworks',         (.02, .10), 3., (2.0, 4.0), (.05, .2)),
-        Kind('artillery',               (.02, .10), 3., (.80, 2.0), (0., .20)),
-        Kind('a demolition',            (.05, .30), 2., (.40, .90), (0., .15)),
-        Kind('a fireball',              (.05, .25), 2., (.30, .60), (0., .10)),
-        Kind('a volcano',               (.15, .50), 2., (.50, 1.2), (0., .20))],
+        Kind('a single blast',          (.02, .10), 3., (.20, .35), (0., .05)),
+        Kind('distant blasts',          (.02, .10), 3., (.40, .90), (.05, .15)),
+        Kind('fireworks',               (.02, .08), 3., (.60, 1.2), (0., .05)),
+        Kind('dense fireworks',         (.02, .10), 3., (2.0, 4.0), (0., .05)),
+        Kind('artillery',               (.02, .10), 3., (.80, 2.0), (0., .04)),
+        Kind('a demolition',            (.05, .30), 2., (.40, .90), (0., .05)),
+        Kind('a fireball',              (.05, .25), 2., (.30, .60), (0., .05)),
+        Kind('a volcano',               (.15, .50), 2., (.50, 1.2), (0., .08))],
     'fire crackling': [
         Kind('a campfire',              (.25, .80), 1.6, (3., 9.)),
         Kind('a fireplace',             (.20, .60), 2.0, (2., 6.)),
@@ -113,12 +113,12 @@ KINDS = {
         Kind('wringing a wet cloth',    (.05, .25), 1.5, (.50, 1.2)),
         Kind('bubbling mud',            (.08, .35), 1.5, (1.5, 4.0))],
     'thunder': [
-        Kind('a close strike',          (.02, .10), 3.0, (.22, .40), (.02, .2)),
-        Kind('a distant rumble',        (.02, .12), 3.0, (.22, .45), (.6, 1.4)),
-        Kind('rolling thunder',         (.05, .20), 2.5, (.30, .60), (.2, .80)),
-        Kind('a storm with rain',       (.30, .80), 2.0, (.30, .60), (.1, .60)),
-        Kind('dry lightning',           (.02, .08), 3.0, (.50, 1.0), (.05, .4)),
-        Kind('a storm with wind',       (.20, .60), 1.5, (.25, .55), (.2, .80))],
+        Kind('a close strike',          (.02, .10), 3.0, (.22, .40), (0., .06)),
+        Kind('a distant rumble',        (.02, .12), 3.0, (.22, .45), (.15, .40)),
+        Kind('rolling thunder',         (.05, .20), 2.5, (.30, .60), (.06, .25)),
+        Kind('a storm with rain',       (.30, .80), 2.0, (.30, .60), (.03, .2)),
+        Kind('dry lightning',           (.02, .08), 3.0, (.50, 1.0), (.02, .12)),
+        Kind('a storm with wind',       (.20, .60), 1.5, (.25, .55), (.05, .25))],
     'underwater bubbling': [
         Kind('a diver breathing',       (.04, .15), 2.0, (.30, .55)),
         Kind('an aquarium',             (.35, .90), 1.8, (.50, 1.5)),
@@ -181,7 +181,7 @@ class Score:
         "The same score on another device."
         return Score(self.seconds, *[getattr(self, f.name).to(device) for f in fields(self)[1:]])
 
-# %% ../nbs/02a_score.ipynb #6ff0d6d7
+# %% ../nbs/02a_score.ipynb #c1a491ba
 def compose(scene:str,     # one of `SCENES`
             seeds,         # int64 [B]
             seconds:float, # length of the clips
@@ -196,8 +196,12 @@ def compose(scene:str,     # one of `SCENES`
     level = lo[:, None] + (hi - lo)[:, None] * ((bend - .2) / .6).clamp(0, 1)
     flow = level.cumsum(1) / CONTROL_RATE
     times, strengths = _events(scene, seeds, seconds)
-    d0, d1 = _ranges(scene, seeds, 'delay')
-    return Score(seconds, level, flow, times, strengths, d0 + (d1 - d0) * uniform(seeds, 'delay')[:, 0])
+    return Score(seconds, level, flow, times, strengths, delays(scene, seeds))
+
+def delays(scene, seeds):
+    "Seconds from an event's picture to its sound: [B]."
+    lo, hi = _ranges(scene, seeds, 'delay')
+    return lo + (hi - lo) * uniform(seeds, 'delay')[:, 0]
 
 def _events(scene, seeds, seconds):
     "Events on a grid of the kind's rate, each shifted at random: times and strengths [B, E]."

@@ -292,7 +292,7 @@ def gurgle(take, name, count, hz, seconds=.12, octaves=.7, rise=.3, damping=.8):
     f = pitches(take, name, len(t), hz, octaves)
     return bubbles(take, name, t, a * sizes(take, name, len(t), .3), f, rise * take.rng('rise ' + name).random(len(t)), damping)
 
-# %% ../nbs/02e_soundscape.ipynb #9c5f05eb
+# %% ../nbs/02e_soundscape.ipynb #6f2d9165
 def blend(take, *layers): # (dB, function that makes it)
     "The sum of layers, each brought to power 1 and then to its dB; below -45 dB it is not made: [C, N]."
     out = np.zeros((take.channels, take.n), np.float32)
@@ -309,10 +309,10 @@ def loud(level):
 def follow(take, x, gain=1., grip=.9):
     "Bring the slow loudness of `x` to what the level says; `grip` 1 leaves nothing of its own slow swells."
     n = take.rate // 50
-    p = (x[:, :take.n//n*n].reshape(len(x), -1, n)**2).mean((0, 2))
-    t = (np.arange(len(p)) + .5) * n / take.rate
+    a = np.sqrt((x[:, :take.n//n*n].reshape(len(x), -1, n)**2).mean((0, 2)))
+    t = (np.arange(len(a)) + .5) * n / take.rate
     want = loud(np.interp(t, take.clock, take.level))
-    free, held = want / np.sqrt((p + 1e-12).mean()), want / np.sqrt(gaussian_filter1d(p, 8) + 1e-12)
+    free, held = want / (a.mean() + 1e-6), want / (gaussian_filter1d(a, 6) + 1e-6)
     g = free**(1 - grip) * np.clip(held, free / 6, free * 6)**grip
     return x * take.at_samples(.2 * gain * g, t)
 
@@ -519,9 +519,9 @@ def waterfall_burbling(take, p):
               (p.spray_db, lambda: texture(take, 'spray', spectrum(take, 'spray', p.spray)) * flutter(take, 'spray', 12., .2)))
     return follow(take, x) + p.hit * gurgle(take, 'gurgle', p.gurgles, p.gurgle_hz)
 
-# %% ../nbs/02e_soundscape.ipynb #b80ad7c1
-FIRE = ROOM | dict(flame='flame', flame_db=(-8., 2.), lap_hz=(3., 9.), lap=(.3, .7), hiss_db=(-18., -6.), steam_db=-60., cracks=(15., 70.), crack_db=(-9., 0.), size=(.8, 1.3),
-    points=['crackle', 'snap'], decay=(.0015, .006), pops=(2., 5.), pop=(.2, .5), thud=(0., .3), bed=['none', 'none', 'wind', 'insects', 'water'])
+# %% ../nbs/02e_soundscape.ipynb #02fb5a9f
+FIRE = ROOM | dict(flame='flame', flame_db=(-6., 3.), lap_hz=(3., 9.), lap=(.3, .7), hiss_db=(-18., -6.), steam_db=-60., cracks=(15., 70.), crack_db=(-10., -1.), size=(.8, 1.2),
+    points=['crackle', 'snap'], decay=(.0015, .006), pops=(2., 5.), pop=(.15, .35), thud=(0., .3), bed=['none', 'none', 'wind', 'insects', 'water'])
 
 FIRES = {
     'a campfire':          dict(),
@@ -542,7 +542,8 @@ def fire_crackling(take, p):
               (p.steam_db, lambda: texture(take, 'steam', ridge(spectrum(take, 'steam', 'hiss'), steam, .12, 12.)) * flutter(take, 'steam', 5., .6)),
               (p.crack_db, lambda: shards(take, 'crackles', t, sizes(take, 'crackles', len(t), p.size).clip(0, 6), p.points, p.decay)))
     t, a = cluster(take, 'pops', p.pops, .04)
-    return follow(take, x) + p.pop * (shards(take, 'pops', t, a * sizes(take, 'pops', len(t), .5), 'snap', 2.5 * p.decay) + p.thud * thump(take, 90., 30.))
+    pops = p.pop * take.at_samples(.1 + .9 * take.level)
+    return follow(take, x, grip=.97) + pops * (shards(take, 'pops', t, a * sizes(take, 'pops', len(t), .5), 'snap', 2.5 * p.decay) + p.thud * thump(take, 90., 30.))
 
 # %% ../nbs/02e_soundscape.ipynb #34e72d5f
 SPLASH = ROOM | dict(wash='surf', wash_db=0., slope=(1., 2.5), foam_db=(-18., -6.), lap=(30., 150.), lap_db=(-16., -4.), lap_hz=(400., 1200.), swell=(.5, 1.),
@@ -644,18 +645,18 @@ def underwater_bubbling(take, p):
     burst += p.air * texture(take, 'air', ridge(spectrum(take, 'air', 'mud'), p.air_hz, .5, 10.)) * pulses(take, p.breath, .06)
     return muffle(take, follow(take, x) + p.hit * burst, p.corner)
 
-# %% ../nbs/02e_soundscape.ipynb #043a4106
+# %% ../nbs/02e_soundscape.ipynb #afeed0db
 BLAST = ROOM | dict(ambient=['wind', 'far'], ambient_db=-6., body='blast', top=(1500., 8000.), low=(120., 400.), dull=(.1, .35), attack=(.001, .004), decay=(.2, .36), tail=(.6, 1.6), tail_db=(-24., -15.),
     roll=.05, roll_hz=10., boom=(.2, .8), boom_hz=(35., 80.), crack=(.2, 1.2), cracks=(3., 12.), apart=(.01, .05), debris=(15., 120.), debris_db=(-24., -12.), debris_s=(.2, .7),
-    stars=0., star_db=-60., whistle=0., hit=.42, wet_db=(-18., -6.), reverb=(.8, 2.5), echo_db=(-26., -10.), bed=['none', 'town', 'wind', 'insects', 'none'])
+    stars=0., star_db=-60., whistle=0., hit=.42, wet_db=(-18., -6.), reverb=(.8, 2.5), echo_db=(-28., -16.), bed=['none', 'town', 'wind', 'insects', 'none'])
 
 BLASTS = {
     'a single blast':   dict(),
     'distant blasts':   dict(top=(300., 1200.), low=(60., 150.), attack=(.01, .03), decay=(.14, .28), dull=(.05, .15), tail=(.4, 1.), crack=(0., .1), debris_db=-60., far=(400., 2000.),
-                             echo_db=(-16., -6.), boom=(.6, 1.2)),
-    'fireworks':        dict(decay=(.08, .2), boom=(.3, .8), boom_hz=(60., 130.), crack=(.4, 1.2), stars=(40., 250.), star_db=(-12., 0.), whistle=(.02, .15), debris_db=-60., bed=['town', 'town', 'none', 'wind']),
-    'dense fireworks':  dict(decay=(.08, .22), boom_hz=(60., 150.), crack=(.4, 1.4), cracks=(3., 15.), apart=(.02, .1), stars=(30., 200.), star_db=(-10., 2.), whistle=(0., .08), debris_db=-60., bed=['town', 'town', 'none']),
-    'artillery':        dict(decay=(.14, .26), crack=(.8, 1.8), cracks=(1., 3.), debris_db=(-36., -24.), echo_db=(-16., -6.)),
+                             echo_db=(-22., -13.), boom=(.6, 1.2)),
+    'fireworks':        dict(decay=(.08, .2), boom=(.3, .8), boom_hz=(60., 130.), crack=(.4, 1.2), stars=(40., 250.), star_db=(-16., -5.), whistle=(.02, .15), debris_db=-60., bed=['town', 'town', 'none', 'wind']),
+    'dense fireworks':  dict(decay=(.08, .22), boom_hz=(60., 150.), crack=(.4, 1.4), cracks=(3., 15.), apart=(.02, .1), stars=(30., 200.), star_db=(-15., -4.), whistle=(0., .08), debris_db=-60., bed=['town', 'town', 'none']),
+    'artillery':        dict(decay=(.14, .26), crack=(.8, 1.8), cracks=(1., 3.), debris_db=(-36., -24.), echo_db=(-22., -13.)),
     'a demolition':     dict(ambient='far', cracks=(8., 30.), apart=(.03, .12), debris=(80., 400.), debris_db=(-10., 0.), debris_s=(.4, 1.)),
     'a fireball':       dict(ambient=['flame', 'roar'], ambient_db=0., body=['flame', 'blast', 'roar'], attack=(.003, .02), decay=(.28, .42), top=(1200., 5000.), low=(80., 250.), crack=(.2, .8), boom=(.5, 1.2),
                              dull=(.4, .8), roll=(.15, .35), roll_hz=(6., 14.), debris=(40., 150.)),
@@ -687,19 +688,19 @@ def explosion(take, p):
     if p.whistle: x += p.whistle * launches(take)
     return follow(take, calm, 10**(p.ambient_db / 20)) + p.hit * x
 
-# %% ../nbs/02e_soundscape.ipynb #82b15e46
+# %% ../nbs/02e_soundscape.ipynb #53e54c58
 STORM = ROOM | dict(ambient=['wind', 'far', 'rumble'], ambient_db=0., rain='rain', rain_db=-60., drops=(100., 600.), drop_db=-60., calm=.5,
-    body='rumble', top=(300., 2000.), low=(80., 220.), dull=(.4, 1.2), attack=(.02, .06), decay=(.3, .5), tail=(2., 4.), tail_db=(-15., -10.), roll=(.12, .3), roll_hz=(2., 6.),
-    crack=(.2, .6), strokes=(4., 12.), apart=(.08, .25), tear=(10., 40.), n_ms=(.004, .012), shock=(600., 3000.), hit=.40,
+    body='rumble', top=(300., 2000.), low=(80., 220.), dull=(.4, 1.2), attack=(.01, .03), decay=(.3, .5), tail=(2., 4.), tail_db=(-15., -10.), roll=(.12, .3), roll_hz=(2., 6.),
+    crack=(.2, .6), strokes=(4., 12.), apart=(.05, .18), tear=(10., 40.), n_ms=(.004, .012), shock=(600., 3000.), hit=.45,
     wet_db=(-14., -6.), reverb=(1.2, 3.5), echo_db=(-30., -14.), bed=['none', 'none', 'insects', 'wind'])
 
 STORMS = {
     'a close strike':    dict(top=(1500., 5000.), crack=(.8, 1.6), tear=(60., 200.), n_ms=(.002, .006), shock=(3000., 9000.), apart=(.05, .15)),
-    'a distant rumble':  dict(top=(100., 500.), low=(60., 150.), crack=(0., .15), shock=(100., 400.), attack=.07, tail_db=(-13., -8.)),
-    'rolling thunder':   dict(top=(200., 1200.), attack=.05, strokes=(8., 20.), apart=(.15, .4), shock=(200., 900.), tail_db=(-12., -8.)),
-    'a storm with rain': dict(ambient_db=-60., rain=['rain', 'downpour', 'canopy'], rain_db=0., drop_db=(-14., -4.), calm=(.45, .8)),
+    'a distant rumble':  dict(top=(100., 500.), low=(60., 150.), crack=(0., .15), shock=(100., 400.), attack=.05, tail_db=(-13., -8.)),
+    'rolling thunder':   dict(top=(200., 1200.), attack=.04, strokes=(8., 20.), apart=(.12, .3), shock=(200., 900.), tail_db=(-12., -8.)),
+    'a storm with rain': dict(ambient_db=-60., rain=['rain', 'downpour', 'canopy'], rain_db=0., drop_db=(-14., -4.), calm=(.2, .4)),
     'dry lightning':     dict(top=(1000., 5000.), crack=(.4, 1.), tear=(30., 120.), shock=(1500., 6000.), tail=(1.2, 3.)),
-    'a storm with wind': dict(ambient=['wind', 'roar'], rain=['drizzle', 'trees'], rain_db=(-14., -4.), calm=(.5, .9))}
+    'a storm with wind': dict(ambient=['wind', 'roar'], rain=['drizzle', 'trees'], rain_db=(-14., -4.), calm=(.25, .45))}
 
 # %% ../nbs/02e_soundscape.ipynb #b1ded6b3
 def tearing(take, p):

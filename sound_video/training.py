@@ -28,7 +28,7 @@ from .adversarial import *
 from .metrics import *
 from .pipeline import *
 
-# %% ../nbs/13_training.ipynb #a0bd2a14
+# %% ../nbs/13_training.ipynb #5cb985e9
 @dataclass(frozen=True)
 class Recipe(Config):
     "How a pack is made from nothing."
@@ -40,7 +40,8 @@ class Recipe(Config):
     judge_epochs:int              # passes of the judge over the training set
     batch:int = 16
     lr:float = 2e-3
-    gamma:float = .1              # weight of R1
+    gamma:float = .5              # weight of R1
+    mapping_lr:float = 20.        # of the mapping network, times `lr`
     mixing:float = .5             # probability of mixed styles
     precision:str = 'bfloat16'    # or 'float32'
 
@@ -49,12 +50,12 @@ class Recipe(Config):
 
     def at(self, resolution): return replace(self.generator, img_resolution=resolution)
 
-# %% ../nbs/13_training.ipynb #eca3b598
+# %% ../nbs/13_training.ipynb #5989b638
 _mini = dict(z_dim=128, w_dim=128, channel_base=1024, channel_max=128, num_layers=4)
 PRESETS = {
     'tiny': Recipe(StyleGAN2Config(**_mini | dict(z_dim=32, w_dim=32, img_resolution=32, channel_base=256, channel_max=32, num_layers=2)), 16, (640, 320), 180, 90, 2),
-    'mini': Recipe(StyleGAN2Config(**_mini, img_resolution=64), 32, (120_000, 300_000), 54_000, 4_500, 6),
-    'landscape256': Recipe(StyleGAN2Config(img_resolution=256, channel_base=16384), 64, (1_000_000, 2_000_000, 10_000_000), 200_000, 10_000, 6, gamma=1.)}
+    'mini': Recipe(StyleGAN2Config(**_mini, img_resolution=64), 32, (120_000, 230_000), 54_000, 4_500, 6),
+    'landscape256': Recipe(StyleGAN2Config(img_resolution=256, channel_base=16384), 64, (1_000_000, 2_000_000, 10_000_000), 200_000, 10_000, 6, batch=32, gamma=1.)}
 
 # %% ../nbs/13_training.ipynb #ef7bf660
 def scenes_of(vocab): # labels -> scenes, and the scene's index for each label [n]
@@ -123,13 +124,13 @@ class Measured(Metric):
     @property
     def name(self): return self.key
 
-# %% ../nbs/13_training.ipynb #feb380df
+# %% ../nbs/13_training.ipynb #756bee93
 def train_resolution(dls, recipe:Recipe, resolution:int, images:int, nets, judge, work:Path, resume, cbs=None):
     "Train at one resolution, from the networks of the one before; gives the networks."
     if nets: nets = grow(nets, resolution)
     file, every = work/f'stylegan-{resolution}.pt', max(images // 20, 1)
-    learn = stylegan_learner(dls, recipe.at(resolution), nets, recipe.lr, recipe.gamma * resolution / recipe.resolutions[-1], mixing=recipe.mixing,
-        noise_mode='none', precision=getattr(torch, recipe.precision),
+    learn = stylegan_learner(dls, recipe.at(resolution), nets, recipe.lr, gamma=recipe.gamma, mapping_lr=recipe.mapping_lr, mixing=recipe.mixing,
+        precision=getattr(torch, recipe.precision),
         cbs=[Shrink(resolution), Measure(judge), SampleGrid(work/f'samples-{resolution}', every), Checkpoint(file, every), CSVLogger(work/f'metrics-{resolution}.csv', append=resume)])
     learn.metrics = learn.metrics + [Measured(k) for k in ('fid', 'scene')]
     epochs = max(1, round(images / (len(dls.train) * recipe.batch)))

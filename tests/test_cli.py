@@ -41,7 +41,7 @@ def assert_refused(r, folder, says):
     assert not r.stdout and not any(folder.iterdir())
 
 FAULTS = { # name: sound, output, more words, what the line says
-    **{s: (s, 'out.mp4', [], says) for s, says in {'gone.wav': 'no such file', 'empty.wav': 'empty', 'text.wav': 'neither a sound nor a video', '.': 'folder', 'stub.mp3': 'stub.mp3'}.items()},
+    **{s: (s, 'out.mp4', [], says) for s, says in {'gone.wav': 'no such file', 'empty.wav': 'empty', 'text.wav': 'neither a sound nor a video', '.': 'folder', 'stub.mp3': 'stub.mp3', 'half.mp3': 'cut short'}.items()},
     **{o: ('tone.wav', o, [], says) for o, says in {'out.xyz': 'unknown ending', 'nowhere/out.mp4': 'does not exist', '/proc/out.mp4': '/proc/out.mp4'}.items()},
     **{' '.join(w): ('tone.wav', 'out.mp4', w, says) for *w, says in [
         ('--fps', '0', '1 to 120'), ('--fps', 'many', '1 to 120'), ('--psi', 'nan', 'psi'), ('--psi', '2.1', 'psi'), ('--motion', '-1', 'motion'), ('--motion', 'inf', 'motion'), ('--seed', '-1', 'seed'),
@@ -78,11 +78,6 @@ def test_the_sound_is_never_overwritten(place, tmp_path):
         r = cli('generate', 'clip.mp4', '--pack', place/'pack', *words, cwd=tmp_path)
         assert r.returncode == 2 and 'the sound itself' in r.stderr
     assert (tmp_path/'clip.mp4').read_bytes() == before and len(list(tmp_path.iterdir())) == 1
-
-def test_a_sound_cut_short_is_used_as_far_as_it_goes(place, tmp_path):
-    r = generate(place, 'half.mp3', tmp_path/'out.mp4', '--fps', 10)
-    assert r.returncode == 0 and r.stderr.count('\n') <= 1
-    assert 1.5 < probe(tmp_path/'out.mp4').seconds < 3.5
 
 def test_silence_is_calm(place, tmp_path):
     r = generate(place, 'silent.wav', tmp_path/'out.mp4')
@@ -156,8 +151,9 @@ def test_a_reader_who_leaves():
 
 def test_help_is_there_at_once():
     seconds = []
-    for _ in range(3):
-        start = time.time(); r = cli('--help'); seconds.append(time.time() - start)
+    for _ in range(3): # the processor's time: the clock's depends on what else the machine does
+        start = os.times(); r = cli('--help'); end = os.times()
+        seconds.append(end.children_user + end.children_system - start.children_user - start.children_system)
     assert r.returncode == 0 and 'generate' in r.stdout and min(seconds) < 1
     assert cli('--version').stdout.startswith('sound-video ')
 

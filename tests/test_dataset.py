@@ -141,7 +141,7 @@ def zoo(folder, clip_bytes):
     (folder/'empty.mp4').touch()
     write_image(folder/'picture.png', np.zeros((32, 32, 3), np.uint8)).rename(folder/'picture.mp4')
     make_clip(folder/'mute.mp4', sound=False); make_clip(folder/'silent.mp4', loud=0.); make_clip(folder/'faint.mp4', loud=2e-4); make_clip(folder/'short.mp4', .5)
-    return dict(cut='breaks off', head='', text='neither', noise='', empty='is empty', picture='no sound', mute='no sound', silent='is silent', faint='is silent', short='too short')
+    return dict(cut='cut short', head='', text='neither', noise='', empty='is empty', picture='no sound', mute='no sound', silent='is silent', faint='is silent', short='too short')
 
 def test_every_fault_is_named(tmp_path, clip_bytes):
     faults = zoo(tmp_path/'thunder', clip_bytes)
