@@ -17,7 +17,7 @@ demo: $(READY)  ## A thunderstorm's sound, and the video made from it
 	@echo "Watch out/demo.mp4"
 
 test: $(READY)  ## Every notebook and every test, with a count
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -n 2
 
 prepare: $(READY) readme  ## Export, clean and test, before a commit
 	$(BIN)/nbdev-export

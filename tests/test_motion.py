@@ -8,7 +8,7 @@ from sound_video.world import render, split_seeds
 
 FPS, RATE, SECONDS = 30, 22050, 8.
 SEEDS = split_seeds('test', 4).tolist()
-STEADY = ('raining', 'waterfall burbling', 'wind noise') # their sound is the steady layer, and comes without delay
+FAITHFUL = ('explosion', 'fire crackling', 'raining', 'waterfall burbling', 'wind noise') # in the others drops, bubbles and thunder come a little before or after their picture
 
 @pytest.fixture(scope='module')
 def model(): return SoundVideo.load(device='cpu')
@@ -25,8 +25,8 @@ def test_generated_videos_follow_their_sound(model, scene):
         found.append(follows(model.generate((sound, RATE), FPS, seed, class_name=scene), sound))
     assert np.mean(found) >= .5, found
 
-@pytest.mark.parametrize('scene', STEADY)
+@pytest.mark.parametrize('scene', SCENES)
 def test_the_worlds_own_clips_follow_their_sound(scene):
-    clips = [render(scene, seed, SECONDS, FPS, 64, RATE) for seed in SEEDS]
+    clips = [render(scene, seed, SECONDS, FPS, 64, RATE) for seed in split_seeds('test', 8).tolist()]
     found = [loudness_motion(c.frames, FPS, c.sound, RATE) for c in clips]
-    assert np.mean(found) >= .8, found
+    assert np.mean(found) >= (.8 if scene in FAITHFUL else .6), found
