@@ -13,7 +13,7 @@ $(READY): settings.ini setup.py pyproject.toml constraints.txt
 demo: $(READY)  ## A thunderstorm's sound, and the video made from it
 	mkdir -p out
 	$(BIN)/sound-video data render out/world --scenes thunder --clips 1 --seconds 8 --seed 3
-	$(BIN)/sound-video generate out/world/thunder/000003.mp4 -o out/demo.mp4
+	$(BIN)/sound-video generate out/world/thunder/000003.mp4 -o out/demo.mp4 --class thunder
 	@echo "Watch out/demo.mp4"
 
 test: $(READY)  ## Every notebook and every test, with a count

@@ -163,13 +163,13 @@ def falling(shape,
     "The envelope with less and less above a corner that moves."
     return lambda f: shape(f) - 5 * np.log2(1 + (f / corner)**2)
 
-# %% ../nbs/02e_soundscape.ipynb #33ab239a
+# %% ../nbs/02e_soundscape.ipynb #e60055d4
 def flutter(take, name, hz, depth):
     "A positive random envelope that moves up to `hz` times a second, of power 1: [N]. Log-normal, as turbulence is."
     step = min(1 / (5 * hz), .05)
     t = np.arange(0, take.seconds + 4*step, step)
     z = gaussian_filter1d(take.rng(name).standard_normal(len(t)), 1 / (step * hz * 4), mode='wrap')
-    z = np.exp(depth * z / (z.std() + 1e-9))
+    z = np.exp(depth * z / max(z.std(), .02)) # a very short clip has hardly any variance
     return take.at_samples(z / np.sqrt((z**2).mean()), t)
 
 def pulses(take, decay, attack=0., power=1.5): # seconds
