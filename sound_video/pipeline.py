@@ -42,14 +42,15 @@ def describe(G, class_names=(), **kw)->PackConfig:
     arch = next(name for name, (_, cls) in _ARCHITECTURES.items() if type(G) is cls)
     return PackConfig(dict(architecture=arch, config=G.cfg.to_dict()), layer_groups(G.synthesis.num_ws), tuple(class_names), **kw)
 
-# %% ../nbs/12_pipeline.ipynb #5e6fd1b7
+# %% ../nbs/12_pipeline.ipynb #c2ae80af
 def _card(name, config:PackConfig):
     "A model card in Markdown."
     size = config.generator['config']['img_resolution']
     facts = {'Architecture': f"{config.generator['architecture']}, {size} × {size} pixels", 'Data': config.data or 'not stated'}
     facts |= {f'Training, {k}': v for k, v in config.training.items() if not isinstance(v, dict)} | {f'Measured, {k}': v for k, v in config.metrics.items()}
     rows = '\n'.join(f'| {k} | {v} |' for k, v in facts.items())
-    return f"# {name}\n\nA model for [sound_video](https://github.com/sound-video/sound_video).\n\n| | |\n|---|---|\n{rows}\n\n" \
+    judged = "`fid` and `scene` are measured by judge.safetensors, a small network trained on the same data: they cannot be compared with distances by Inception.\n\n"
+    return f"# {name}\n\nA model for [sound_video](https://github.com/sound-video/sound_video).\n\n| | |\n|---|---|\n{rows}\n\n{judged if 'fid' in config.metrics else ''}" \
            f"Classes: {', '.join(config.class_names) or 'none'}.\n\n```\nsound-video generate SOUND --pack {name}\n```\n"
 
 def save_pack(path, # folder to be made, or replaced
