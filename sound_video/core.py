@@ -130,7 +130,7 @@ def show_mel(mel,          # [bands, steps]
     ax.set(xlabel='s' if seconds else 'step', ylabel='band', title=title)
     return ax
 
-# %% ../nbs/00_core.ipynb #1ed07445
+# %% ../nbs/00_core.ipynb #6c0609a3
 def show_w(w, # W+ code [L, D]
            ax=None, title=None):
     "A W+ code as a heat map, one row a layer, coarse at the top."
@@ -141,6 +141,7 @@ def show_w(w, # W+ code [L, D]
     ax.set(xlabel='dimension', ylabel='layer', title=title)
     return ax
 
+# %% ../nbs/00_core.ipynb #81ec2674
 def as_frames(images):
     "Network or file pictures as numpy uint8 [B, H, W, 3]."
     return to_uint8(images) if torch.is_tensor(images) and images.is_floating_point() else np.asarray(images)

@@ -67,7 +67,7 @@ class Kind(NamedTuple):
     rate:tuple   # range of events a second
     delay:tuple=(0., 0.) # range of seconds from an event's picture to its sound
 
-# %% ../nbs/02a_score.ipynb #896e0a81
+# %% ../nbs/02a_score.ipynb #44f83ce8
 KINDS = {
     'explosion': [
         Kind('a single blast',          (.02, .10), 3., (.20, .35), (0., .05)),
@@ -111,7 +111,10 @@ KINDS = {
         Kind('boots in a puddle',       (.03, .15), 3.0, (1.0, 2.0)),
         Kind('slime',                   (.04, .25), 1.5, (1.0, 2.5)),
         Kind('wringing a wet cloth',    (.05, .25), 1.5, (.50, 1.2)),
-        Kind('bubbling mud',            (.08, .35), 1.5, (1.5, 4.0))],
+        Kind('bubbling mud',            (.08, .35), 1.5, (1.5, 4.0))]}
+
+# %% ../nbs/02a_score.ipynb #f7fe8b59
+KINDS |= {
     'thunder': [
         Kind('a close strike',          (.02, .10), 3.0, (.22, .40), (0., .06)),
         Kind('a distant rumble',        (.02, .12), 3.0, (.22, .45), (.15, .40)),
