@@ -150,10 +150,10 @@ def data_check(a):
     print(json.dumps(report.to_dict()) if a.json else report)
     return int(bool(report.bad))
 
-# %% ../nbs/14_cli.ipynb #f2935b4c
+# %% ../nbs/14_cli.ipynb #9e7dc259
 @command('train', 'Train a model from nothing, and write it as a pack.',
     arg('stages', nargs='*', metavar='STAGE', help='judge, stylegan (default: both)'),
-    arg('--out', required=True, metavar='PACK', help='folder of the pack; checkpoints, samples and metrics.csv go to PACK.training'),
+    arg('--out', required=True, metavar='PACK', help='folder of the pack; checkpoints, samples and tables of metrics go to PACK.training'),
     arg('--data', default='world', metavar='DIR', help='a folder of clips (default: the procedural world)'),
     arg('--preset', default='mini', help='tiny, mini or landscape256 (default: mini)'),
     arg('--resume', action='store_true', help='go on with an interrupted training'),
