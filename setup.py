@@ -23,5 +23,5 @@ setup(
     extras_require={'dev': cfg['dev_requirements'].split()},
     entry_points={'console_scripts': cfg['console_scripts'].split()},
     packages=find_packages(include=['sound_video', 'sound_video.*']),
-    package_data={'sound_video': ['packs/*/*']},
+    package_data={'sound_video': ['packs/*/*', 'packs/*/clip/*']},
     zip_safe=False)

@@ -7,7 +7,7 @@ Docs: https://sound-video.github.io/sound_video/dataset.html.md"""
 # %% auto #0
 __all__ = ['CLIP_ENDINGS', 'CLIP_SECONDS', 'SILENCE', 'show_clip', 'split_of', 'write_world', 'ClipFile', 'find_clips',
            'check_clips', 'ClipReport', 'check_folder', 'WorldClips', 'FolderClips', 'SeededLoader', 'ClipLoader',
-           'clip_dls', 'Stills', 'StillLoader', 'still_dls']
+           'usable_clips', 'clip_dls', 'Stills', 'StillLoader', 'still_dls']
 
 # %% ../nbs/03_dataset.ipynb #366d6f16
 import csv, hashlib, json, math, os, re, sys
@@ -387,8 +387,8 @@ class ClipLoader(SeededLoader):
         for frames, sound, label in list(zip(*(b or self.one_batch())))[:max_n]:
             show_clip(frames.cpu(), sound.cpu(), self.dataset.rate, self.dataset.vocab[int(label)])
 
-# %% ../nbs/03_dataset.ipynb #92207dad
-def _checked(folder, min_seconds):
+# %% ../nbs/03_dataset.ipynb #e47ba545
+def usable_clips(folder, min_seconds):
     "Good clips of a folder by split; the bad ones are named on standard error."
     good, bad = check_clips(find_clips(folder), min_seconds)
     for path, why in bad: _say(f"left out {path}: {why}")
@@ -401,7 +401,7 @@ def _checked(folder, min_seconds):
         if not by_split[split]: raise UserError(f"'{folder}' has no usable clips for {split}: look at them with sound-video data check '{folder}'")
     return by_split, sorted(known)
 
-# %% ../nbs/03_dataset.ipynb #712694ce
+# %% ../nbs/03_dataset.ipynb #5d0ff065
 def clip_dls(source='world',      # or a folder, as for `find_clips`
              seconds=2.,          # of each item
              fps=10, size=64,     # frames a second, pixels of a side
@@ -413,7 +413,7 @@ def clip_dls(source='world',      # or a folder, as for `find_clips`
     o = dict(seconds=seconds, fps=fps, size=size, rate=rate)
     if source == 'world': train, valid = WorldClips('train', n or 720, **o), WorldClips('valid', n_valid, **o)
     else:
-        files, vocab = _checked(source, seconds)
+        files, vocab = usable_clips(source, seconds)
         train, valid = FolderClips(files['train'], vocab, train=True, seed=seed, **o), FolderClips(files['valid'], vocab, **o)
     load = dict(bs=bs, seed=seed, num_workers=num_workers)
     bs = min(bs, n or len(train)) # or a small set would give no batch
@@ -496,14 +496,14 @@ class StillLoader(SeededLoader):
         x, y = (t[:max_n] for t in b or self.one_batch())
         show_grid(x.cpu(), ncol, [self.dataset.vocab[i] for i in y])
 
-# %% ../nbs/03_dataset.ipynb #5d36594c
+# %% ../nbs/03_dataset.ipynb #6753fbde
 def _still_sets(source, size, n, n_valid, cache, seed, device):
     "Training and validation `Stills`."
     if source == 'world':
         vocab, (n, n_valid) = KIND_NAMES, (-(-k // len(SCENES)) * len(SCENES) for k in (n, n_valid))
         make = lambda split, k: _cached(cache, _world_key(split, k, size, device), _world_stills(split, k, size, device), k, size)
     else:
-        files, vocab = _checked(source, 1.)
+        files, vocab = usable_clips(source, 1.)
         make = lambda split, k: _cached(cache, _clip_key(source, split, files[split], k, size, seed),
                                         _clip_stills(files[split], vocab, k, size, seed), k, size)
     return [Stills(*make(split, k), vocab) for split, k in (('train', n), ('valid', n_valid))]
