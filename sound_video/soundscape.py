@@ -25,11 +25,11 @@ from scipy.signal import lfilter, oaconvolve
 from .core import *
 from .score import *
 
-# %% ../nbs/02e_soundscape.ipynb #f10b3564
+# %% ../nbs/02e_soundscape.ipynb #a6b28c7e
 class Take:
     "One recording in the making: its chance, its clock, its score."
-    def __init__(self, scene, seed, score, rate, channels):
-        seed = int(seed)
+    def __init__(self, scene, seed, score, rate, channels, wide=0.):
+        seed, self.wide = int(seed), wide
         self.key, self.rate, self.channels = seed & (2**63 - 1), int(rate), channels
         self.kind = KINDS[scene][int(kind_index(scene, torch.tensor([seed])))].name
         self.seconds, self.n = score.seconds, round(score.seconds * rate)
@@ -49,19 +49,21 @@ class Take:
         "A curve over control points (or `times`) at every sample: float32 [N]."
         return np.interp(np.arange(self.n) / self.rate, self.clock if times is None else times, control).astype(np.float32)
 
-# %% ../nbs/02e_soundscape.ipynb #14d5ddbb
+# %% ../nbs/02e_soundscape.ipynb #d225e517
 def draw(take,
          row:dict): # of numbers, strings, (lo, hi) ranges and [one, of, these]
-    "A clip's parameters: a number from each range, one of each list. Ranges of positive numbers are drawn on a log scale."
+    "A clip's parameters: a number from each range, one of each list. Ranges of positive numbers are drawn on a log scale; a wide take goes beyond both ends."
     def one(key, v):
         r = take.rng('draw ' + key)
         if isinstance(v, list): return v[r.integers(len(v))]
         if not isinstance(v, tuple): return v
-        lo, hi = v
-        return lo * (hi / lo)**r.random() if lo > 0 else lo + (hi - lo) * r.random()
+        (lo, hi), u = v, r.random()
+        u += take.wide * (u - .5)
+        x = lo * (hi / lo)**u if lo > 0 else lo + (hi - lo) * u
+        return max(x, 0.) if lo >= 0 else x
     return SimpleNamespace(**{k: one(k, v) for k, v in row.items()})
 
-# %% ../nbs/02e_soundscape.ipynb #b48127f0
+# %% ../nbs/02e_soundscape.ipynb #30aff60b
 SPECTRA = { # (Hz, dB): air and fire
     'wind':     [(30, -2), (100, 0), (350, -6), (1200, -18), (6000, -36)],
     'buffet':   [(15, 0), (40, 0), (100, -10), (400, -28), (2000, -48)],
@@ -76,6 +78,7 @@ SPECTRA = { # (Hz, dB): air and fire
     'crackle':  [(300, -12), (1200, -2), (3500, 0), (9000, -5)],
     'snap':     [(150, -8), (700, 0), (2500, -3), (8000, -10)],
     'blast':    [(25, -4), (60, 0), (200, -3), (800, -9), (3000, -16), (10000, -30)],
+    'burst':    [(60, -14), (180, -3), (350, 0), (1200, -8), (4000, -24), (10000, -46)],
     'rumble':   [(25, -4), (60, 0), (150, -3), (500, -14), (2000, -38), (8000, -70)]}
 
 # %% ../nbs/02e_soundscape.ipynb #d0547478
@@ -99,13 +102,14 @@ SPECTRA |= { # water
     'mud':      [(80, -8), (250, 0), (900, -3), (2500, -10), (8000, -26)],
     'wet':      [(300, -12), (900, -2), (2500, 0), (7000, -10)]}
 
-# %% ../nbs/02e_soundscape.ipynb #4ae38c77
+# %% ../nbs/02e_soundscape.ipynb #5f2ebaa9
 def spectrum(take, name,
              points:str, # a key of `SPECTRA`
              vary=1.):
     "A spectral envelope near `SPECTRA[points]`, moved, tilted and bent by chance: a function from Hz [F] to dB [F]."
     r = take.rng('spectrum ' + name)
     hz, db = np.array(SPECTRA[points], float).T
+    vary *= 1 + take.wide / 2
     x = np.log2(hz) + vary * r.normal(0, .4)
     db = db + vary * (r.normal(0, 1) * (x - x.mean()) + r.normal(0, 2.5, len(x)))
     def shape(f):
@@ -228,7 +232,7 @@ def impulses(take, name,
     ok = (i >= 0) & (i < take.n)
     return np.stack([np.bincount(i[ok], g[ok], take.n) for g in pan(take, name, len(i)) * sizes]).astype(np.float32)
 
-# %% ../nbs/02e_soundscape.ipynb #8fffcfc5
+# %% ../nbs/02e_soundscape.ipynb #84322aaa
 def kernel(take, name, points,
            decay,    # seconds
            ring=0.): # the part of its power that is in a few pure tones, as of tin
@@ -239,6 +243,7 @@ def kernel(take, name, points,
     x = np.fft.irfft(np.r_[0, z[0] + 1j * z[1]])[:n]
     t = np.arange(n) / take.rate
     tones = np.sin(2*np.pi * r.uniform(250, 3500, 5)[:, None] * t).sum(0)
+    ring = min(ring, 1.)
     x = (1 - ring)**.5 * x / x.std() + (ring / 2.5)**.5 * tones
     return (x * np.exp(-t / decay)).astype(np.float32)
 
@@ -410,7 +415,7 @@ def record(take, x, p):
 ROOM = dict(wet_db=(-30., -14.), reverb=(.2, 1.), echo_db=-60., far=(5., 80.), # dB, s, dB, m
             bed_db=(-34., -20.), bed=['none', 'wind', 'insects', 'hum', 'birds', 'water', 'town'])
 
-# %% ../nbs/02e_soundscape.ipynb #b9beb39c
+# %% ../nbs/02e_soundscape.ipynb #81727f08
 SOUNDS = {} # scene -> how it is made, its usual parameters, what differs in each kind
 
 def sound_of(scene, usual, kinds):
@@ -422,38 +427,39 @@ def synthesise(scene:str, # one of `SCENES`
                seed:int,
                score,     # the clip's `Score`, of one item
                rate:int,  # Hz
-               channels:int=1):
+               channels:int=1,
+               wide=0.):  # how much wider its parameters' ranges are than the usual: 1 doubles them
     "The sound of a clip: float32 [channels, round(seconds * rate)] in [-1, 1]."
     if scene not in SOUNDS: raise UserError(f"no scene is called '{scene}': choose from {', '.join(SOUNDS)}")
     make, usual, kinds = SOUNDS[scene]
-    take = Take(scene, seed, score, rate, channels)
+    take = Take(scene, seed, score, rate, channels, wide)
     p = draw(take, usual | kinds[take.kind])
     return record(take, make(take, p), p)
 
-# %% ../nbs/02e_soundscape.ipynb #65d2931c
+# %% ../nbs/02e_soundscape.ipynb #3ef589c0
 RAIN = ROOM | dict(hiss=['rain', 'downpour', 'drizzle'], hiss_db=0., wind_db=-60., gutter_db=-60.,
-    drops=(300., 1500.), drop_db=(-10., 0.), material=['ground', 'leaf'], decay=(.001, .004), ring=0.,
+    drops=(200., 1500.), drop_db=(-6., 3.), material=['ground', 'leaf'], decay=(.001, .004), ring=0., unlike=(1., 1.5),
     plinks=(20., 120.), plink_db=(-30., -14.), pitch=(2000., 6000.), drip_hz=(900., 2500.), hit=.12, bed=['none', 'none', 'wind', 'hum'])
 
 RAINS = {
     'a light drizzle':    dict(hiss=['drizzle', 'rain'], drops=(30., 200.), drop_db=(-6., 4.), material=['leaf', 'ground', 'tent']),
     'steady rain':        dict(hiss=['rain', 'downpour'], gutter_db=[-60., -14.]),
-    'a heavy downpour':   dict(hiss=['downpour', 'rain'], drops=(500., 2500.), drop_db=(-7., 1.), gutter_db=[-60., -12.]),
-    'rain on leaves':     dict(hiss=['canopy', 'rain'], drops=(60., 600.), drop_db=(-3., 5.), material='leaf', decay=(.002, .008), wind_db=[-60., -12.]),
-    'rain on a roof':     dict(hiss=['canopy', 'downpour'], drops=(100., 900.), drop_db=(0., 8.), material=['tin', 'tent'], decay=(.008, .03), ring=(.1, .8),
+    'a heavy downpour':   dict(hiss=['downpour', 'rain'], drops=(300., 2500.), drop_db=(-5., 4.), gutter_db=[-60., -12.]),
+    'rain on leaves':     dict(hiss=['canopy', 'rain'], drops=(40., 600.), drop_db=(-2., 8.), material='leaf', decay=(.001, .008), unlike=(1., 1.7), wind_db=[-60., -12.]),
+    'rain on a roof':     dict(hiss=['canopy', 'downpour'], drops=(100., 900.), drop_db=(0., 8.), material=['tin', 'tent'], decay=(.008, .03), ring=(.1, .8), unlike=(1., 1.4),
                                wet_db=(-16., -8.), plink_db=-60.),
-    'rain on a lake':     dict(hiss=['rain', 'drizzle'], plinks=(150., 700.), plink_db=(-8., 2.), pitch=(2500., 7000.), drop_db=(-16., -8.), material='water'),
-    'rain with wind':     dict(hiss=['rain', 'downpour'], wind_db=(-12., -2.), drops=(300., 2000.), drop_db=(-8., 0.)),
+    'rain on a lake':     dict(hiss=['rain', 'drizzle'], plinks=(150., 700.), plink_db=(-8., 2.), pitch=(2500., 7000.), drop_db=(-12., -3.), material='water'),
+    'rain with wind':     dict(hiss=['rain', 'downpour'], wind_db=(-12., -2.), drops=(200., 2000.), drop_db=(-6., 2.)),
     'dripping after rain': dict(hiss=['drizzle', 'canopy'], hiss_db=(-14., -6.), drops=(15., 80.), drop_db=(-6., 2.), plinks=(4., 25.), plink_db=(-12., -4.),
                                pitch=(900., 3500.), hit=.6, bed=['birds', 'wind', 'hum', 'none'])}
 
-# %% ../nbs/02e_soundscape.ipynb #ec0adafc
+# %% ../nbs/02e_soundscape.ipynb #8d3992cc
 @sound_of('raining', RAIN, RAINS)
 def raining(take, p):
     "Far rain is noise, near rain is drops on a material and the bubbles they trap."
     drops = arrivals(take, 'drops', p.drops)
     x = blend(take, (p.hiss_db, lambda: texture(take, 'hiss', brighter(take, spectrum(take, 'hiss', p.hiss), 1.2))),
-              (p.drop_db, lambda: shards(take, 'drops', drops, sizes(take, 'drops', len(drops), 1.), p.material, p.decay, p.ring)),
+              (p.drop_db, lambda: shards(take, 'drops', drops, sizes(take, 'drops', len(drops), p.unlike), p.material, p.decay, p.ring)),
               (p.plink_db, lambda: babble(take, 'plinks', p.plinks, p.pitch)),
               (p.gutter_db, lambda: babble(take, 'gutter', 60, 500.)),
               (p.wind_db, lambda: wind_bed(take, 'wind')))
@@ -519,16 +525,16 @@ def waterfall_burbling(take, p):
               (p.spray_db, lambda: texture(take, 'spray', spectrum(take, 'spray', p.spray)) * flutter(take, 'spray', 12., .2)))
     return follow(take, x) + p.hit * gurgle(take, 'gurgle', p.gurgles, p.gurgle_hz)
 
-# %% ../nbs/02e_soundscape.ipynb #02fb5a9f
-FIRE = ROOM | dict(flame='flame', flame_db=(-6., 3.), lap_hz=(3., 9.), lap=(.3, .7), hiss_db=(-18., -6.), steam_db=-60., cracks=(15., 70.), crack_db=(-10., -1.), size=(.8, 1.2),
+# %% ../nbs/02e_soundscape.ipynb #504336a0
+FIRE = ROOM | dict(flame='flame', flame_db=(-6., 3.), lap_hz=(3., 9.), lap=(.3, .7), hiss_db=(-18., -6.), steam_db=-60., cracks=(6., 60.), crack_db=(-10., 1.), size=(.9, 1.6),
     points=['crackle', 'snap'], decay=(.0015, .006), pops=(2., 5.), pop=(.15, .35), thud=(0., .3), bed=['none', 'none', 'wind', 'insects', 'water'])
 
 FIRES = {
     'a campfire':          dict(),
     'a fireplace':         dict(flame_db=(-9., 0.), wet_db=(-18., -10.), reverb=(.2, .5), hiss_db=(-26., -12.), bed=['none', 'hum', 'none']),
-    'a roaring bonfire':   dict(flame=['flame', 'roar'], flame_db=(2., 8.), cracks=(40., 150.), lap=(.2, .5), hiss_db=(-10., 0.)),
-    'embers':              dict(flame_db=(-14., -4.), cracks=(20., 80.), crack_db=(-3., 3.), decay=(.001, .003), hiss_db=(-22., -8.), pop=(.08, .25)),
-    'a brush fire':        dict(flame=['flame', 'roar'], flame_db=(-2., 5.), cracks=(100., 400.), crack_db=(0., 6.), size=(.7, 1.1), hiss_db=(-8., 0.)),
+    'a roaring bonfire':   dict(flame=['flame', 'roar'], flame_db=(2., 8.), cracks=(20., 120.), lap=(.2, .5), hiss_db=(-10., 0.)),
+    'embers':              dict(flame_db=(-14., -4.), cracks=(8., 60.), crack_db=(-3., 3.), decay=(.001, .003), hiss_db=(-22., -8.), pop=(.08, .25)),
+    'a brush fire':        dict(flame=['flame', 'roar'], flame_db=(-2., 5.), cracks=(40., 200.), crack_db=(-2., 5.), size=(.9, 1.4), hiss_db=(-8., 0.)),
     'wet wood hissing':    dict(steam_db=(-6., 3.), hiss_db=(-10., -2.), cracks=(8., 40.)),
     'a torch in the wind': dict(flame=['flame', 'roar', 'wind'], flame_db=(4., 10.), lap_hz=(3., 8.), lap=(.4, .7), cracks=(8., 40.), crack_db=(-10., -2.), pop=(.1, .25))}
 
@@ -545,15 +551,15 @@ def fire_crackling(take, p):
     pops = p.pop * take.at_samples(.1 + .9 * take.level)
     return follow(take, x, grip=.97) + pops * (shards(take, 'pops', t, a * sizes(take, 'pops', len(t), .5), 'snap', 2.5 * p.decay) + p.thud * thump(take, 90., 30.))
 
-# %% ../nbs/02e_soundscape.ipynb #34e72d5f
+# %% ../nbs/02e_soundscape.ipynb #b46b7429
 SPLASH = ROOM | dict(wash='surf', wash_db=0., slope=(1., 2.5), foam_db=(-18., -6.), lap=(30., 150.), lap_db=(-16., -4.), lap_hz=(400., 1200.), swell=(.5, 1.),
     body=['surf', 'rush'], top=(2500., 9000.), low=(400., 1200.), dull=(.1, .4), attack=(.008, .03), decay=(.2, .4), tail=(.5, 1.2), tail_db=(-18., -10.),
     plops=(4., 20.), plop=(.15, .7), plop_hz=(300., 900.), plop_s=(.05, .15), drops=(10., 60.), drop=(.1, .6), hit=.25, wet_db=(-30., -14.), bed=['none', 'none', 'wind', 'birds', 'town'])
 
 SPLASHES = {
-    'waves on a beach': dict(attack=(.08, .2), decay=(.4, .7), tail=(1., 2.), tail_db=(-12., -6.), plop=(0., .15), drop=(0., .1), foam_db=(-12., -2.), swell=(1., 1.8),
+    'waves on a beach': dict(attack=(.1, 1.2), decay=(.5, 2.2), tail=(1., 3.), tail_db=(-12., -6.), plop=(0., .15), drop=(0., .1), foam_db=(-12., -2.), swell=(1., 1.8),
                              top=(1500., 5000.), dull=(.4, 1.)),
-    'rough surf':       dict(wash=['surf', 'roar', 'fall'], attack=(.06, .15), decay=(.35, .6), tail=(.8, 1.8), tail_db=(-12., -6.), plop=(0., .15), drop=(0., .15),
+    'rough surf':       dict(wash=['surf', 'roar', 'fall'], attack=(.06, .8), decay=(.35, 1.8), tail=(.8, 3.), tail_db=(-12., -6.), plop=(0., .15), drop=(0., .15),
                              foam_db=(-8., 0.), swell=(.8, 1.4), dull=(.3, .8)),
     'stones thrown in': dict(decay=(.05, .15), plops=(2., 8.), plop=(.8, 1.8), plop_hz=(200., 700.), plop_s=(.03, .08), drops=(10., 50.), lap=(10., 60.), lap_db=(-6., 4.)),
     'paddling':         dict(attack=(.03, .08), decay=(.15, .3), plops=(10., 30.), plop=(.5, 1.2), lap_db=(-4., 4.), low=(300., 700.), top=(1000., 4000.)),
@@ -645,17 +651,17 @@ def underwater_bubbling(take, p):
     burst += p.air * texture(take, 'air', ridge(spectrum(take, 'air', 'mud'), p.air_hz, .5, 10.)) * pulses(take, p.breath, .06)
     return muffle(take, follow(take, x) + p.hit * burst, p.corner)
 
-# %% ../nbs/02e_soundscape.ipynb #afeed0db
-BLAST = ROOM | dict(ambient=['wind', 'far'], ambient_db=-6., body='blast', top=(1500., 8000.), low=(120., 400.), dull=(.1, .35), attack=(.001, .004), decay=(.2, .36), tail=(.6, 1.6), tail_db=(-24., -15.),
+# %% ../nbs/02e_soundscape.ipynb #676df089
+BLAST = ROOM | dict(ambient=['wind', 'far'], ambient_db=-6., body='blast', top=(1500., 8000.), low=(120., 400.), dull=(.1, .35), attack=(.001, .004), decay=(.2, .36), tail=(.6, 2.5), tail_db=(-22., -11.),
     roll=.05, roll_hz=10., boom=(.2, .8), boom_hz=(35., 80.), crack=(.2, 1.2), cracks=(3., 12.), apart=(.01, .05), debris=(15., 120.), debris_db=(-24., -12.), debris_s=(.2, .7),
-    stars=0., star_db=-60., whistle=0., hit=.42, wet_db=(-18., -6.), reverb=(.8, 2.5), echo_db=(-28., -16.), bed=['none', 'town', 'wind', 'insects', 'none'])
+    volley=0., volleys=(5., 40.), volley_s=(.4, 2.), bang=(.02, .1), stars=0., star_db=-60., whistle=0., hit=.42, wet_db=(-18., -4.), reverb=(.8, 4.), echo_db=(-28., -16.), bed=['none', 'town', 'wind', 'insects', 'none'])
 
 BLASTS = {
     'a single blast':   dict(),
     'distant blasts':   dict(top=(300., 1200.), low=(60., 150.), attack=(.01, .03), decay=(.14, .28), dull=(.05, .15), tail=(.4, 1.), crack=(0., .1), debris_db=-60., far=(400., 2000.),
                              echo_db=(-22., -13.), boom=(.6, 1.2)),
-    'fireworks':        dict(decay=(.08, .2), boom=(.3, .8), boom_hz=(60., 130.), crack=(.4, 1.2), stars=(40., 250.), star_db=(-16., -5.), whistle=(.02, .15), debris_db=-60., bed=['town', 'town', 'none', 'wind']),
-    'dense fireworks':  dict(decay=(.08, .22), boom_hz=(60., 150.), crack=(.4, 1.4), cracks=(3., 15.), apart=(.02, .1), stars=(30., 200.), star_db=(-15., -4.), whistle=(0., .08), debris_db=-60., bed=['town', 'town', 'none']),
+    'fireworks':        dict(body=['blast', 'burst'], decay=(.08, .2), boom=(.3, .8), boom_hz=(60., 130.), crack=(.4, 1.2), stars=(40., 250.), star_db=(-16., -5.), whistle=(.02, .15), debris_db=-60., bed=['town', 'town', 'none', 'wind']),
+    'dense fireworks':  dict(body=['blast', 'burst'], decay=(.08, .22), boom_hz=(60., 150.), crack=(.4, 1.4), cracks=(3., 15.), apart=(.02, .1), stars=(30., 200.), star_db=(-15., -4.), volley=(.4, 1.6), whistle=(0., .08), debris_db=-60., bed=['town', 'town', 'none']),
     'artillery':        dict(decay=(.14, .26), crack=(.8, 1.8), cracks=(1., 3.), debris_db=(-36., -24.), echo_db=(-22., -13.)),
     'a demolition':     dict(ambient='far', cracks=(8., 30.), apart=(.03, .12), debris=(80., 400.), debris_db=(-10., 0.), debris_s=(.4, 1.)),
     'a fireball':       dict(ambient=['flame', 'roar'], ambient_db=0., body=['flame', 'blast', 'roar'], attack=(.003, .02), decay=(.28, .42), top=(1200., 5000.), low=(80., 250.), crack=(.2, .8), boom=(.5, 1.2),
@@ -676,7 +682,7 @@ def scatter(take, name, count, seconds, after, points, decay):
     t, a = cluster(take, name, count, seconds, after, 2.)
     return shards(take, name, t, a * sizes(take, name, len(t), .9).clip(0, 4), points, decay)
 
-# %% ../nbs/02e_soundscape.ipynb #bc0f431f
+# %% ../nbs/02e_soundscape.ipynb #31342e3a
 @sound_of('explosion', BLAST, BLASTS)
 def explosion(take, p):
     "A shock, a fireball's noise, a boom, echoes, and what falls down afterwards."
@@ -685,19 +691,20 @@ def explosion(take, p):
     x += p.crack * n_waves(take, 'cracks', *cluster(take, 'cracks', p.cracks, p.apart), .004, p.top)
     if p.debris_db > -45: x += 10**(p.debris_db / 20) * scatter(take, 'debris', p.debris, p.debris_s, .08, 'ground', .006)
     if p.stars: x += 10**(p.star_db / 20) * scatter(take, 'stars', p.stars, .35, .12, 'crackle', .002)
+    if p.volley: x += p.volley * shards(take, 'volley', *cluster(take, 'volley', p.volleys, p.volley_s), p.body, p.bang)
     if p.whistle: x += p.whistle * launches(take)
     return follow(take, calm, 10**(p.ambient_db / 20)) + p.hit * x
 
-# %% ../nbs/02e_soundscape.ipynb #53e54c58
+# %% ../nbs/02e_soundscape.ipynb #69b323f7
 STORM = ROOM | dict(ambient=['wind', 'far', 'rumble'], ambient_db=0., rain='rain', rain_db=-60., drops=(100., 600.), drop_db=-60., calm=.5,
-    body='rumble', top=(300., 2000.), low=(80., 220.), dull=(.4, 1.2), attack=(.01, .03), decay=(.3, .5), tail=(2., 4.), tail_db=(-15., -10.), roll=(.12, .3), roll_hz=(2., 6.),
-    crack=(.2, .6), strokes=(4., 12.), apart=(.05, .18), tear=(10., 40.), n_ms=(.004, .012), shock=(600., 3000.), hit=.45,
+    body=['rumble', 'rumble', 'blast'], top=(300., 4000.), low=(80., 220.), dull=(.4, 3.), attack=(.01, .03), decay=(.3, 1.), tail=(2., 6.), tail_db=(-14., -5.), roll=(.12, .45), roll_hz=(1.5, 7.),
+    crack=(.2, .8), strokes=(4., 12.), apart=(.05, .3), tear=(10., 40.), n_ms=(.004, .012), shock=(600., 3000.), hit=.45,
     wet_db=(-14., -6.), reverb=(1.2, 3.5), echo_db=(-30., -14.), bed=['none', 'none', 'insects', 'wind'])
 
 STORMS = {
     'a close strike':    dict(top=(1500., 5000.), crack=(.8, 1.6), tear=(60., 200.), n_ms=(.002, .006), shock=(3000., 9000.), apart=(.05, .15)),
     'a distant rumble':  dict(top=(100., 500.), low=(60., 150.), crack=(0., .15), shock=(100., 400.), attack=.05, tail_db=(-13., -8.)),
-    'rolling thunder':   dict(top=(200., 1200.), attack=.04, strokes=(8., 20.), apart=(.12, .3), shock=(200., 900.), tail_db=(-12., -8.)),
+    'rolling thunder':   dict(top=(200., 2500.), attack=.04, strokes=(8., 30.), apart=(.12, .8), shock=(200., 3000.), crack=(.1, .8), tail_db=(-12., -4.)),
     'a storm with rain': dict(ambient_db=-60., rain=['rain', 'downpour', 'canopy'], rain_db=0., drop_db=(-14., -4.), calm=(.2, .4)),
     'dry lightning':     dict(top=(1000., 5000.), crack=(.4, 1.), tear=(30., 120.), shock=(1500., 6000.), tail=(1.2, 3.)),
     'a storm with wind': dict(ambient=['wind', 'roar'], rain=['drizzle', 'trees'], rain_db=(-14., -4.), calm=(.25, .45))}
