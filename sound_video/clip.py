@@ -229,7 +229,7 @@ def _failure(e, name, tag, file, online): # file: that of the weights, or their 
     why = f'cannot be fetched ({_line(e)})' if online else 'the network does not answer'
     return f"the weights of '{name}' are not on this machine and {why}: {_how_to_get(name, tag)}"
 
-# %% ../nbs/05_clip.ipynb #dad721a2
+# %% ../nbs/05_clip.ipynb #a23cf0ee
 def _shipped():
     "The folder of the small model that comes with the package."
     import sound_video
@@ -249,7 +249,7 @@ def load(cls, name=None,  # folder, 'MODEL:WEIGHTS', 'MODEL', or 'hf-hub:ORGANIS
             quick = bool(settings.get('quick_gelu') or cfg.get('quick_gelu'))
             tokenizer, merges = _tokenizer(name, cfg, folder)
             model = open_clip.create_model(name, file or tag or None, force_quick_gelu=quick, force_preprocess_cfg=settings, require_pretrained=True)
-            clip = cls(model, tokenizer, dict(model_cfg=cfg | (dict(quick_gelu=True) if quick else {}), preprocess_cfg=model.visual.preprocess_cfg), merges)
+            clip = cls(model, tokenizer, dict(config or {}, model_cfg=cfg | (dict(quick_gelu=True) if quick else {}), preprocess_cfg=model.visual.preprocess_cfg), merges)
     except UserError: raise
     except Exception as e: raise UserError(_failure(e, name, tag, folder or file, online)) from e # from libraries that raise all kinds
     return clip.to(device or default_device()).freeze()
