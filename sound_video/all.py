@@ -6,9 +6,10 @@ from .soundscape import synthesise
 from .world import *
 from .dataset import *
 from .audio import *
+from .encoder import AudioEncoder, EncoderConfig, embed_stream
 from .stylegan import *
 from .adversarial import *
 from .trajectory import *
 from .metrics import *
-from .pipeline import *
+from .pipeline import * # clip and hearing take seconds to import: `SoundVideo.hearing` does so when it is asked for
 from .training import *

@@ -3,9 +3,12 @@ from dataclasses import replace
 import json
 import pytest, torch
 from fastai.callback.core import Callback
+from safetensors.torch import load_file
 from sound_video.core import UserError
+from sound_video.dataset import write_world
+from sound_video.encoder import EncoderConfig
 from sound_video.pipeline import SoundVideo
-from sound_video.training import PRESETS, train
+from sound_video.training import PRESETS, ClipRecipe, HearingRecipe, train
 
 class Stop(Callback):
     "Interrupts a StyleGAN's training at a resolution, after so many pictures."
@@ -15,26 +18,92 @@ class Stop(Callback):
         memory = getattr(self.learn, 'memory', None)
         if memory and self.model.cfg.img_resolution == self.resolution and memory['images'] >= self.images: raise KeyboardInterrupt
 
+class StopLater(Callback):
+    "Interrupts the training of a `Clip` or an `AudioEncoder` in its second epoch."
+    order = 100
+    def __init__(self, network): self.network = network
+    def after_batch(self):
+        if type(self.model).__name__ == self.network and self.epoch == 1: raise KeyboardInterrupt
+
 @pytest.fixture
 def brief(monkeypatch):
     "The tiny recipe made shorter still, under the name of a preset."
-    recipe = replace(PRESETS['tiny'], images=(64, 64), stills=45, valid=18, judge_epochs=1)
+    recipe = replace(PRESETS['tiny'], images=(64, 64), stills=45, valid=18, judge_epochs=1,
+                     clip=ClipRecipe(36, 18, 2, 18), hearing=HearingRecipe(EncoderConfig(width=4, hidden=16), 18, 9, 2, 2, 9))
     monkeypatch.setitem(PRESETS, 'tiny', recipe)
 
-def weights(pack): return SoundVideo.load(pack, 'cpu').generator.state_dict()
+SEEING = ['judge', 'stylegan']
+
+def files(pack): return {p.relative_to(pack).as_posix() for p in pack.rglob('*') if p.is_file()}
+def weights(pack): return {f: load_file(pack/f) for f in sorted(files(pack)) if f.endswith('.safetensors')}
+
+def assert_same(a, b):
+    assert set(a) == set(b)
+    for f in a: assert all(torch.equal(a[f][k], b[f][k]) for k in a[f]), f
 
 @pytest.mark.parametrize('resolution', [16, 32])
 def test_resumed_training_ends_the_same(tmp_path, brief, resolution):
-    whole = weights(train(tmp_path/'whole', 'tiny'))
-    with pytest.raises(KeyboardInterrupt): train(tmp_path/'broken', 'tiny', cbs=Stop(resolution, 32))
+    whole = weights(train(tmp_path/'whole', 'tiny', SEEING))
+    with pytest.raises(KeyboardInterrupt): train(tmp_path/'broken', 'tiny', SEEING, cbs=Stop(resolution, 32))
     assert not (tmp_path/'broken').exists()
+    assert_same(whole, weights(train(tmp_path/'broken', 'tiny', SEEING, resume=True)))
+
+def test_interrupted_hearing_ends_the_same(tmp_path, brief):
+    whole = train(tmp_path/'whole', 'tiny')
+    for network in ('Clip', 'AudioEncoder'):
+        with pytest.raises(KeyboardInterrupt): train(tmp_path/'broken', 'tiny', resume=network != 'Clip', cbs=StopLater(network))
+        assert not (tmp_path/'broken').exists()
     with pytest.raises(UserError, match='--resume'): train(tmp_path/'broken', 'tiny')
-    again = weights(train(tmp_path/'broken', 'tiny', resume=True))
-    assert all(torch.equal(whole[k], again[k]) for k in whole)
+    again = train(tmp_path/'broken', 'tiny', resume=True)
+    assert_same(weights(whole), weights(again))
+    assert SoundVideo.load(whole).config == SoundVideo.load(again).config
 
 def test_a_pack_says_how_it_was_made(tmp_path, brief):
     pack = train(tmp_path/'pack', 'tiny')
     config = json.loads((pack/'config.json').read_text())
-    assert config['training']['preset'] == 'tiny' and config['data'] == 'world'
-    assert len(config['class_names']) == 66 and set(config['metrics']) == {'fid', 'scene'}
-    assert {p.name for p in pack.iterdir()} == {'config.json', 'generator.safetensors', 'judge.safetensors', 'README.md'}
+    assert config['training']['preset'] == 'tiny' and config['data'] == 'world' and len(config['class_names']) == 66
+    assert set(config['metrics']) == {'fid', 'scene', 'hearing_named', 'hearing_pictured', 'hearing_captioned'}
+    assert config['training']['hearing']['epochs'] == config['training']['clip']['epochs'] == 2 and 1 <= config['hearing']['scale'] <= 200
+    assert files(pack) == {'config.json', 'generator.safetensors', 'judge.safetensors', 'audio.safetensors', 'names.safetensors', 'README.md',
+                           'clip/open_clip_config.json', 'clip/open_clip_model.safetensors', 'clip/merges.txt.gz'}
+    assert {'metrics-16.csv', 'metrics-32.csv', 'metrics-clip.csv', 'metrics-audio.csv'} <= {p.name for p in (tmp_path/'pack.training').iterdir()}
+    assert 'hearing_named' in (pack/'README.md').read_text()
+
+def test_stages_one_by_one(tmp_path, brief):
+    whole, pack = weights(train(tmp_path/'whole', 'tiny')), tmp_path/'pack'
+    assert train(pack, 'tiny', ['judge']) is None and not pack.exists()
+    seen = weights(train(pack, 'tiny', ['stylegan']))
+    assert set(seen) == {'generator.safetensors', 'judge.safetensors'}
+    with pytest.raises(UserError, match='stage clip'): train(pack, 'tiny', ['audio'])
+    assert train(pack, 'tiny', ['clip']) is None
+    hears = weights(train(pack, 'tiny', ['audio']))
+    assert_same(hears, seen | {f: w for f, w in whole.items() if f not in seen})
+    again = train(pack, 'tiny', ['stylegan']) # a new generator keeps the ears
+    assert_same({f: weights(again)[f] for f in hears if 'audio' in f or 'clip' in f}, {f: hears[f] for f in hears if 'audio' in f or 'clip' in f})
+    config = SoundVideo.load(again).config
+    assert config.metrics['hearing_named'] >= 0 and config.training['clip']['epochs'] == 2
+
+def test_ears_for_a_pack_whose_training_is_gone(tmp_path, brief):
+    import tiny_pack
+    pack = tiny_pack.make(tmp_path/'pack')
+    with pytest.raises(UserError, match='no pack'): train(tmp_path/'nothing', 'tiny', ['clip', 'audio'])
+    before = weights(pack)
+    train(pack, 'tiny', ['clip', 'audio'])
+    after = weights(pack)
+    assert_same(before, {f: after[f] for f in before})
+    assert SoundVideo.load(pack).name((torch.randn(1, 9000), 9000), ['rain', 'fire']).overall.sum() == pytest.approx(1)
+
+def test_checkpoints_of_other_settings_are_refused(tmp_path, brief, monkeypatch):
+    with pytest.raises(KeyboardInterrupt): train(tmp_path/'pack', 'tiny', ['clip'], cbs=StopLater('Clip'))
+    monkeypatch.setitem(PRESETS, 'tiny', replace(PRESETS['tiny'], clip=ClipRecipe(36, 18, 3, 18)))
+    with pytest.raises(UserError, match='other settings'): train(tmp_path/'pack', 'tiny', ['clip'], resume=True)
+
+def test_own_videos(tmp_path, brief):
+    videos = write_world(tmp_path/'videos', ['thunder', 'raining'], clips=4, seconds=1.5, fps=6, size=64, seed=6)
+    (videos/'thunder').rename(videos/'stormy night'); (videos/'manifest.csv').unlink()
+    pack = train(tmp_path/'pack', 'tiny', data=str(videos))
+    sv = SoundVideo.load(pack)
+    assert sv.class_names == ('raining', 'stormy night')
+    film = sv.generate(next((videos/'raining').glob('*.mp4')), fps=5)
+    assert film.class_name in sv.class_names
+    assert sv.name(next((videos/'raining').glob('*.mp4')), sv.class_names).overall.sum() == pytest.approx(1)
