@@ -1,13 +1,13 @@
 """How fast is a sound heard, and in how much memory? Embeds a sound of some minutes and a longer one, each in a process of its own.
 
-    python benchmarks/bench_hearing.py [--minutes 1 60] [--threads 2] [--rate 44100] [--channels 2] [--pack DIR]
+    python benchmarks/bench_hearing.py [--minutes 5 60] [--threads 2] [--rate 44100] [--channels 2] [--pack DIR]
 """
 import argparse, json, resource, subprocess, sys, tempfile, time
 from pathlib import Path
 
 def parse_args():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('--minutes', type=float, nargs='+', default=[1., 60.])
+    p.add_argument('--minutes', type=float, nargs='+', default=[5., 60.])
     p.add_argument('--threads', type=int, default=2, help="torch's threads")
     p.add_argument('--rate', type=int, default=44100, help='Hz of the sound')
     p.add_argument('--channels', type=int, default=2)

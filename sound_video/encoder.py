@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/encoder.html.md"""
 
 # %% auto #0
 __all__ = ['OCTAVES', 'QUIET', 'moments', 'modulations', 'steps', 'texture', 'conv', 'Inverted', 'EncoderConfig', 'Shapes',
-           'AudioEncoder', 'embed_stream', 'shares']
+           'AudioEncoder', 'embed_stream', 'embed_sound', 'shares']
 
 # %% ../nbs/04c_encoder.ipynb #37a20cd2
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ class AudioEncoder(nn.Module):
         "Level, mel and vector of some windows."
         return self(self.mel(normalise_level(x)))
 
-# %% ../nbs/04c_encoder.ipynb #65993c19
+# %% ../nbs/04c_encoder.ipynb #b725568a
 @torch.no_grad()
 def embed_stream(encoder:AudioEncoder,
                  sound,     # path, or (samples [C, N], rate in Hz)
@@ -123,6 +123,13 @@ def embed_stream(encoder:AudioEncoder,
             yield flush()
             held = []
     if held: yield flush()
+
+def embed_sound(encoder:AudioEncoder, sound, hop=None):
+    "All windows of a sound: starts [T], unit vectors [T, dim], levels [T]."
+    found = None
+    for part in progress(embed_stream(encoder, sound, hop), desc='listening'):
+        found = part if found is None else tuple(map(torch.cat, zip(found, part))) # moved each time: many small tensors left between large ones would keep memory from being returned
+    return found
 
 # %% ../nbs/04c_encoder.ipynb #efe2825d
 QUIET = -60. # dB of full scale: below, nothing is heard

@@ -308,7 +308,7 @@ def bar(p, width=30):
     whole, eighths = divmod(round(p * width * 8), 8)
     return '█' * whole + ' ▏▎▍▌▋▊▉'[eighths].strip()
 
-# %% ../nbs/05b_hearing.ipynb #b23bc0bd
+# %% ../nbs/05b_hearing.ipynb #cb7a5a99
 def check_labels(labels):
     "Labels without blanks around them, without empty or repeated ones."
     found = {}
@@ -328,7 +328,7 @@ class Hearing:
 
     def embed(self, sound, hop=None): # path, or (samples [C, N], rate in Hz); s from window to window
         "The windows of a sound: starts in seconds [T], unit vectors [T, D], levels in dB [T]."
-        return tuple(map(torch.cat, zip(*progress(embed_stream(self.encoder, sound, hop), desc='listening'))))
+        return embed_sound(self.encoder, sound, hop)
 
     def name(self, sound, labels=SCENES, hop=None)->Heard:
         "How well each label fits the sound."

@@ -271,12 +271,12 @@ def name(self:SoundVideo,
     "A `Heard`: how well each label fits the sound, overall and over time."
     return self.hearing.name(sound, labels, hop)
 
-# %% ../nbs/12_pipeline.ipynb #dd51a31c
+# %% ../nbs/12_pipeline.ipynb #05361349
 @patch
 def heard_class(self:SoundVideo, sound, seed:int):
     "The class that the sound asks for, as an index; None where there is nothing to hear, or no ear."
     if not (self.config.hearing and self.class_names): return None
-    starts, v, levels = map(torch.cat, zip(*embed_stream(self.encoder, sound)))
+    starts, v, levels = embed_sound(self.encoder, sound)
     weights = shares(starts, levels, self.encoder.cfg.seconds)
     if not weights.sum(): return None
     names = _read_names(self.path/'names.safetensors', self.class_names, self.encoder.cfg.dim)
