@@ -9,7 +9,7 @@ __all__ = ['TEMPLATES', 'steadied', 'WorldSounds', 'FolderSounds', 'as_bytes', '
            'picture_vectors', 'GuiseLoader', 'hearing_dls', 'HearingLoss', 'Named', 'Pictured', 'Brief',
            'hearing_learner', 'label_vectors', 'fit_scale', 'calibrate', 'Heard', 'bar', 'check_labels', 'Hearing']
 
-# %% ../nbs/05b_hearing.ipynb #540017f5
+# %% ../nbs/05b_hearing.ipynb #48242eae
 import hashlib, os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ import numpy as np, torch, torch.nn.functional as F
 from fastai.callback.core import Callback
 from fastai.callback.schedule import Learner # with `fit_one_cycle`
 from fastai.data.core import DataLoaders
-from fastai.learner import AvgMetric, Metric
+from fastai.learner import Metric
 from fastcore.basics import chunked, merge, patch
 from safetensors.torch import save as to_bytes
 from .core import *
