@@ -153,6 +153,7 @@ class Adversaries(nn.Module):
 # %% ../nbs/07b_adversarial.ipynb #233b448c
 class StyleGANLearner(Learner):
     "Two turns a batch: the discriminator learns, then the generator."
+    turns = 'discriminator','generator'
     turn,precision,noise_mode,mixing = None,torch.float32,'random',.9
 
     def _split(self, b): self.xb,self.yb = b[:1],b[1:] or b[:1]
@@ -168,13 +169,14 @@ class StyleGANLearner(Learner):
         return mix_styles(w, self.model.G.mapping(z[1], c), self.mixing) if self.mixing else w
 
     def make(self, w): return self.model.G.synthesis(w, self.noise_mode)
+    def fake(self): return self.make(self.make_w(self.c))
     def score(self, x): return self.model.D(augment(x, self.memory['p']), self.c)
 
 # %% ../nbs/07b_adversarial.ipynb #5cd07a07
 def _do_one_batch(self:StyleGANLearner):
     self.real,self.c = self.xb[0],self.yb[0]
     self.report = {}
-    for self.turn in ('discriminator', 'generator'): self.one_turn()
+    for self.turn in self.turns: self.one_turn()
     self.memory['images'] += len(self.real); self.memory['steps'] += 1; self.report['p'] = self.memory['p']
     self.loss = sum(self.report[k] for k in ('loss_D', 'loss_G'))
 
@@ -182,7 +184,7 @@ def one_turn(self:StyleGANLearner):
     mine = self.turn == 'discriminator'
     self.model.D.requires_grad_(mine); self.model.G.requires_grad_(not mine)
     with self.half():
-        fake = self.make(self.make_w(self.c))
+        fake = self.fake()
         self.pred = (self.score(self.real), self.score(fake)) if mine else (self.score(fake),)
     self('after_pred')
     self.loss_grad = (discriminator_loss if mine else generator_loss)(*self.pred)
