@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/video_metrics.html.md"""
 
 # %% auto #0
 __all__ = ['VideoNet', 'video_loss', 'as_clips', 'clip_features', 'fvd', 'kvd', 'I3D', 'optical_flow', 'flow_curve', 'flow_peaks',
-           'onset_times', 'count_matches', 'av_align', 'clip_consistency']
+           'onset_times', 'event_iou', 'av_align', 'clip_consistency']
 
 # %% ../nbs/11b_video_metrics.ipynb #77f70d7e
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
@@ -23,7 +23,7 @@ class VideoNet(nn.Module):
         look = lambda i, o: nn.Sequential(nn.Conv2d(i, o, 3, 2, 1, bias=False), nn.BatchNorm2d(o), nn.ReLU(inplace=True))
         follow = lambda: nn.Sequential(nn.Conv1d(n, n, 3, padding=1, bias=False), nn.BatchNorm1d(n), nn.ReLU(inplace=True))
         self.look = nn.Sequential(look(6, width), look(width, 2*width), look(2*width, 4*width), look(4*width, n))
-        self.follow, self.project = nn.Sequential(follow(), follow()), nn.Linear(2*n, n)
+        self.follow, self.project = nn.Sequential(follow(), follow()), nn.Sequential(nn.Linear(2*n, n), nn.LayerNorm(n))
         self.scene, self.kind, self.intensity = nn.Linear(n, len(classes)), nn.Linear(n, len(kinds)), nn.Conv1d(n, 2, 1)
 
     def _watch(self, x): # [B, T, 3, H, W] in [-1, 1] -> a vector for each frame [B, num_features, T]
@@ -90,7 +90,7 @@ def _window(x): return F.avg_pool2d(F.avg_pool2d(x, 7, 1, 3), 7, 1, 3)
 def _moved(x, flow): # [B, 1, H, W] read at p + flow
     H, W = x.shape[-2:]
     v, u = torch.meshgrid(torch.linspace(-1, 1, H), torch.linspace(-1, 1, W), indexing='ij')
-    grid = torch.stack([u, v]) + flow * (2 / torch.tensor([W - 1, H - 1]))[:, None, None]
+    grid = torch.stack([u, v]).to(x) + flow * (2 / torch.tensor([W - 1, H - 1]).to(x))[:, None, None]
     return F.grid_sample(x, grid.permute(0, 2, 3, 1), padding_mode='border', align_corners=True)
 
 def _refined(a, b, flow, steps=2, ε=2e-5):
@@ -109,10 +109,10 @@ def optical_flow(a, # pictures [B, 3, H, W] in [-1, 1], of 32 pixels a side at l
     "How far each place moves from `a` to `b`: x and y in pixels [B, 2, H, W]."
     pyramid = [(a.mean(1, True) / 2, b.mean(1, True) / 2)]
     for _ in range(levels - 1): pyramid.append(tuple(F.avg_pool2d(x, 2) for x in pyramid[-1]))
-    flow = torch.zeros(len(a), 2, *pyramid[-1][0].shape[-2:])
+    flow = torch.zeros(len(a), 2, *pyramid[-1][0].shape[-2:]).to(a)
     for a, b in pyramid[::-1]:
         h, w = flow.shape[-2:]
-        flow = F.interpolate(flow, a.shape[-2:], mode='bilinear') * (torch.tensor([a.shape[-1] / w, a.shape[-2] / h])[:, None, None])
+        flow = F.interpolate(flow, a.shape[-2:], mode='bilinear') * torch.tensor([a.shape[-1] / w, a.shape[-2] / h]).to(a)[:, None, None]
         flow = _refined(a, b, flow)
     return flow
 
@@ -148,24 +148,22 @@ def onset_times(sound, # [C, N] in [-1, 1]
     return librosa.onset.onset_detect(y=y, sr=_RATE, units='time')
 
 # %% ../nbs/11b_video_metrics.ipynb #d35ec356
-def count_matches(a, b, within): # sorted times [n], [m], s
-    "How many pairs of times less than `within` apart can be made, each time used once."
-    i = j = n = 0
+def event_iou(a, b, within): # sorted times [n], [m], s
+    "Intersection over union of two sets of times; less than `within` apart is the same, and each counts once."
+    i = j = both = 0
     while i < len(a) and j < len(b):
-        if abs(a[i] - b[j]) < within: i, j, n = i + 1, j + 1, n + 1
+        if abs(a[i] - b[j]) < within: i, j, both = i + 1, j + 1, both + 1
         elif a[i] < b[j]: i += 1
         else: j += 1
-    return n
+    union = len(a) + len(b) - both
+    return both / union if union else 1.
 
 def av_align(frames,    # uint8 [T, H, W, 3]
              fps:float,
              sound,     # [C, N] in [-1, 1]
              rate:int)->float:
     "Intersection over union of the peaks of motion and the onsets of sound, matched within one frame: in [0, 1]."
-    seen, heard = flow_peaks(frames, fps), onset_times(sound, rate)
-    both = count_matches(seen, heard, 1 / float(fps))
-    union = len(seen) + len(heard) - both
-    return both / union if union else 1.
+    return event_iou(flow_peaks(frames, fps), onset_times(sound, rate), 1 / float(fps))
 
 # %% ../nbs/11b_video_metrics.ipynb #ba0660b1
 def clip_consistency(frames, # CLIP vectors of frames [T, D]
