@@ -11,5 +11,6 @@ from .stylegan import *
 from .adversarial import *
 from .trajectory import *
 from .metrics import *
+from .video_metrics import *
 from .pipeline import * # clip and hearing take seconds to import: `SoundVideo.hearing` does so when it is asked for
 from .training import *
