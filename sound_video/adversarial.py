@@ -35,12 +35,12 @@ def generator_loss(fake): # scores [B]
     return F.softplus(-fake).mean()
 
 # %% ../nbs/07b_adversarial.ipynb #581413c8
-def r1_penalty(score_of,  # pictures [B, 3, H, W] -> scores [B]
+def r1_penalty(score_of,  # pictures [B, ...] -> scores [B]
                real):     # pictures
     "Mean squared norm of the gradient of the score by the picture; to be weighted by γ/2."
     real = real.detach().requires_grad_()
     g, = torch.autograd.grad(score_of(real).sum(), real, create_graph=True)
-    return g.square().sum((1,2,3)).mean()
+    return g.square().flatten(1).sum(1).mean()
 
 # %% ../nbs/07b_adversarial.ipynb #01cc35d9
 def path_lengths(synthesis, # w [B, L, D] -> pictures

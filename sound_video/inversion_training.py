@@ -8,7 +8,7 @@ Docs: https://sound-video.github.io/sound_video/inversion_training.html.md"""
 __all__ = ['SoundVectors', 'vector_dls', 'steered', 'Opponents', 'InversionLearner', 'RealCodes', 'Term', 'picture_distance',
            'adversarial_learner', 'inversion_learner', 'picture_loss', 'PictureLearner', 'picture_learner']
 
-# %% ../nbs/08b_inversion_training.ipynb #3b102fbd
+# %% ../nbs/08b_inversion_training.ipynb #3f4fa34d
 import numpy as np, torch, torch.nn.functional as F
 from torch import nn
 from fastai.callback.core import Callback
@@ -20,7 +20,7 @@ from .dataset import *
 from .adversarial import *
 from .inversion import *
 
-# %% ../nbs/08b_inversion_training.ipynb #2a764db3
+# %% ../nbs/08b_inversion_training.ipynb #8c40b7c5
 class SoundVectors:
     "Vectors of sounds in some takes, the words' vectors of their classes, and the classes."
     epoch = 0
@@ -42,7 +42,7 @@ def steered(v, words): # unit vectors [B, dim] -> [B, dim]
     mix = torch.rand(len(v), 1, device=v.device)
     return F.normalize(v.lerp(words, torch.where(mix < .6, 0., torch.where(mix < .8, (mix - .6) * 5, 1.))), dim=1)
 
-# %% ../nbs/08b_inversion_training.ipynb #79c64729
+# %% ../nbs/08b_inversion_training.ipynb #2732d2b3
 class Opponents(nn.Module):
     "A generator `G` and a discriminator `D` of any kind."
     def __init__(self, G, D):
@@ -68,7 +68,7 @@ class RealCodes(Callback):
         self.learn.xb = (whiten(mix_styles(draw(), draw(), .5), self.model.G.mean, self.model.G.std),)
         self.learn.yb = (steered(v, self.said),)
 
-# %% ../nbs/08b_inversion_training.ipynb #979de3df
+# %% ../nbs/08b_inversion_training.ipynb #f4583278
 class Term(Callback):
     "Adds a term to the loss of the network that makes, every so many steps."
     order = 5
@@ -87,10 +87,10 @@ def picture_distance(G, clip, words=.5, n=32):
         return clip_distance(seen, learn.sounds[:n]).mean() + words * clip_distance(seen, learn.said[:n]).mean()
     return distance
 
-# %% ../nbs/08b_inversion_training.ipynb #a3881183
+# %% ../nbs/08b_inversion_training.ipynb #ec699e0c
 def adversarial_learner(kind, dls, nets, lr, seed, terms, gamma, keys=(), cbs=None): # kind: a `StyleGANLearner` class
     "A Learner of two `Opponents` with some `Term`s; reports the losses, and `keys`."
-    adam = lambda params, lr: OptimWrapper(params, torch.optim.Adam, lr=lr[-1], betas=(.5, .99), foreach=True)
+    adam = lambda params, lr: OptimWrapper(params, torch.optim.Adam, lr=lr, betas=(.5, .99), foreach=True)
     learn = kind(dls, nets, loss_func=discriminator_loss, opt_func=adam, lr=lr, splitter=lambda m: [list(m.G.parameters()), list(m.D.parameters())],
                  metrics=[Report(k) for k in ('loss_D', 'loss_G', *(t.key for t in terms), *keys)])
     learn.memory = dict(images=0, steps=0, p=0.)
@@ -107,7 +107,7 @@ def inversion_learner(dls, # of `(vectors, classes)`, as `vector_dls` gives them
     nets = Opponents(E, LatentCritic(E.cfg)).to(dls.device)
     return adversarial_learner(InversionLearner, dls, nets, lr, seed, terms, gamma=1., cbs=[RealCodes(G, dls.train.dataset.words), *(cbs or [])])
 
-# %% ../nbs/08b_inversion_training.ipynb #c65d9ac6
+# %% ../nbs/08b_inversion_training.ipynb #a9724cf3
 def picture_loss(G, clip, P:PictureEncoder, x, # pictures [B, 3, H, W]
                  w=None):                      # their codes [B, L, D], where they are known
     "Distances of codes, pixels and CLIP vectors."

@@ -98,7 +98,7 @@ def save_pack(path, # folder to be made, or replaced
         tmp.mkdir()
         config.save(tmp/'config.json')
         for name, w in dict(generator=G.state_dict(), **weights).items(): _write(tmp/f'{name}.safetensors', w)
-        for name, net in networks.items(): _write(tmp/f'{name}.safetensors', halved(net.state_dict()))
+        for name, net in networks.items(): _write(tmp/f"{name.replace(' ', '-')}.safetensors", halved(net.state_dict()))
         if hearing: _write_hearing(tmp, hearing, config.class_names)
         (tmp/'README.md').write_text(card or _card(path.name, config), encoding='utf-8')
     return path
@@ -294,32 +294,45 @@ def heard_class(self:SoundVideo, sound, seed:int):
     fits = [i for i, scene in enumerate(scenes) if scene == best]
     return fits[int(heard([kinds[i] for i in fits]).multinomial(1, generator=torch.Generator().manual_seed(seed)))]
 
-# %% ../nbs/12_pipeline.ipynb #b81eaab5
-PARTS = {'inverter': (InverterConfig, Inverter), 'picture_encoder': (PictureEncoderConfig, PictureEncoder), 'trajectory': (TrajectoryConfig, TrajectoryGenerator)}
+# %% ../nbs/12_pipeline.ipynb #966a3db1
+PARTS = {'inverter': (InverterConfig, Inverter), 'picture_encoder': (PictureEncoderConfig, PictureEncoder), 'trajectory': (TrajectoryConfig, TrajectoryGenerator),
+         'row': (TrajectoryConfig, TrajectoryGenerator), 'script': (TrajectoryConfig, PublishedScript)} # the last two for the table of results
 
 def _read_part(path, config, name):
     "A network of a pack, checked; None if the pack has none of this name."
     if not (path and name in config.parts): return None
-    config_type, cls = PARTS[name]
-    try: net = cls(config_type.from_dict(config.parts[name]))
-    except (UserError, TypeError, ValueError, AttributeError, RuntimeError) as e: raise UserError(f"'{path/'config.json'}' describes no {name} that can be built: {_line(e)}") from e
-    _fill(net, path/f'{name}.safetensors')
+    try:
+        config_type, cls = PARTS[name.split(' ')[0]] # 'row without sound' is a 'row'
+        net = cls(config_type.from_dict(config.parts[name]))
+    except (UserError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as e: raise UserError(f"'{path/'config.json'}' describes no {name} that can be built: {_line(e)}") from e
+    _fill(net, path/f"{name.replace(' ', '-')}.safetensors")
     return net.eval().requires_grad_(False)
 
-def _part(name, does):
-    def get(self:SoundVideo):
-        if (kept := f'_{name}') not in vars(self):
-            net = _read_part(self.path, self.config, name)
-            setattr(self, kept, net and net.to(self.device))
-        return getattr(self, kept)
-    get.__name__, get.__doc__ = name, f"The network that {does}; None if the pack has none."
-    return property(get)
+@patch
+def part(self:SoundVideo, name:str):
+    "A further network of the pack, read once; None if it has none of this name."
+    kept = vars(self).setdefault('_parts', {})
+    if name not in kept:
+        net = _read_part(self.path, self.config, name)
+        kept[name] = net and net.to(self.device)
+    return kept[name]
 
-SoundVideo.inverter = _part('inverter', 'leads from the vector of a sound to a code')
-SoundVideo.picture_encoder = _part('picture_encoder', 'leads from a picture to a code')
-SoundVideo.trajectory = _part('trajectory', 'finds a path that follows the sound')
+@patch(as_prop=True)
+def inverter(self:SoundVideo)->Inverter:
+    "From the vector of a sound to a code."
+    return self.part('inverter')
 
-# %% ../nbs/12_pipeline.ipynb #b5e95e5d
+@patch(as_prop=True)
+def picture_encoder(self:SoundVideo)->PictureEncoder:
+    "From a picture to a code."
+    return self.part('picture_encoder')
+
+@patch(as_prop=True)
+def trajectory(self:SoundVideo)->TrajectoryGenerator:
+    "Finds a path that follows the sound."
+    return self.part('trajectory')
+
+# %% ../nbs/12_pipeline.ipynb #717075da
 _CONTEXT = 15. # s, standard deviation
 
 def in_context(starts, v, weights): # of windows: s [T], unit vectors [T, dim], how much each counts [T]
@@ -332,7 +345,7 @@ def steer(v, toward, # unit vectors [T, dim], [dim]
     "Vectors turned towards another."
     return torch.nn.functional.normalize(v.lerp(toward.to(v), mix), dim=1)
 
-# %% ../nbs/12_pipeline.ipynb #ab7e4726
+# %% ../nbs/12_pipeline.ipynb #d02497ee
 @patch
 def words_of(self:SoundVideo, index:int): # of a class -> unit vector [dim]
     "What CLIP makes of a class's name, scene and kind."
@@ -346,7 +359,7 @@ def prompt_vector(self:SoundVideo, prompt:str): # -> unit vector [dim]
     if not self.hearing.clip.knows(prompt): raise UserError(f"this model's CLIP has never read a word of '{prompt}': choose English words for landscapes and weather, or a pack with a larger CLIP")
     return label_vectors(self.hearing.clip, [prompt])[0].cpu()
 
-# %% ../nbs/12_pipeline.ipynb #4f106bc4
+# %% ../nbs/12_pipeline.ipynb #ea344495
 @patch
 def sound_vectors(self:SoundVideo, sound, index=None, named=False, prompt=None, mix=.5): # index: of the class to be shown; named: by the user?
     "The middle of each window of a sound in s [T], and a vector for it [T, dim], turned towards the class and the prompt."
@@ -365,7 +378,7 @@ def start_code(self:SoundVideo, picture): # path, or uint8 [H, W, 3] -> code [1,
     x = read_image(picture, size) if isinstance(picture, (str, Path)) else picture
     with torch.inference_mode(): return self.picture_encoder(to_float(np.asarray(x)[None]).to(self.device)).clone()
 
-# %% ../nbs/12_pipeline.ipynb #304cd562
+# %% ../nbs/12_pipeline.ipynb #8a54a7d3
 @patch
 def learned_motion(self:SoundVideo, sound, feats:Features, index, named, seed, psi, speed, prompt, mix, start)->LearnedPath:
     "The path that the pack's trajectory generator finds."
@@ -376,7 +389,7 @@ def learned_motion(self:SoundVideo, sound, feats:Features, index, named, seed, p
     else: codes = self.start_code(start).expand(len(v), -1, -1)
     return LearnedPath(self.trajectory, feats, codes, at, seed, speed)
 
-# %% ../nbs/12_pipeline.ipynb #5fd9d743
+# %% ../nbs/12_pipeline.ipynb #9a9fc981
 MOTIONS = ('learned', 'reactive')
 
 @patch

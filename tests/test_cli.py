@@ -44,7 +44,8 @@ FAULTS = { # name: sound, output, more words, what the line says
     **{s: (s, 'out.mp4', [], says) for s, says in {'gone.wav': 'no such file', 'empty.wav': 'empty', 'text.wav': 'neither a sound nor a video', '.': 'folder', 'stub.mp3': 'stub.mp3', 'half.mp3': 'cut short'}.items()},
     **{o: ('tone.wav', o, [], says) for o, says in {'out.xyz': 'unknown ending', 'nowhere/out.mp4': 'does not exist', '/proc/out.mp4': '/proc/out.mp4'}.items()},
     **{' '.join(w): ('tone.wav', 'out.mp4', w, says) for *w, says in [
-        ('--fps', '0', '1 to 120'), ('--fps', 'many', '1 to 120'), ('--psi', 'nan', 'psi'), ('--psi', '2.1', 'psi'), ('--motion', '-1', 'motion'), ('--motion', 'inf', 'motion'), ('--seed', '-1', 'seed'),
+        ('--fps', '0', '1 to 120'), ('--fps', 'many', '1 to 120'), ('--psi', 'nan', 'psi'), ('--psi', '2.1', 'psi'), ('--motion', '-1', 'motion'), ('--motion', 'inf', 'motion'), ('--motion', 'sideways', 'learned, reactive'), ('--motion', 'learned', 'not learnt'), ('--speed', '11', '0 to 10'),
+        ('--prompt', 'rain', 'learned motion'), ('--start', 'nowhere.png', 'learned motion'), ('--mix', '2', 'mix'), ('--seed', '-1', 'seed'),
         ('--seed', 'x', '--seed'), ('--class', 'roar', 'raining, thunder'), ('--pack', 'nowhere', 'no pack'), ('--colour', 'red', '--colour')]}}
 
 @pytest.fixture(scope='module')

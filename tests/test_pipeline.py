@@ -56,6 +56,7 @@ FAULTS = {
     'truncated weights': (lambda p: cut(p/'generator.safetensors', .7), 'cut short'),
     'empty weights': (lambda p: cut(p/'generator.safetensors', 0), 'cut short'),
     'a weight missing': (lambda p: reweigh(p, lambda w: w.pop('mapping.w_avg')), 'mapping.w_avg'),
+    'parts in a list': (lambda p: edit(p, parts=[]), 'objects'),
     'a weight too many': (lambda p: reweigh(p, lambda w: w.update(extra=torch.zeros(1))), 'extra'),
     'a weight of another shape': (lambda p: reweigh(p, lambda w: w.update({'mapping.w_avg': torch.zeros(3)})), '[3]')}
 

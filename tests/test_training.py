@@ -8,7 +8,7 @@ from sound_video.core import UserError
 from sound_video.dataset import write_world
 from sound_video.encoder import EncoderConfig
 from sound_video.pipeline import SoundVideo
-from sound_video.training import PRESETS, ClipRecipe, HearingRecipe, train
+from sound_video.training import PRESETS, ClipRecipe, HearingRecipe, InversionRecipe, TrajectoryRecipe, train
 
 class Stop(Callback):
     "Interrupts a StyleGAN's training at a resolution, after so many pictures."
@@ -19,17 +19,18 @@ class Stop(Callback):
         if memory and self.model.cfg.img_resolution == self.resolution and memory['images'] >= self.images: raise KeyboardInterrupt
 
 class StopLater(Callback):
-    "Interrupts the training of a `Clip` or an `AudioEncoder` in its second epoch."
+    "Interrupts the training of a network of this class, or of the generator among two opponents, in its second epoch."
     order = 100
     def __init__(self, network): self.network = network
     def after_batch(self):
-        if type(self.model).__name__ == self.network and self.epoch == 1: raise KeyboardInterrupt
+        if type(getattr(self.model, 'G', self.model)).__name__ == self.network and self.epoch == 1: raise KeyboardInterrupt
 
 @pytest.fixture
 def brief(monkeypatch):
     "The tiny recipe made shorter still, under the name of a preset."
     recipe = replace(PRESETS['tiny'], images=(64, 64), stills=45, valid=18, judge_epochs=1,
-                     clip=ClipRecipe(36, 18, 2, 18), hearing=HearingRecipe(EncoderConfig(width=4, hidden=16), 18, 9, 2, 2, 9))
+                     clip=ClipRecipe(36, 18, 2, 18), hearing=HearingRecipe(EncoderConfig(width=4, hidden=16), 18, 9, 2, 2, 9),
+                     inversion=InversionRecipe(18, 2, 2, 36, 2, 16, 9), trajectory=TrajectoryRecipe(9, 4, 2, 2, 1., 10., 4, 8, 4))
     monkeypatch.setitem(PRESETS, 'tiny', recipe)
 
 SEEING = ['judge', 'stylegan']
@@ -48,9 +49,9 @@ def test_resumed_training_ends_the_same(tmp_path, brief, resolution):
     assert not (tmp_path/'broken').exists()
     assert_same(whole, weights(train(tmp_path/'broken', 'tiny', SEEING, resume=True)))
 
-def test_interrupted_hearing_ends_the_same(tmp_path, brief):
+def test_later_stages_interrupted_end_the_same(tmp_path, brief):
     whole = train(tmp_path/'whole', 'tiny')
-    for network in ('Clip', 'AudioEncoder'):
+    for network in ('Clip', 'AudioEncoder', 'Inverter', 'PictureEncoder', 'VideoNet', 'TrajectoryGenerator'):
         with pytest.raises(KeyboardInterrupt): train(tmp_path/'broken', 'tiny', resume=network != 'Clip', cbs=StopLater(network))
         assert not (tmp_path/'broken').exists()
     with pytest.raises(UserError, match='--resume'): train(tmp_path/'broken', 'tiny')
@@ -64,9 +65,10 @@ def test_a_pack_says_how_it_was_made(tmp_path, brief):
     assert config['training']['preset'] == 'tiny' and config['data'] == 'world' and len(config['class_names']) == 66
     assert set(config['metrics']) == {'fid', 'scene', 'hearing_named', 'hearing_pictured', 'hearing_captioned'}
     assert config['training']['hearing']['epochs'] == config['training']['clip']['epochs'] == 2 and 1 <= config['hearing']['scale'] <= 200
-    assert files(pack) == {'config.json', 'generator.safetensors', 'judge.safetensors', 'audio.safetensors', 'names.safetensors', 'README.md',
+    assert config['training']['trajectory']['epochs'] == 2 and set(config['parts']) == {'inverter', 'picture_encoder', 'trajectory'}
+    assert files(pack) == {'config.json', 'generator.safetensors', 'judge.safetensors', 'watcher.safetensors', 'inverter.safetensors', 'picture_encoder.safetensors', 'trajectory.safetensors', 'audio.safetensors', 'names.safetensors', 'README.md',
                            'clip/open_clip_config.json', 'clip/open_clip_model.safetensors', 'clip/merges.txt.gz'}
-    assert {'metrics-16.csv', 'metrics-32.csv', 'metrics-clip.csv', 'metrics-audio.csv'} <= {p.name for p in (tmp_path/'pack.training').iterdir()}
+    assert {f'metrics-{k}.csv' for k in ('16', '32', 'clip', 'audio', 'inversion', 'pictures', 'watcher', 'trajectory')} <= {p.name for p in (tmp_path/'pack.training').iterdir()}
     assert 'hearing_named' in (pack/'README.md').read_text()
 
 def test_stages_one_by_one(tmp_path, brief):
@@ -77,8 +79,13 @@ def test_stages_one_by_one(tmp_path, brief):
     with pytest.raises(UserError, match='stage clip'): train(pack, 'tiny', ['audio'])
     assert train(pack, 'tiny', ['clip']) is None
     hears = weights(train(pack, 'tiny', ['audio']))
-    assert_same(hears, seen | {f: w for f, w in whole.items() if f not in seen})
-    again = train(pack, 'tiny', ['stylegan']) # a new generator keeps the ears
+    with pytest.raises(UserError, match='stage inversion'): train(pack, 'tiny', ['trajectory'])
+    train(pack, 'tiny', ['inversion'])
+    moves = weights(train(pack, 'tiny', ['trajectory']))
+    assert set(moves) == set(whole) and {f: w for f, w in moves.items() if f in hears}.keys() == hears.keys()
+    assert_same({f: moves[f] for f in hears}, {f: whole[f] for f in hears})
+    again = train(pack, 'tiny', ['stylegan']) # a new generator keeps the ears, and loses codes and paths
+    assert set(weights(again)) == set(hears)
     assert_same({f: weights(again)[f] for f in hears if 'audio' in f or 'clip' in f}, {f: hears[f] for f in hears if 'audio' in f or 'clip' in f})
     config = SoundVideo.load(again).config
     assert config.metrics['hearing_named'] >= 0 and config.training['clip']['epochs'] == 2
@@ -105,5 +112,5 @@ def test_own_videos(tmp_path, brief):
     sv = SoundVideo.load(pack)
     assert sv.class_names == ('raining', 'stormy night')
     film = sv.generate(next((videos/'raining').glob('*.mp4')), fps=5)
-    assert film.class_name in sv.class_names
+    assert film.class_name in sv.class_names and next(film.frames()).shape == (32, 32, 3)
     assert sv.name(next((videos/'raining').glob('*.mp4')), sv.class_names).overall.sum() == pytest.approx(1)
