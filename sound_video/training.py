@@ -25,6 +25,7 @@ from fastai.metrics import accuracy
 from fastai.data.core import DataLoaders
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import to_device
+from fastcore.basics import chunked
 from fastcore.foundation import L
 from safetensors.torch import load_file, save as to_bytes
 from .core import *
@@ -64,7 +65,7 @@ class HearingRecipe(Config):
     batch:int = 128
     lr:float = 3e-3
 
-# %% ../nbs/13_training.ipynb #5a52f6c7
+# %% ../nbs/13_training.ipynb #52d84289
 @dataclass(frozen=True)
 class InversionRecipe(Config):
     "How the inverter and the picture encoder are trained."
@@ -125,7 +126,7 @@ PRESETS = {
                    InversionRecipe(180, 2, 6, 180, 3, 64, 36), TrajectoryRecipe(36, 9, 2, 3, 3., 12, 24)),
     'mini': Recipe(StyleGAN2Config(**_mini, img_resolution=64), 32, (120_000, 230_000), 54_000, 4_500, 6,
                    ClipRecipe(36_000, 1_800, 13), HearingRecipe(EncoderConfig(), 14_400, 900, 4, 12, 64, 2e-3),
-                   InversionRecipe(4_500, 2, 80, 9_000, 4), TrajectoryRecipe(900, 90, 3, 12)),
+                   InversionRecipe(4_500, 2, 80, 9_000, 4), TrajectoryRecipe(900, 90, 3, 8)),
     'landscape256': Recipe(StyleGAN2Config(img_resolution=256, channel_base=16384), 64, (1_000_000, 2_000_000, 10_000_000), 200_000, 10_000, 6,
                            ClipRecipe(200_000, 10_000, 20), HearingRecipe(EncoderConfig(MELS['paper'], width=48, hidden=768), 90_000, 4_500, 4, 50, 384),
                            InversionRecipe(45_000, 4, 100, 90_000, 10, 1024), TrajectoryRecipe(9_000, 450, 20, 20, hidden=256, batch=16), batch=32, gamma=1.)}
@@ -286,7 +287,7 @@ def train_hearing(recipe:HearingRecipe, clip, work, data='world', resume=False, 
     hearing = Hearing(learn.model, clip, calibrate(learn.model, dls.valid))
     return hearing, measure_hearing(hearing, dls.valid)
 
-# %% ../nbs/13_training.ipynb #37842c68
+# %% ../nbs/13_training.ipynb #3c0dc2b2
 def _kept_tensors(file, make):
     "Tensors from a file, or made and written to it."
     if file.exists(): return load_file(file)
@@ -320,7 +321,7 @@ def sound_data(recipe:InversionRecipe, hearing, class_names, work, data='world',
     of = torch.tensor([list(class_names).index(name) for name in sounds.vocab])
     return SoundVectors(v, class_words(hearing.clip, class_names), of[sounds.labels], class_names)
 
-# %% ../nbs/13_training.ipynb #b988df5f
+# %% ../nbs/13_training.ipynb #dc893758
 class CodeGrid(Callback):
     "Writes what the inverter makes of nine sounds, six draws of each, after each epoch."
     def __init__(self, folder, G, vectors): self.folder, self.G, self.vectors = Path(folder), G, vectors # [9, dim]
@@ -347,7 +348,7 @@ def train_inversion(recipe:InversionRecipe, G, hearing, class_names, work, data=
     learn.fit_flat_cos(recipe.picture_epochs)
     return E.eval(), P.eval()
 
-# %% ../nbs/13_training.ipynb #15130028
+# %% ../nbs/13_training.ipynb #68bb2309
 def film_data(recipe:TrajectoryRecipe, split, n, encoder, size:int, work, data='world')->Films:
     "Films of a split, with their sounds and, for the world, the truth about intensity."
     o = dict(seconds=recipe.seconds, fps=recipe.rate, size=size)
@@ -375,10 +376,19 @@ class Watched:
     def __len__(self): return len(self.films)
     def __getitem__(self, i): return self.films.frames[i], self.films.labels[i], self.kinds[i], self.intensity[i]
 
-# %% ../nbs/13_training.ipynb #cf53e27a
+# %% ../nbs/13_training.ipynb #65fafbb2
 class WatcherLoader(SeededLoader):
-    "Loads `(clips in [-1, 1], scenes, kinds, intensity)`; mirrored in every other epoch."
-    n_inp = 1
+    "Loads `(clips in [-1, 1], scenes, kinds, intensity)`: in training a window of each, mirrored in every other epoch."
+    n_inp, steps = 1, 32 # frames of a window
+
+    def create_batches(self, samps):
+        rng = np.random.default_rng([self.seed, self.playing])
+        for idxs in chunked(samps, self.bs, self.drop_last):
+            x, *labels, curves = map(torch.stack, zip(*(self.dataset[i] for i in idxs)))
+            k = slice(None)
+            if self.shuffle: k = slice(start := int(rng.integers(max(0, x.shape[1] - self.steps) + 1)), start + self.steps)
+            yield x[:, k], *labels, curves[:, :, k]
+
     def after_batch(self, b):
         x = b[0].float() / 127.5 - 1
         return (x.flip(-1) if self.shuffle and self.playing % 2 else x), *b[1:]
@@ -401,7 +411,7 @@ def train_watcher(recipe:TrajectoryRecipe, train, valid, # `Watched`
     learn.fit_one_cycle(recipe.watcher_epochs, 3e-3)
     return net.eval()
 
-# %% ../nbs/13_training.ipynb #e544b4a2
+# %% ../nbs/13_training.ipynb #145bdd2b
 class FilmGrid(Callback):
     "Writes strips of the films that the trajectory makes of some validation sounds, after each epoch."
     def __init__(self, folder, films:Films, rate, n=9): self.folder, self.films, self.rate, self.n = Path(folder), films, rate, n
@@ -451,7 +461,7 @@ def read_parts(out)->Parts:
     sv, files = SoundVideo.load(out), {name: Path(out)/f'{name}.safetensors' for name in ('judge', 'watcher')}
     return Parts(sv.generator, sv.config, sv.hearing if sv.config.hearing else None, {name: sv.part(name) for name in sv.config.parts}, {name: load_file(f) for name, f in files.items() if f.exists()})
 
-# %% ../nbs/13_training.ipynb #f1a22040
+# %% ../nbs/13_training.ipynb #742409c7
 def _judge_of(dls, recipe, work, anew, cbs):
     "The judge: trained, or read from the work folder."
     file = work/'judge.safetensors'
@@ -480,7 +490,7 @@ def _with_ears(new:Parts, old:Parts):
     new.hearing = old.hearing
     new.say({k: old.config.training[k] for k in ('clip', 'hearing') if k in old.config.training}, {k: v for k, v in old.config.metrics.items() if k.startswith('hearing_')})
 
-# %% ../nbs/13_training.ipynb #00052365
+# %% ../nbs/13_training.ipynb #edec9c0d
 def _train_codes(parts:Parts, recipe, work, *common):
     "The stage inversion."
     parts.G.to(default_device()).eval().requires_grad_(False)

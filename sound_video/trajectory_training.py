@@ -9,7 +9,7 @@ __all__ = ['Films', 'FilmLoader', 'film_dls', 'film_of', 'make_films', 'frame_ch
            'VideoDiscriminator', 'ImageDiscriminator', 'FilmCritics', 'TrajectoryLearner', 'Mismatched',
            'shown_distance', 'moved_far', 'sound_anchors', 'trajectory_learner', 'film_frames']
 
-# %% ../nbs/09c_trajectory_training.ipynb #db979cc6
+# %% ../nbs/09c_trajectory_training.ipynb #76cd1ca7
 import numpy as np, torch, torch.nn.functional as F
 from torch import nn
 from fastai.data.core import DataLoaders
@@ -25,7 +25,7 @@ from .inversion_training import *
 from .trajectory import *
 from .recurrent import *
 
-# %% ../nbs/09c_trajectory_training.ipynb #5cad6f4e
+# %% ../nbs/09c_trajectory_training.ipynb #b7fd27e8
 class Films:
     "Clips in memory."
     epoch = 0
@@ -58,7 +58,7 @@ def film_dls(films:Films, bs=6, n=None, # clips in an epoch: all
     dl = FilmLoader(films, bs=bs, n=n or len(films), steps=steps, seed=seed, shuffle=True, drop_last=True)
     return DataLoaders(dl, dl, device=device or default_device())
 
-# %% ../nbs/09c_trajectory_training.ipynb #3fe24d82
+# %% ../nbs/09c_trajectory_training.ipynb #54ff4b8f
 def film_of(frames, # uint8 [T, H, W, 3] at the trajectory's rate
             sound,  # [C, N]
             rate:int, encoder, steps_rate:float):
@@ -81,7 +81,7 @@ def make_films(clips, # a dataset of `(frames, sound, label)` like `WorldClips`,
         if keep_sound: sounds.append(sound[0])
     return Films(*map(torch.stack, zip(*items)), torch.tensor(labels), clips.vocab, (torch.stack(sounds), clips.rate) if keep_sound else None)
 
-# %% ../nbs/09c_trajectory_training.ipynb #25f7cbfd
+# %% ../nbs/09c_trajectory_training.ipynb #fd735a4c
 def frame_changes(x): # frames [B, T, 3, H, W] -> [B, T-1]
     "Mean absolute difference from each frame to the next."
     return x.diff(dim=1).abs().mean((2, 3, 4))
@@ -99,7 +99,7 @@ def light_loss(fake, real): # frames [B, T, 3, H, W]
     a, b = (x.mean((3, 4)) for x in (fake, real))
     return ((a - a.mean(1, keepdim=True)) - (b - b.mean(1, keepdim=True))).abs().mean()
 
-# %% ../nbs/09c_trajectory_training.ipynb #da54c514
+# %% ../nbs/09c_trajectory_training.ipynb #aa722e61
 class VideoDiscriminator(nn.Module):
     "Frames [B, T, 3, H, W] and curves [B, T, 12] -> scores [B], large for real motion that goes with its sound."
     def __init__(self, width=16, size=32): # pixels that it looks at
@@ -113,7 +113,7 @@ class VideoDiscriminator(nn.Module):
     def forward(self, x, s):
         x = F.adaptive_avg_pool2d(x.flatten(0, 1), self.size).unflatten(0, x.shape[:2])
         seen = self.look(torch.cat([4*x.diff(dim=1), x[:, 1:]], 2).transpose(1, 2)).mean((3, 4))
-        return self.judge(torch.cat([seen, self.hear(s[:, 1:].transpose(1, 2))], 1)).mean((1, 2))
+        return self.judge(torch.cat([seen, self.hear(s[:, 1:].transpose(1, 2))], 1)).mean((1, 2)).float() # whatever autocast does inside
 
 class ImageDiscriminator(nn.Module):
     "Pictures [B, 3, H, W] -> scores [B], large for real ones."
@@ -121,9 +121,9 @@ class ImageDiscriminator(nn.Module):
         super().__init__()
         conv = lambda i, o: nn.Sequential(nn.Conv2d(i, o, 4, 2, 1), nn.LeakyReLU(.2))
         self.body = nn.Sequential(conv(3, width), conv(width, 2*width), conv(2*width, 4*width), conv(4*width, 4*width), nn.Conv2d(4*width, 1, 4))
-    def forward(self, x): return self.body(F.adaptive_avg_pool2d(x, 64)).flatten(1).mean(1)
+    def forward(self, x): return self.body(F.adaptive_avg_pool2d(x, 64)).flatten(1).mean(1).float()
 
-# %% ../nbs/09c_trajectory_training.ipynb #d4e9ecca
+# %% ../nbs/09c_trajectory_training.ipynb #c811f012
 class FilmCritics(nn.Module):
     "The two discriminators: scores of films, then of every eighth of their frames."
     def __init__(self, video=True):
@@ -134,13 +134,13 @@ class FilmCritics(nn.Module):
         frames = self.image(x[:, ::8].flatten(0, 1))
         return torch.cat([self.video(x, s[:, -x.shape[1]:]), frames]) if self.video else frames
 
-# %% ../nbs/09c_trajectory_training.ipynb #260cd405
+# %% ../nbs/09c_trajectory_training.ipynb #202cf4c7
 class TrajectoryLearner(StyleGANLearner):
     "Two turns a batch: the trajectory makes films, then the discriminators learn to tell them apart."
     turns = 'generator', 'discriminator'
     warm = 30 # steps before the window
 
-    def path(self, s, v): # curves until the window's end [B, T', 12], vectors [B, dim]
+    def window_codes(self, s, v): # curves until the window's end [B, T', 12], vectors [B, dim]
         "The codes of a window [B, T, L, D], and how far each group has moved."
         M, T = self.model.G, self.real.shape[1]
         with torch.no_grad():
@@ -154,14 +154,14 @@ class TrajectoryLearner(StyleGANLearner):
 
     def fake(self):
         if self.turn == 'generator':
-            w = self.path(self.c, self.yb[1])
+            w = self.window_codes(self.c, self.yb[1])
             self.film = self.stylegan.synthesis(w.flatten(0, 1)).unflatten(0, w.shape[:2])
             return self.film
         return self.film.detach()
 
     def score(self, x): return self.model.D(x, self.c)
 
-# %% ../nbs/09c_trajectory_training.ipynb #ffcd316d
+# %% ../nbs/09c_trajectory_training.ipynb #6cb7f9d9
 class Mismatched(Callback):
     "Real films with the curves of another clip are fakes too."
     order = 4
@@ -182,7 +182,7 @@ def moved_far(learn):
     "Mean square of how far the groups have moved, in standard deviations."
     return torch.stack([x.square().mean() for x in learn.moved.values()]).mean()
 
-# %% ../nbs/09c_trajectory_training.ipynb #3acd0713
+# %% ../nbs/09c_trajectory_training.ipynb #19e7db5d
 def sound_anchors(E:Inverter):
     "Each film's code of its sound, by chance one of many."
     return lambda v: E(v, torch.randn(len(v), E.cfg.z_dim, device=v.device))
@@ -201,7 +201,7 @@ def trajectory_learner(dls, # of films, as `film_dls` gives them
     learn.anchors, learn.stylegan, learn.precision = anchors, G, torch.bfloat16
     return learn
 
-# %% ../nbs/09c_trajectory_training.ipynb #a0d1932c
+# %% ../nbs/09c_trajectory_training.ipynb #18d228fd
 @torch.no_grad()
 def film_frames(M, G, anchors, films:Films, i, # which, int64 [B]
                 seed=0):
