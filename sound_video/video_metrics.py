@@ -82,10 +82,14 @@ class I3D(Scripted):
     kind = 'the I3D network'
     def _probe(self): return self.features(torch.zeros(1, 16, 3, 64, 64))
     def features(self, x): # [B, T, 3, H, W] in [-1, 1] -> [B, D]
-        return self._call(as_bytes(x).float().transpose(1, 2), rescale=True, resize=True, return_features=True)
+        return self._call(as_uint8(x).float().transpose(1, 2), rescale=True, resize=True, return_features=True)
 
 # %% ../nbs/11b_video_metrics.ipynb #1136c93e
-def _window(x): return F.avg_pool2d(F.avg_pool2d(x, 7, 1, 3), 7, 1, 3)
+def _boxes(x, n): # [n, n]: a box of 7 twice along an axis of n
+    i = torch.arange(n, device=x.device)
+    return ((i[:, None] - i).abs() <= 3).to(x).div(7).matrix_power(2)
+
+def _window(x): return _boxes(x, x.shape[-2]) @ x @ _boxes(x, x.shape[-1])
 
 def _moved(x, flow): # [B, 1, H, W] read at p + flow
     H, W = x.shape[-2:]
@@ -103,6 +107,7 @@ def _refined(a, b, flow, steps=2, ε=2e-5):
         flow = flow + torch.cat([yy*x - xy*y, xx*y - xy*x], 1) / (xx*yy - xy**2)
     return flow
 
+# %% ../nbs/11b_video_metrics.ipynb #923bfd21
 def optical_flow(a, # pictures [B, 3, H, W] in [-1, 1], of 32 pixels a side at least
                  b, # the pictures after them
                  levels=3): # of the pyramid
