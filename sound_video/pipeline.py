@@ -97,7 +97,8 @@ def save_pack(path, # folder to be made, or replaced
     with atomic(path) as tmp:
         tmp.mkdir()
         config.save(tmp/'config.json')
-        for name, w in dict(generator=G.state_dict(), **weights).items(): _write(tmp/f'{name}.safetensors', w)
+        _write(tmp/'generator.safetensors', G.state_dict())
+        for name, w in weights.items(): _write(tmp/f'{name}.safetensors', halved(w))
         for name, net in networks.items(): _write(tmp/f"{name.replace(' ', '-')}.safetensors", halved(net.state_dict()))
         if hearing: _write_hearing(tmp, hearing, config.class_names)
         (tmp/'README.md').write_text(card or _card(path.name, config), encoding='utf-8')
@@ -294,7 +295,7 @@ def heard_class(self:SoundVideo, sound, seed:int):
     fits = [i for i, scene in enumerate(scenes) if scene == best]
     return fits[int(heard([kinds[i] for i in fits]).multinomial(1, generator=torch.Generator().manual_seed(seed)))]
 
-# %% ../nbs/12_pipeline.ipynb #966a3db1
+# %% ../nbs/12_pipeline.ipynb #bdb7420f
 PARTS = {'inverter': (InverterConfig, Inverter), 'picture_encoder': (PictureEncoderConfig, PictureEncoder), 'trajectory': (TrajectoryConfig, TrajectoryGenerator),
          'row': (TrajectoryConfig, TrajectoryGenerator), 'script': (TrajectoryConfig, PublishedScript)} # the last two for the table of results
 
@@ -332,7 +333,7 @@ def trajectory(self:SoundVideo)->TrajectoryGenerator:
     "Finds a path that follows the sound."
     return self.part('trajectory')
 
-# %% ../nbs/12_pipeline.ipynb #717075da
+# %% ../nbs/12_pipeline.ipynb #8422ac11
 _CONTEXT = 15. # s, standard deviation
 
 def in_context(starts, v, weights): # of windows: s [T], unit vectors [T, dim], how much each counts [T]
@@ -345,7 +346,7 @@ def steer(v, toward, # unit vectors [T, dim], [dim]
     "Vectors turned towards another."
     return torch.nn.functional.normalize(v.lerp(toward.to(v), mix), dim=1)
 
-# %% ../nbs/12_pipeline.ipynb #d02497ee
+# %% ../nbs/12_pipeline.ipynb #69c0bc5f
 @patch
 def words_of(self:SoundVideo, index:int): # of a class -> unit vector [dim]
     "What CLIP makes of a class's name, scene and kind."
@@ -359,7 +360,7 @@ def prompt_vector(self:SoundVideo, prompt:str): # -> unit vector [dim]
     if not self.hearing.clip.knows(prompt): raise UserError(f"this model's CLIP has never read a word of '{prompt}': choose English words for landscapes and weather, or a pack with a larger CLIP")
     return label_vectors(self.hearing.clip, [prompt])[0].cpu()
 
-# %% ../nbs/12_pipeline.ipynb #ea344495
+# %% ../nbs/12_pipeline.ipynb #f987da69
 @patch
 def sound_vectors(self:SoundVideo, sound, index=None, named=False, prompt=None, mix=.5): # index: of the class to be shown; named: by the user?
     "The middle of each window of a sound in s [T], and a vector for it [T, dim], turned towards the class and the prompt."
@@ -378,7 +379,7 @@ def start_code(self:SoundVideo, picture): # path, or uint8 [H, W, 3] -> code [1,
     x = read_image(picture, size) if isinstance(picture, (str, Path)) else picture
     with torch.inference_mode(): return self.picture_encoder(to_float(np.asarray(x)[None]).to(self.device)).clone()
 
-# %% ../nbs/12_pipeline.ipynb #8a54a7d3
+# %% ../nbs/12_pipeline.ipynb #48f8a70e
 @patch
 def learned_motion(self:SoundVideo, sound, feats:Features, index, named, seed, psi, speed, prompt, mix, start)->LearnedPath:
     "The path that the pack's trajectory generator finds."
@@ -389,7 +390,7 @@ def learned_motion(self:SoundVideo, sound, feats:Features, index, named, seed, p
     else: codes = self.start_code(start).expand(len(v), -1, -1)
     return LearnedPath(self.trajectory, feats, codes, at, seed, speed)
 
-# %% ../nbs/12_pipeline.ipynb #9a9fc981
+# %% ../nbs/12_pipeline.ipynb #a90edd31
 MOTIONS = ('learned', 'reactive')
 
 @patch
