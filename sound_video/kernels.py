@@ -268,17 +268,17 @@ def _last(x): # are channels innermost in memory?
 def _dense(x): return x if _last(x) else x.contiguous()
 def _format(x): return torch.channels_last if _last(x) else torch.contiguous_format
 
-def _pack(*tensors): # -> numbers in a pack, bytes in one load
-    size,aligned = tensors[0].element_size(), all(t.data_ptr() % 16 == 0 for t in tensors)
-    return 8 if size == 2 else 4, 16 if aligned else size
+def _pack(x): return 8 if x.element_size() == 2 else 4 # numbers that a thread takes
+def _align(*tensors): # bytes that one load may take
+    return 16 if all(t.data_ptr() % 16 == 0 for t in tensors) else tensors[0].element_size()
 
 _BiasAct = _args(p='x b y mask', q='n inner channels', d='slope gain clamp')
 
 def launch_bias_act(x, b, y, mask, slope, gain, clamp, mode): # x, y dense in the same order
     "`bias_act`, or with mode MASKED its gradient."
-    pack,align = _pack(x, y)
+    pack = _pack(x)
     inner = 1 if _last(x) else math.prod(x.shape[2:])
-    defines = dict(SCALAR=_SCALARS[x.dtype], PACK=pack, ALIGN=align, MODE=mode, INDEX='unsigned' if x.numel() < 2**31 else 'int64')
+    defines = dict(SCALAR=_SCALARS[x.dtype], PACK=pack, ALIGN=_align(x, y), MODE=mode, INDEX='unsigned' if x.numel() < 2**31 else 'int64')
     args = _BiasAct(_ptr(x), _ptr(b), _ptr(y), _ptr(mask), x.numel(), inner, x.shape[1], slope, gain, clamp)
     return Launch('bias_act', tuple(defines.items()), -(-x.numel() // (256*pack)), 0, args, (x, b, y, mask))
 
@@ -292,10 +292,9 @@ def _odd(n): return n | 1
 
 def _tile(out, elements, size): # outputs (h, w); numbers in shared memory of a tile; bytes of one -> (h, w), bytes
     "The largest tile that fits, and is not mostly outside of the picture."
-    for th,tw in _TILES:
-        shared = elements(th, tw) * size
-        if shared <= _SHARED and (th, tw) == _TILES[-1] or shared <= _SHARED and th < 2*out[0] and tw < 2*out[1]: return (th, tw), shared
-    raise ValueError('no tile fits') # `MOST_TAPS` keeps it from happening
+    fits = [t for t in _TILES if elements(*t)*size <= _SHARED] # with filters of `MOST_TAPS`, the smallest does
+    tile = next((t for t in fits if t[0] < 2*out[0] and t[1] < 2*out[1]), fits[-1])
+    return tile, elements(*tile)*size
 
 def _blocks(x, out, tile): return x.shape[0]*x.shape[1] * math.prod(-(-n // t) for n,t in zip(out, tile))
 
@@ -315,7 +314,7 @@ def _launch_tiled(x, f, y, up, down, pad_x, pad_y, flip, gain): # separable
 
 def _launch_direct(x, f, y, up, down, pad_x, pad_y, flip, gain): # any filter; or channels innermost
     f = _wide(x[:0]).new_ones(1) if f is None else f
-    last,(pack,align) = _last(y), _pack(x, y)
+    last,pack,align = _last(y), _pack(x), _align(x, y)
     if not (last and x.stride(1) == 1 and align == 16 and not any(n % pack for n in (x.shape[1], *x.stride()[2:], x.stride(0)))): pack,align = 1,x.element_size()
     defines = dict(SCALAR=_SCALARS[x.dtype], PACK=pack, ALIGN=align, UP=up, DOWN=down, TAPS_X=f.shape[-1], TAPS_Y=f.shape[0], SEPARABLE=int(f.ndim == 1), LAST=int(last))
     n = y.numel()//pack
@@ -365,14 +364,14 @@ def _coded(z, codes, slope, gain):
 
 # %% ../nbs/06c_kernels.ipynb #e8949172
 def _in_order(x, last): return (x.permute(0, 2, 3, 1) if last else x).reshape(-1) # as in memory
-def _code_bytes(n): return (n + 7)//8*2 # of n numbers; even, as 8 numbers in half precision have two
+def _code_bytes(x): return -(-x.numel() // _pack(x))*_pack(x)//4 # whole packs
 
 def _bias_act(x:Tensor, b:Optional[Tensor], slope:float, gain:float, clamp:float, save:bool) -> Tuple[Tensor, Tensor]:
     x = _dense(x)
     z = _wide(x) if b is None else _wide(x) + _wide(b).view(-1, *[1]*(x.ndim - 2))
     y,codes = _activate(z, slope, gain, clamp)
     codes = _in_order(codes, _last(x)) if save else codes.new_zeros(0)
-    return y.to(x.dtype, memory_format=_format(x)), pack_codes(F.pad(codes, (0, -len(codes) % 8)))
+    return y.to(x.dtype, memory_format=_format(x)), pack_codes(F.pad(codes, (0, -len(codes) % _pack(x))))
 
 def _bias_act_masked(x:Tensor, mask:Tensor, slope:float, gain:float, last:bool) -> Tensor:
     x = x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
@@ -385,7 +384,7 @@ def _empty_codes(x, shape, save): return x.new_empty(shape if save else [0], dty
 
 def _bias_act_gpu(x, b, slope, gain, clamp, save):
     x = _dense(x)
-    y,mask = torch.empty_like(x), _empty_codes(x, [_code_bytes(x.numel())], save)
+    y,mask = torch.empty_like(x), _empty_codes(x, [_code_bytes(x)], save)
     if x.numel(): run(launch_bias_act(x, b, y, mask, slope, gain, clamp, SAVE if save else PLAIN), x.device.index)
     return y, mask
 
@@ -492,7 +491,7 @@ def _register(name, definition, kernel, fake):
 # %% ../nbs/06c_kernels.ipynb #b560cf19
 def _fake_bias_act(x, b, slope, gain, clamp, save):
     x = _dense(x)
-    return torch.empty_like(x), _empty_codes(x, [_code_bytes(x.numel())], save)
+    return torch.empty_like(x), _empty_codes(x, [_code_bytes(x)], save)
 
 def _fake_bias_act_masked(x, mask, slope, gain, last): return torch.empty_like(x, memory_format=torch.channels_last if last else torch.contiguous_format)
 def _fake_upfirdn2d(x, f, up, down, pads, flip, gain): return _new(x, _filtered_size(x, f, up, down, pads))
@@ -566,7 +565,7 @@ filtered_lrelu_op.register_autograd(_filtered_lrelu_backward, setup_context=_sav
 filtered_masked_op.register_autograd(_filtered_masked_backward, setup_context=_save_filtered_masked)
 
 # %% ../nbs/06c_kernels.ipynb #dc54f8a7
-MOST_TAPS = 32
+MOST_TAPS = 24
 
 def _kernels_lack(x, up, down, *filters): # -> None, or what they cannot do
     if x.dtype not in _SCALARS: return f'numbers of type {str(x.dtype)[6:]}'

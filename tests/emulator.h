@@ -7,7 +7,7 @@
 
 #define __global__
 #define __device__
-#define __shared__ alignas(16)
+#define __shared__
 
 struct Index { unsigned x; };
 static Index threadIdx, blockIdx, blockDim;
