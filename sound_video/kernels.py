@@ -380,17 +380,20 @@ def _bias_act_masked(x:Tensor, mask:Tensor, slope:float, gain:float, last:bool) 
     return _coded(_wide(x), codes, slope, gain).to(x.dtype).contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
 
 # %% ../nbs/06c_kernels.ipynb #7f8a1c77
+def _new(x, size): # pictures of that size, laid out as x
+    return torch.empty(*x.shape[:2], *size, dtype=x.dtype, device=x.device, memory_format=_format(x))
+
 def _empty_codes(x, shape, save): return x.new_empty(shape if save else [0], dtype=torch.uint8)
 
 def _bias_act_gpu(x, b, slope, gain, clamp, save):
     x = _dense(x)
-    y,mask = torch.empty_like(x), _empty_codes(x, [_code_bytes(x)], save)
+    y,mask = _new(x, x.shape[2:]), _empty_codes(x, [_code_bytes(x)], save)
     if x.numel(): run(launch_bias_act(x, b, y, mask, slope, gain, clamp, SAVE if save else PLAIN), x.device.index)
     return y, mask
 
 def _bias_act_masked_gpu(x, mask, slope, gain, last):
     x = x.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
-    y = torch.empty_like(x)
+    y = torch.empty_like(x, memory_format=torch.channels_last if last else torch.contiguous_format)
     if x.numel(): run(launch_bias_act(x, None, y, mask, slope, gain, math.inf, MASKED), x.device.index)
     return y
 
@@ -399,9 +402,6 @@ def _taps(f): return (1, 1) if f is None else (f.shape[0], f.shape[-1]) # along 
 def _filtered_size(x, f, up, down, pads): # pads: left, right, top, bottom
     l,r,t,b = pads
     return [_out_size(n, k, up, down, *p) for n,k,p in zip(x.shape[2:], _taps(f), ((t, b), (l, r)))]
-
-def _new(x, size): # pictures of that size, laid out as x
-    return torch.empty(*x.shape[:2], *size, dtype=x.dtype, device=x.device, memory_format=_format(x))
 
 def _upfirdn2d(x:Tensor, f:Optional[Tensor], up:int, down:int, pads:List[int], flip:bool, gain:float) -> Tensor:
     return upfirdn2d_ref(x, f, up, down, pads, flip, gain).contiguous(memory_format=_format(x))
@@ -491,7 +491,7 @@ def _register(name, definition, kernel, fake):
 # %% ../nbs/06c_kernels.ipynb #b560cf19
 def _fake_bias_act(x, b, slope, gain, clamp, save):
     x = _dense(x)
-    return torch.empty_like(x), _empty_codes(x, [_code_bytes(x)], save)
+    return _new(x, x.shape[2:]), _empty_codes(x, [_code_bytes(x)], save)
 
 def _fake_bias_act_masked(x, mask, slope, gain, last): return torch.empty_like(x, memory_format=torch.channels_last if last else torch.contiguous_format)
 def _fake_upfirdn2d(x, f, up, down, pads, flip, gain): return _new(x, _filtered_size(x, f, up, down, pads))
@@ -565,12 +565,14 @@ filtered_lrelu_op.register_autograd(_filtered_lrelu_backward, setup_context=_sav
 filtered_masked_op.register_autograd(_filtered_masked_backward, setup_context=_save_filtered_masked)
 
 # %% ../nbs/06c_kernels.ipynb #dc54f8a7
-MOST_TAPS = 24
+MOST_TAPS = 24 # in float64 half of that: as many bytes
+
 
 def _kernels_lack(x, up, down, *filters): # -> None, or what they cannot do
     if x.dtype not in _SCALARS: return f'numbers of type {str(x.dtype)[6:]}'
     if up not in (1, 2, 4) or down not in (1, 2, 4): return f'factors other than 1, 2 and 4 (up {up}, down {down})'
-    if any(f is not None and max(f.shape) > MOST_TAPS for f in filters): return f'filters of more than {MOST_TAPS} taps'
+    most = MOST_TAPS//2 if x.dtype == torch.float64 else MOST_TAPS
+    if any(f is not None and max(f.shape) > most for f in filters): return f'filters of more than {most} taps'
     if any(f is not None and f.requires_grad for f in filters): return 'gradients of filters'
 
 def _matrices_lack(*filters): # -> None, or what they cannot do

@@ -16,6 +16,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU her
 
 DTYPES = torch.float32, torch.float16, torch.bfloat16, torch.float64
 FACTORS = list(itertools.product((1, 2, 4), (1, 2, 4)))
+CASES = [(torch.float32, *ud) for ud in FACTORS] + [(t, *ud) for t in DTYPES[1:] for ud in ((2, 2), (4, 1), (1, 4))]
 OPS = 'bias_act_op bias_act_masked_op upfirdn2d_op filtered_lrelu_op filtered_masked_op'.split()
 
 def rand(*shape, dtype=torch.float32, seed=0): return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
@@ -33,8 +34,9 @@ def near(got, want, units=2.):
     "Equal to some units of rounding of the largest value."
     assert got.dtype == want.dtype and got.shape == want.shape
     eps = torch.finfo(got.dtype).eps
-    limit = max(units*eps, 32*(eps if got.dtype == torch.float64 else 2**-23)) * float(want.abs().max()) # sums of products are in float32 at best
-    worst = float((got.double() - want.double()).abs().max())
+    got,want = got.detach().double(), want.detach().double()
+    limit = max(units*eps, 32*eps if eps < 1e-10 else 2**-18) * float(want.abs().max()) # sums of products are in float32
+    worst = float((got - want).abs().max())
     assert worst <= limit, (worst, limit)
 
 @pytest.fixture
@@ -83,9 +85,8 @@ def test_compiles(arch):
 
 @needs_nvrtc
 @pytest.mark.parametrize('up,down', FACTORS)
-@pytest.mark.parametrize('taps', [1, 12, kernels.MOST_TAPS])
-def test_every_factor_fits(up, down, taps):
-    for dtype in (torch.float16, torch.float64):
+def test_every_factor_fits(up, down):
+    for taps,dtype in ((1, torch.float32), (kernels.MOST_TAPS, torch.float16), (kernels.MOST_TAPS//2, torch.float64)):
         x = torch.zeros(1, 8, 80, 80, dtype=dtype)
         f,codes = torch.ones(taps, dtype=kernels._wide(x[:0]).dtype), torch.zeros(8, dtype=torch.uint8)
         for launch in (kernels.launch_filtered_lrelu(x, None, f, f, x, codes, up, down, (9, 10), (3, 2), (80, 80), False, .2, 1., 1., (2., 1.), kernels.MASKED),
@@ -119,8 +120,7 @@ def test_bias_act_of_odd_memory(emulated):
     assert y[0,0].isnan() and y[0,1:].tolist() == [3., -3., 0., 0.]
 
 @needs_gxx
-@pytest.mark.parametrize('up,down', FACTORS)
-@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+@pytest.mark.parametrize('dtype,up,down', CASES, ids=str)
 def test_upfirdn2d(emulated, dtype, up, down):
     line,rectangle = rand(4, seed=1), rand(3, 5, seed=2)
     for shape,pads,flip in (((2, 8, 11, 13), [3,-1,2,5], False), ((64, 1, 5, 3), [4,4,4,4], True)):
@@ -132,8 +132,7 @@ def test_upfirdn2d(emulated, dtype, up, down):
     assert set(emulated) == {'upfirdn2d', 'upfirdn2d_direct'}
 
 @needs_gxx
-@pytest.mark.parametrize('up,down', FACTORS)
-@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+@pytest.mark.parametrize('dtype,up,down', CASES, ids=str)
 def test_filtered_lrelu(emulated, dtype, up, down):
     for i,(shape,pads,fu,fd,bias) in enumerate((((2, 3, 11, 13), [9,10,11,12], rand(12, seed=1), rand(8, seed=2), True), ((64, 1, 4, 5), [1,0,3,2], rand(3, seed=1), None, False),
                                                 ((1, 2, 21, 19), [-1,7,6,-2], None, rand(5, seed=3), True))):
@@ -203,7 +202,7 @@ def functions(x64):
     yield lambda x,b: kernels.filtered_lrelu_op(x, b, fu, None, 4, 1, [2,2,2,2], 0., 1.5, math.inf, True, True)[0]
 
 def check_gradients():
-    x,b = rand(2, 2, 3, 4, dtype=torch.float64).requires_grad_(), rand(2, dtype=torch.float64, seed=5).requires_grad_()
+    x,b = rand(1, 2, 3, 3, dtype=torch.float64).requires_grad_(), rand(2, dtype=torch.float64, seed=5).requires_grad_()
     for f in functions(x):
         assert gradcheck(f, (x, b), eps=1e-6) and gradgradcheck(f, (x, b), eps=1e-6)
 
@@ -231,7 +230,7 @@ def ladder(f, x, b):
 @pytest.mark.parametrize('layout', ['contiguous', 'channels_last'])
 @pytest.mark.parametrize('dtype', DTYPES[:3], ids=str)
 def test_ladder_in_every_precision(operators, dtype, layout):
-    f,b,x = rand(6, seed=1), rand(3, dtype=dtype, seed=5), LAYOUTS[layout](rand(2, 3, 9, 11, dtype=dtype))
+    f,b,x = rand(6, seed=1)/2, rand(3, dtype=dtype, seed=5), LAYOUTS[layout](rand(2, 3, 9, 11, dtype=dtype))
     got = ladder(lambda x,b: kernels.filtered_lrelu_op(x, b, f, f, 2, 2, [5]*4, .2, 1.5, 9., False, True)[0], x, b)
     want = ladder(lambda x,b: kernels.filtered_lrelu_ref(x, f, f, b, 2, 2, 5, 1.5, .2, 9.), x, b)
     for g,w in zip(got, want): near(g, w, units=16) # the half precisions round between operators
@@ -368,7 +367,7 @@ def test_no_space_left(cache, monkeypatch):
 @needs_nvrtc
 def test_processes_that_start_together(cache):
     script = f'from sound_video import kernels; print(len(kernels.cached_kernel(*{CASE!r})))'
-    several = [subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    several = [subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     said = [p.communicate() for p in several]
     assert len({out for out,_ in said}) == 1 and all(p.returncode == 0 for p in several), said
     file, = cache.iterdir() # and no temporary one
@@ -400,6 +399,7 @@ def actor(monkeypatch, cache):
                  cuModuleGetFunction=lambda m, name: (ok, (m, name)), cuLaunchKernel=launch, cuThreadExchangeStreamCaptureMode=swap)
     for name,f in fakes.items(): monkeypatch.setattr(driver, name, f)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'current_device', lambda: 0)
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda d: (9, 0))
     monkeypatch.setattr(torch.cuda, 'current_stream', lambda d: SimpleNamespace(cuda_stream=7))
     monkeypatch.setattr(torch.cuda, 'device', lambda d: nullcontext())
@@ -442,14 +442,13 @@ def gpu_cases():
 GPU_CASES = dict(gpu_cases())
 
 @needs_gpu
-@pytest.mark.parametrize('shape', [(1, 3, 7, 9), (3, 8, 33, 65), (64, 16, 16, 16)], ids=str)
-@pytest.mark.parametrize('layout', LAYOUTS)
 @pytest.mark.parametrize('dtype', DTYPES, ids=str)
 @pytest.mark.parametrize('case', GPU_CASES)
-def test_gpu(case, dtype, layout, shape):
-    x,b = LAYOUTS[layout](rand(*shape, dtype=dtype).cuda()), rand(shape[1], dtype=dtype, seed=5).cuda()
-    got,want = (ladder_where_it_leads(GPU_CASES[case](impl), x, b) for impl in ('cuda', 'ref'))
-    for g,w in zip(got, want): near(g, w, units=16)
+def test_gpu(case, dtype):
+    for shape,layout in itertools.product(((1, 3, 7, 9), (3, 8, 33, 65), (64, 16, 16, 16)), LAYOUTS.values()):
+        x,b = layout(rand(*shape, dtype=dtype).cuda()), rand(shape[1], dtype=dtype, seed=5).cuda()
+        got,want = (ladder_where_it_leads(GPU_CASES[case](impl), x, b) for impl in ('cuda', 'ref'))
+        for g,w in zip(got, want): near(g, w, units=16)
 
 def ladder_where_it_leads(f, x, b):
     "`ladder`, with zeros where an operator does not use the bias."
