@@ -89,16 +89,27 @@ def banded(n,       # pixels that come in
 
 def _out_size(n, taps, up, down, before, after): return (n*up + before + after - taps)//down + 1
 
-def _apply(x, f, up, down, lefts, outs, flip, gain): # lefts, outs: along rows and columns
-    A,B = (banded(n, f, up, down, before, out, flip, x) for n,before,out in zip(x.shape[2:], lefts, outs))
-    return (A*gain) @ x @ B.T
+_BLOCK = 64 # outputs of one product: the larger a matrix, the more of it is zeros beside the band
+
+def _along(x, axis, f, up, down, before, out, flip, gain): # axis -2 or -1
+    "Zero insertion, filter, decimation along one axis."
+    parts,n,taps = [],x.shape[axis],1 if f is None else len(f)
+    for o in range(0, out, _BLOCK):
+        m = min(_BLOCK, out - o)
+        first = min(n, max(0, -((before - o*down)//up))) # of the inputs that these outputs look at
+        end = max(first, min(n, ((o + m - 1)*down - before + taps - 1)//up + 1))
+        A = banded(end - first, f, up, down, before + first*up - o*down, m, flip, x) * gain
+        part = x.narrow(axis, first, end - first)
+        parts.append(part @ A.T if axis == -1 else A @ part)
+    return torch.cat(parts, axis)
 
 def upfirdn2d_cpu(x, f=None, up=1, down=1, padding=0, flip=False, gain=1.):
     "`upfirdn2d_ref` for separable filters, as two banded matrix products."
     l,r,t,b = _pads(padding)
     n = 1 if f is None else len(f)
     outs = _out_size(x.shape[2], n, up, down, t, b), _out_size(x.shape[3], n, up, down, l, r)
-    return _apply(_wide(x), f, up, down, (t, l), outs, flip, gain).to(x.dtype)
+    x,dtype = _wide(x),x.dtype
+    return _along(_along(x, -2, f, up, down, t, outs[0], flip, gain), -1, f, up, down, l, outs[1], flip, 1.).to(dtype)
 
 # %% ../nbs/06c_kernels.ipynb #6f1b27f5
 def bias_act_cpu(x, b=None, slope=SLOPE, gain=GAIN, clamp=None):
@@ -251,6 +262,7 @@ def _function(launch, device):
 def run(launch, device): # index
     "Put a launch on the current stream."
     from cuda.bindings import driver
+    assert all(t is None or t.device.index == device for t in launch.keep), 'tensors on several devices'
     args = (ctypes.c_void_p*1)(ctypes.addressof(launch.args))
     with torch.cuda.device(device):
         f = _function(launch, device)
@@ -597,6 +609,8 @@ def _check(x, b=None, filters=(), **at_least): # at_least: numbers that must be 
     "Complain about what does not fit together."
     if x.ndim < 2 or filters and x.ndim != 4: raise UserError(f'pictures must be [B, C, H, W], and these are {list(x.shape)}')
     if b is not None and b.shape != x.shape[1:2]: raise UserError(f'the bias must have one number for each of {x.shape[1]} channels, and has shape {list(b.shape)}')
+    for t in (b, *filters):
+        if t is not None and t.device != x.device: raise UserError(f'the pictures are on {x.device}, and a filter or the bias on {t.device}: move one of them')
     for f in filters:
         if f is not None and f.ndim not in (1, 2): raise UserError(f'a filter must be a line [n] or a rectangle [m, n], and this one is {list(f.shape)}')
     for name,n in at_least.items():
