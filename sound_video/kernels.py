@@ -89,6 +89,7 @@ def banded(n,       # pixels that come in
 
 def _out_size(n, taps, up, down, before, after): return (n*up + before + after - taps)//down + 1
 
+# %% ../nbs/06c_kernels.ipynb #6b9ac7e5
 _BLOCK = 64 # outputs of one product: the larger a matrix, the more of it is zeros beside the band
 
 def _along(x, axis, f, up, down, before, out, flip, gain): # axis -2 or -1
@@ -149,6 +150,7 @@ def nvrtc_version(): # -> '13.0'
     from cuda.bindings import nvrtc
     return '.'.join(map(str, _checked(nvrtc.nvrtcVersion())))
 
+# %% ../nbs/06c_kernels.ipynb #207a488a
 def compile_kernel(name:str,      # of the kernel and of its file
                    defines,       # macros: pairs of name and value
                    arch='sm_90'): # or 'compute_90' for PTX
@@ -176,6 +178,7 @@ def cache_folder(): # -> Path, or None where there is no home
     base = os.environ.get('LOCALAPPDATA', home/'AppData'/'Local') if sys.platform == 'win32' else os.environ.get('XDG_CACHE_HOME') or home/'.cache'
     return Path(base)/'sound_video'/'kernels'
 
+# %% ../nbs/06c_kernels.ipynb #6793a56b
 def _kept(path): # -> bytes, or None if there is no such file, or it is damaged
     try: data = path.read_bytes()
     except OSError: return None
@@ -228,6 +231,7 @@ def architecture(major, minor, known): # compute capability; what the compiler k
     if not (older := [k for k in known if k < cc]): raise RuntimeError(f'the GPU has compute capability {major}.{minor}, and this CUDA begins at {known[0]/10}')
     return f'compute_{max(older)}'
 
+# %% ../nbs/06c_kernels.ipynb #7bf27b74
 @functools.lru_cache
 def _context(device): # index -> PyTorch's own context there
     from cuda.bindings import driver
@@ -485,6 +489,7 @@ def why_not(device:int=0): # index of the GPU -> None, or a line
     except ImportError: return 'the package cuda-bindings is not installed: pip install cuda-bindings'
     except Exception as e: return str(e).strip().splitlines()[0]
 
+# %% ../nbs/06c_kernels.ipynb #c0b2cb04
 def _or_definition(kernel, definition):
     "The kernel, or where it cannot run, the definition, with a line that says so."
     def implementation(x, *args):
@@ -616,6 +621,7 @@ def _check(x, b=None, filters=(), **at_least): # at_least: numbers that must be 
     for name,n in at_least.items():
         if n < 1: raise UserError(f'{name} is {n}, and must be at least 1')
 
+# %% ../nbs/06c_kernels.ipynb #97d8604f
 def _check_size(size):
     if min(size) < 1: raise UserError('nothing would be left of the picture: take a larger one, more padding, or a shorter filter')
 
