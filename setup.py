@@ -22,6 +22,7 @@ setup(
     install_requires=cfg['requirements'].split(),
     extras_require={'dev': cfg['dev_requirements'].split()},
     entry_points={'console_scripts': cfg['console_scripts'].split()},
-    packages=find_packages(include=['sound_video', 'sound_video.*']),
-    package_data={'sound_video': ['packs/*/*', 'packs/*/clip/*']},
+    packages=find_packages(include=['sound_video', 'sound_video.*']) + ['sound_video.cuda_src'],
+    package_dir={'sound_video.cuda_src': 'cuda'}, # kernels are compiled where they run
+    package_data={'sound_video': ['packs/*/*', 'packs/*/clip/*'], 'sound_video.cuda_src': ['*.cu', '*.cuh']},
     zip_safe=False)

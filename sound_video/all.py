@@ -9,8 +9,11 @@ from .audio import *
 from .encoder import AudioEncoder, EncoderConfig, embed_stream
 from .stylegan import *
 from .adversarial import *
+from .inversion import *
 from .trajectory import *
+from .recurrent import *
 from .metrics import *
 from .video_metrics import *
 from .pipeline import * # clip and hearing take seconds to import: `SoundVideo.hearing` does so when it is asked for
 from .training import *
+from .evaluation import *
