@@ -8,7 +8,7 @@ Docs: https://sound-video.github.io/sound_video/stylegan3.html.md"""
 __all__ = ['StyleGAN3Config', 'LayerSpec', 'geometry', 'layer_specs', 'FourierInput', 'FilteredLayer', 'features', 'colours',
            'FilteredSynthesis', 'StyleGAN3', 'shift_matrix', 'turn_matrix', 'moved', 'psnr', 'eq_t', 'turn', 'eq_r']
 
-# %% ../nbs/07c_stylegan3.ipynb #87591f8b
+# %% ../nbs/07c_stylegan3.ipynb #63b80791
 import math, numpy as np, torch, torch.nn.functional as F
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from .ops import *
 from .filtered import *
 from .stylegan import *
 
-# %% ../nbs/07c_stylegan3.ipynb #62557cf4
+# %% ../nbs/07c_stylegan3.ipynb #ffc8117d
 @dataclass(frozen=True)
 class StyleGAN3Config(Config):
     "What shapes a StyleGAN3; names as in its snapshots."
@@ -60,7 +60,7 @@ class StyleGAN3Config(Config):
     def resolutions(self): return [2**i for i in range(2, self.img_resolution.bit_length())] # of the discriminator
     def channels(self, res): return min(self.channel_base // (2 if self.conv_kernel == 1 else 1) // res, self.channel_max)
 
-# %% ../nbs/07c_stylegan3.ipynb #0ed81a93
+# %% ../nbs/07c_stylegan3.ipynb #68ef3d14
 @dataclass(frozen=True)
 class LayerSpec:
     "One layer: channels, and the grids before and after it."
@@ -91,7 +91,7 @@ def layer_specs(cfg): # -> [num_layers + 1]
     return [LayerSpec(f"L{i}_{g['size'][i]}_{g['channels'][i]}", *pair('channels', i), *pair('size', i), *pair('rate', i), *pair('cutoff', i), *pair('half_width', i),
                       i >= N - cfg.num_critical, i == N) for i in range(N + 1)]
 
-# %% ../nbs/07c_stylegan3.ipynb #edd8bfa6
+# %% ../nbs/07c_stylegan3.ipynb #f3eb7aed
 class FourierInput(nn.Module):
     "w [B, D] -> features [B, C, S, S]."
     def __init__(self, cfg, channels, size, rate, band):
@@ -125,7 +125,7 @@ class FourierInput(nn.Module):
         waves = (2*math.pi * (x[:,:,None] + (y + phases[...,None])[...,None])).sin() * fade[...,None,None]
         return channels_last(torch.einsum('bchw,oc->bohw', waves, self.weight / math.sqrt(len(self.phases))))
 
-# %% ../nbs/07c_stylegan3.ipynb #4949371a
+# %% ../nbs/07c_stylegan3.ipynb #6fa494a9
 class FilteredLayer(nn.Module):
     "Modulated convolution and filtered activation; the last one makes colours, without either filter."
     def __init__(self, cfg, s:LayerSpec):
@@ -157,7 +157,7 @@ class FilteredLayer(nn.Module):
     @torch.no_grad()
     def track(self, x): self.magnitude_ema.lerp_(x.float().square().mean(), 1 - self.beta)
 
-# %% ../nbs/07c_stylegan3.ipynb #3f55c19a
+# %% ../nbs/07c_stylegan3.ipynb #f0def354
 def features(self:FilteredLayer, x, s): # s [B, I]
     "Convolution, demodulation, activation."
     k = self.weight * self.weight.square().mean((1, 2, 3), keepdim=True).rsqrt()
@@ -175,7 +175,7 @@ def colours(self:FilteredLayer, x, s): # -> [B, 3, H, W] in float32
 
 FilteredLayer.features,FilteredLayer.colours = features,colours
 
-# %% ../nbs/07c_stylegan3.ipynb #50d7e741
+# %% ../nbs/07c_stylegan3.ipynb #dfb23304
 class FilteredSynthesis(nn.Module):
     "w [B, L, D] -> pictures [B, 3, H, W], about [-1, 1]."
     def __init__(self, cfg:StyleGAN3Config):
@@ -202,7 +202,7 @@ class StyleGAN3(nn.Module):
         self.cfg,self.mapping,self.synthesis = cfg,Mapping(cfg, cfg.mapping_layers),FilteredSynthesis(cfg)
     def forward(self, z, c=None, psi=1., noise_mode='const'): return self.synthesis(self.mapping(z, c, psi), noise_mode)
 
-# %% ../nbs/07c_stylegan3.ipynb #1c06d1a8
+# %% ../nbs/07c_stylegan3.ipynb #61cacd96
 def shift_matrix(x, y): # in pictures' widths -> [3, 3]
     "Content moves by `x` to the right and `y` down."
     return torch.tensor([[1., 0, -x], [0, 1, -y], [0, 0, 1]])
@@ -226,7 +226,7 @@ def psnr(error): # squared differences of pictures in [-1, 1], any shape
     "Peak signal-to-noise ratio, dB."
     return 10 * math.log10(4 / max(float(error.mean()), 1e-12))
 
-# %% ../nbs/07c_stylegan3.ipynb #2e343966
+# %% ../nbs/07c_stylegan3.ipynb #9cec4036
 @torch.no_grad()
 def eq_t(G,        # StyleGAN3
          w,        # codes [B, L, D]
@@ -241,7 +241,7 @@ def eq_t(G,        # StyleGAN3
         errors.append((plain.roll((y, x), (2, 3)) - img)[...,keep(y),keep(x)].square().flatten())
     return psnr(torch.cat(errors))
 
-# %% ../nbs/07c_stylegan3.ipynb #c993d381
+# %% ../nbs/07c_stylegan3.ipynb #817e8901
 def _disc_band(x): # [B, 3, H, W]
     "Without the frequencies beyond the disc."
     f = lowpass(23, .4, .1, 1., radial=True).to(x)
