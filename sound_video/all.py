@@ -9,6 +9,8 @@ from .audio import *
 from .encoder import AudioEncoder, EncoderConfig, embed_stream
 from .stylegan import *
 from .adversarial import *
+from .stylegan3 import StyleGAN3, StyleGAN3Config, eq_r, eq_t
+from .snapshots import read_snapshot
 from .trajectory import *
 from .metrics import *
 from .pipeline import * # clip and hearing take seconds to import: `SoundVideo.hearing` does so when it is asked for
