@@ -8,7 +8,7 @@ Docs: https://sound-video.github.io/sound_video/snapshots.html.md"""
 __all__ = ['Named', 'Net', 'Stored', 'Tensor', 'NumpyType', 'Ignored', 'pairs', 'fill', 'extend', 'build', 'BINPERSID',
            'read_snapshot', 'architecture_name', 'class_names']
 
-# %% ../nbs/07d_snapshots.ipynb #6812daf1
+# %% ../nbs/07d_snapshots.ipynb #5d1becf7
 import mmap, torch
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -19,7 +19,7 @@ from .core import *
 from .stylegan import *
 from .stylegan3 import *
 
-# %% ../nbs/07d_snapshots.ipynb #83add979
+# %% ../nbs/07d_snapshots.ipynb #4803efa9
 @dataclass(frozen=True)
 class Named:
     "Something that the file names."
@@ -50,7 +50,7 @@ class NumpyType:
 class Ignored:
     "What no one here needs."
 
-# %% ../nbs/07d_snapshots.ipynb #36dbd88c
+# %% ../nbs/07d_snapshots.ipynb #9ea47f4c
 def _check(ok, what='it is damaged'):
     if not ok: raise ValueError(what)
 
@@ -79,12 +79,13 @@ def _encode(text, encoding):
 def _dict(items=()): return {k: v for k,v in items if _is_key(k)}
 def _is_key(k): _check(isinstance(k, (str, int)), 'a key is neither text nor number'); return True # hashing deep tuples overflows the stack
 
-# %% ../nbs/07d_snapshots.ipynb #b625337d
+# %% ../nbs/07d_snapshots.ipynb #b17b82b4
 _CALLS = {'torch_utils.persistence._reconstruct_persistent_obj': _network, 'torch._utils._rebuild_tensor_v2': _tensor,
           'torch._utils._rebuild_parameter': lambda data, *_: data, 'torch.storage._load_from_bytes': _stored,
           'dnnlib.util.EasyDict': _dict, 'collections.OrderedDict': _dict, 'builtins.set': lambda *_: Ignored(), '_codecs.encode': _encode,
           'numpy.dtype': lambda code, *_: NumpyType(str(code))}
-for _core in ('numpy.core.multiarray', 'numpy._core.multiarray'): _CALLS |= {f'{_core}.scalar': _number, f'{_core}._reconstruct': lambda *_: Ignored()}
+for _core in ('numpy.core', 'numpy._core'):
+    _CALLS |= {f'{_core}.multiarray.scalar': _number} | {f'{_core}.{k}': lambda *_: Ignored() for k in ('multiarray._reconstruct', 'numeric._frombuffer')} # arrays only describe layers
 _TYPES = {f'torch.{k}Storage': getattr(torch, v) for k,v in dict(Float='float32', Half='float16', Double='float64', BFloat16='bfloat16', Long='int64', Int='int32', Short='int16',
                                                                   Char='int8', Byte='uint8', Bool='bool').items()}
 _NAMES = {*_CALLS, *_TYPES, 'numpy.ndarray'}
@@ -99,8 +100,8 @@ def _call(f, args):
     _check(isinstance(f, Named) and f.name in _CALLS and isinstance(args, tuple), 'it calls what cannot be called')
     return _CALLS[f.name](*args)
 
-# %% ../nbs/07d_snapshots.ipynb #c0f5d0c3
-_PUSH = set('INT LONG LONG1 LONG4 BININT BININT1 BININT2 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8'.split())
+# %% ../nbs/07d_snapshots.ipynb #e6bddb84
+_PUSH = set('INT LONG LONG1 LONG4 BININT BININT1 BININT2 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8'.split())
 _NEW = dict(NONE=lambda: None, NEWTRUE=lambda: True, NEWFALSE=lambda: False, EMPTY_LIST=list, EMPTY_DICT=dict, EMPTY_TUPLE=tuple, EMPTY_SET=list)
 _MOST = 1_000_000 # instructions; large snapshots have some 50 000
 
@@ -129,7 +130,7 @@ class _Machine:
         del self.stack[start:]
         return items
 
-# %% ../nbs/07d_snapshots.ipynb #b609872b
+# %% ../nbs/07d_snapshots.ipynb #9aeaad7e
 def _steps():
     "What each of the other instructions does."
     put = lambda m, i: m.memo.__setitem__(int(i), m.stack[-1])
@@ -147,7 +148,7 @@ def _steps():
 
 for _name,_step in _steps().items(): setattr(_Machine, _name, _step)
 
-# %% ../nbs/07d_snapshots.ipynb #3507e924
+# %% ../nbs/07d_snapshots.ipynb #23ef2930
 def pairs(self:_Machine, d, items):
     _check(isinstance(d, dict) and len(items) % 2 == 0)
     d.update(_dict(zip(items[::2], items[1::2])))
@@ -170,7 +171,7 @@ def BINPERSID(self:_Machine, _):
 
 for _f in (pairs, fill, extend, build, BINPERSID): setattr(_Machine, _f.__name__, _f)
 
-# %% ../nbs/07d_snapshots.ipynb #e038dc96
+# %% ../nbs/07d_snapshots.ipynb #152106a9
 class _Reader:
     "A file in memory, for `genops`; long reads are views, and cost nothing."
     def __init__(self, view): self.view,self.at = view,0
@@ -187,7 +188,7 @@ class _Reader:
 
 def _obey(data, persistent=False): return _Machine(persistent).run(_Reader(memoryview(data)))
 
-# %% ../nbs/07d_snapshots.ipynb #61e012bd
+# %% ../nbs/07d_snapshots.ipynb #ec8bba49
 _MAGIC,_PROTOCOL = 0x1950a86a20f9469cfc6c,1001
 
 def _numbers(stored): # -> tensor [n]
@@ -211,7 +212,7 @@ def _filled(t:Tensor, shape):
     _check(x.isfinite().all(), 'a tensor has numbers that are not finite')
     return x
 
-# %% ../nbs/07d_snapshots.ipynb #d967946c
+# %% ../nbs/07d_snapshots.ipynb #9a4df3bc
 def _kind(head): # first bytes -> what else it is, or None
     if head[:4] == b'PK\x03\x04': return "was written by torch.save, and is no snapshot of NVIDIA's releases: only their .pkl files can be converted"
     if head.lstrip()[:1] == b'<': return 'is a web page, not a snapshot: download the file itself'
@@ -235,17 +236,21 @@ def _readable_faults(path):
         why = (str(e).splitlines() or [''])[0][:120] if isinstance(e, ValueError) else type(e).__name__
         raise UserError(f"cannot convert '{path}': it is damaged, or no snapshot ({why}): download it again") from None
 
-# %% ../nbs/07d_snapshots.ipynb #62f92319
-def _named_tensors(net, prefix='', count=None): # yields (name, Tensor)
-    "All tensors of a network."
+# %% ../nbs/07d_snapshots.ipynb #1ea9e8b3
+def _parts(net, prefix='', count=None): # yields (prefix of names, Net)
+    "A network and all its parts, of which there cannot be many."
     count = [0] if count is None else count
     count[0] += 1
     _check(isinstance(net, Net) and count[0] < 5000 and prefix.count('.') < 8, 'a network is put together as no snapshot is')
-    for kind in ('_parameters', '_buffers'):
-        for name,t in net.state.get(kind, {}).items():
-            if t is not None: _check(isinstance(t, Tensor)); yield prefix + name,t
+    yield prefix,net
     for name,part in net.state.get('_modules', {}).items():
-        if part is not None: yield from _named_tensors(part, f'{prefix}{name}.', count)
+        if part is not None: yield from _parts(part, f'{prefix}{name}.', count)
+
+def _named_tensors(net): # yields (name, Tensor)
+    "All tensors of a network."
+    for prefix,part in _parts(net):
+        for name,t in (part.state.get('_parameters', {}) | part.state.get('_buffers', {})).items():
+            if t is not None: _check(isinstance(t, Tensor), f'its {prefix}{name} is no tensor'); yield f'{prefix}{name}',t
 
 def _part(net, *names): # -> Net, or None
     for name in names: net = net and net.state.get('_modules', {}).get(name)
@@ -258,7 +263,7 @@ def _arguments(G): # -> dict
     attributes = {k: G.state[k] for k in ('z_dim', 'c_dim', 'w_dim', 'img_resolution', 'img_channels') if k in G.state}
     return attributes | given | {k: v for k,v in own.items() if k != 'synthesis_kwargs'} | own.get('synthesis_kwargs', {})
 
-# %% ../nbs/07d_snapshots.ipynb #f7387235
+# %% ../nbs/07d_snapshots.ipynb #18255082
 _SAME = dict(architecture=['skip'], resample_filter=[[1, 3, 3, 1], (1, 3, 3, 1)], activation=['lrelu'], lr_multiplier=[.01]) # built in
 _FREE = {'num_fp16_res', 'fp16_channels_last', 'fused_modconv_default', 'use_noise', 'w_avg_beta', 'embed_features', 'layer_features', 'channels_last'} # of no consequence, or visible in the tensors
 _BOUNDS = dict(z_dim=8192, c_dim=65536, w_dim=8192, img_resolution=4096, img_channels=16, channel_base=2**20, channel_max=8192, num_layers=64, mapping_layers=64, num_critical=16, first_cutoff=4096, first_stopband=4096,
@@ -282,10 +287,9 @@ def _bounded(k, v):
 
 def _clamp(net): # -> [value], or [] if no layer has any
     "The largest magnitude inside, as the layers have it."
-    if 'conv_clamp' in net.state: return [net.state['conv_clamp']]
-    return next((c for part in net.state.get('_modules', {}).values() if isinstance(part, Net) and (c := _clamp(part))), [])
+    return [part.state['conv_clamp'] for _,part in _parts(net) if 'conv_clamp' in part.state][:1]
 
-# %% ../nbs/07d_snapshots.ipynb #e5d7126f
+# %% ../nbs/07d_snapshots.ipynb #991cd33d
 _KINDS = {'stylegan2': (StyleGAN2Config, Generator), 'stylegan3': (StyleGAN3Config, StyleGAN3)}
 _DEFAULTS = 'resample_filter', 'up_filter', 'down_filter', 'magnitude_ema', 'transform', 'w_avg', 'noise_strength', 'noise_const'
 
@@ -319,7 +323,7 @@ def _mean_code(G, n=10_000):
     c = torch.randint(G.cfg.c_dim, (n,), generator=rng) if G.cfg.c_dim else None
     return G.mapping(torch.randn(n, G.cfg.z_dim, generator=rng), c)[:,0].mean(0)
 
-# %% ../nbs/07d_snapshots.ipynb #16b22a17
+# %% ../nbs/07d_snapshots.ipynb #6ddf192a
 def read_snapshot(path,              # .pkl of a PyTorch release of StyleGAN2 or StyleGAN3
                   network='G_ema'):  # or 'G'
     "The generator of a snapshot, as ours, ready for pictures. Nothing in the file is run."
