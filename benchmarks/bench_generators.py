@@ -61,11 +61,17 @@ def memory(name, kind, a, batch): # -> MB
     words = [sys.executable, __file__, '--one', name, kind, str(batch), '--resolution', str(a.resolution), '--threads', str(a.threads), *(['--peer', a.peer] if a.peer else [])]
     return float(subprocess.check_output(words, text=True, stderr=subprocess.DEVNULL).split()[-1])
 
+def peak(): # -> MB
+    "Of this process; Linux's `ru_maxrss` counts the parent's too."
+    status = Path('/proc/self/status')
+    if status.exists(): return int(status.read_text().split('VmHWM:')[1].split()[0]) / 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == 'darwin' else 1e3)
+
 def one(name, kind, batch, a):
     "The process for `memory`."
     d = settings(kind, a.resolution)
     way(name, theirs(d, kind, a.peer) if name == 'peer' else ours(d, kind), kind)(codes(kind, a.resolution, batch))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == 'darwin' else 1e3))
+    print(peak())
 
 def row(r): # -> a line of the table
     s = r['seconds']
