@@ -309,7 +309,7 @@ def read_checkpoint(path, cfg=None):
     try: state = torch.load(path, weights_only=True, map_location='cpu')
     except FileNotFoundError: raise UserError(f"no such checkpoint: '{path}'")
     except Exception as e: raise UserError(f"'{path}' is not a checkpoint of this package: {type(e).__name__}") from e
-    if cfg is not None and (other := StyleGAN2Config.from_dict(state['config'])) != cfg:
+    if cfg is not None and (other := type(cfg).from_dict(state['config'])) != cfg:
         k = next(k for k,v in cfg.to_dict().items() if other.to_dict()[k] != v)
         raise UserError(f"'{path}' has {k} {getattr(other, k)}, and this network {getattr(cfg, k)}: use the same configuration, or `grow`")
     return state

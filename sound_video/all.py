@@ -10,6 +10,8 @@ from .encoder import AudioEncoder, EncoderConfig, embed_stream
 from .stylegan import *
 from .adversarial import *
 from .inversion import *
+from .stylegan3 import StyleGAN3, StyleGAN3Config, eq_r, eq_t
+from .snapshots import read_snapshot
 from .trajectory import *
 from .recurrent import *
 from .metrics import *

@@ -6,7 +6,8 @@ Docs: https://sound-video.github.io/sound_video/ops.html.md"""
 
 # %% auto #0
 __all__ = ['SLOPE', 'GAIN', 'fir', 'channels_last', 'blur', 'enlarging_matrix', 'enlarge', 'bias_act', 'finish', 'scale_shift',
-           'demodulation', 'modulated_conv2d']
+           'winograd_matrices', 'winograd_conv', 'no_grad_for', 'conv2d', 'conv_transpose2d', 'demodulation',
+           'modulated_conv2d']
 
 # %% ../nbs/06_ops.ipynb #c9cee1bf
 import math, torch, torch.nn.functional as F
@@ -101,6 +102,74 @@ def scale_shift(x,           # [B, C, H, W]
     scale = scale.to(x.dtype)[:,:,None,None]
     return _ScaleShift.apply(x, scale, None if shift is None else shift.to(x.dtype)[None,:,None,None])
 
+# %% ../nbs/06_ops.ipynb #768ee249
+def winograd_matrices(points=(0., .5**.5, -.5**.5, 2**.5, -2**.5)): # and infinity
+    "A [4, 6], G [6, 3] and B [6, 6], with which `A @ ((G @ taps) * (B @ pixels))` filters six pixels by three taps."
+    p = torch.tensor(points, dtype=torch.float64)[:,None]
+    at = lambda n: torch.cat([p ** torch.arange(n), torch.eye(n, dtype=torch.float64)[-1:]]) # values of polynomials with n coefficients
+    return at(4).T, at(3), at(6).inverse().T
+
+_A,_G,_B = (torch.kron(m, m).float() for m in winograd_matrices()) # for both directions at once
+
+# %% ../nbs/06_ops.ipynb #dd749f50
+_STRIP = 2**21 # transformed numbers at a time
+
+def _windows(x,   # [B, H, W, C]
+             pad:int):
+    "Overlapping tiles of 6 × 6 pixels, four apart [6, 6, B, rows, columns, C]; no copy but of the picture with its border."
+    B,H,W,C = x.shape
+    th,tw = -(-(H+2*pad-2)//4), -(-(W+2*pad-2)//4)
+    p = x.new_zeros(B, 4*th+2, 4*tw+2, C)
+    p[:,pad:pad+H,pad:pad+W] = x
+    s = p.stride()
+    return p.as_strided((6, 6, B, th, tw, C), (s[1], s[2], s[0], 4*s[1], 4*s[2], 1))
+
+def winograd_conv(x, # [B, I, H, W]
+                  w, # [O, I, 3, 3]
+                  pad:int=1):
+    "The convolution of 3 × 3 with a quarter of the multiplications; forward only."
+    (B,I,H,W),O = x.shape,len(w)
+    U = (_G @ w.permute(2, 3, 1, 0).reshape(9, -1)).view(36, I, O)
+    win = _windows(x.permute(0, 2, 3, 1), pad)
+    th,tw = win.shape[3:5]
+    out = x.new_empty(B, 4*th, 4*tw, O)
+    rows = max(1, _STRIP // (36*tw*(I+O)))
+    for b in range(0, B, nb := max(1, rows//th)):
+        for t in range(0, th, k := min(th, rows)):
+            d = win[:,:,b:b+nb,t:t+k]
+            y = torch.bmm((_B @ d.reshape(36, -1)).view(36, -1, I), U)
+            y = (_A @ y.view(36, -1)).view(4, 4, *d.shape[2:5], O)
+            out[b:b+nb,4*t:4*(t+k)] = y.permute(2, 3, 0, 4, 1, 5).reshape(*out[b:b+nb,4*t:4*(t+k)].shape)
+    return out[:,:H+2*pad-2,:W+2*pad-2].permute(0, 3, 1, 2)
+
+# %% ../nbs/06_ops.ipynb #d82049e9
+def no_grad_for(*xs):
+    "Is none of the tensors to be differentiated?"
+    return not torch.is_grad_enabled() or not any(x is not None and x.requires_grad for x in xs)
+
+def conv2d(x,       # [B, I, H, W]
+           w,       # [O, I, k, k]
+           pad:int):
+    "Convolution, by the fastest way that is open."
+    plain = x.device.type == 'cpu' and x.dtype == torch.float32 and no_grad_for(x, w)
+    if plain and w.shape[2:] == (3, 3) and min(w.shape[:2]) >= 64 and x[:,0].numel() >= 1024: return winograd_conv(x, w, pad)
+    if plain and w.shape[2:] == (1, 1) and torch.backends.mkldnn.is_available(): # or else it is taken for a matrix product, which is slower
+        return torch.mkldnn_convolution(x, w, None, (pad, pad), (1, 1), (1, 1), 1)
+    return F.conv2d(x, w, padding=pad)
+
+# %% ../nbs/06_ops.ipynb #9aa71102
+def conv_transpose2d(x, # [B, I, H, W]
+                     w): # [O, I, 3, 3]
+    "Transposed convolution with stride 2 -> [B, O, 2H+1, 2W+1], by the fastest way that is open."
+    if x.device.type != 'cpu' or x.dtype != torch.float32 or not no_grad_for(x, w): return F.conv_transpose2d(x, w.transpose(0, 1), stride=2)
+    B,_,H,W = x.shape
+    out = x.new_empty(B, 2*H+1, 2*W+1, len(w))
+    for i in (0, 1):
+        for j in (0, 1):
+            k = w[:,:,i::2,j::2].flip(2, 3) # rows and columns 0 and 2, or 1
+            out[:,i::2,j::2] = F.conv2d(x, k, padding=(1-i, 1-j)).permute(0, 2, 3, 1)
+    return out.permute(0, 3, 1, 2)
+
 # %% ../nbs/06_ops.ipynb #af12bf79
 def demodulation(w,  # [O, I, k, k]
                  s): # styles [B, I]
@@ -116,6 +185,6 @@ def modulated_conv2d(x,               # [B, I, H, W]
     "Convolution whose weights are scaled by `s` and demodulated; the batch shares it."
     d = demodulation(w, s) * gain
     x,k = scale_shift(x, s), w.to(x.dtype)
-    if up_filter is None: x = F.conv2d(x, k, padding=w.shape[-1]//2)
-    else: x = blur(F.conv_transpose2d(x, k.transpose(0, 1), stride=2), up_filter, 1, gain=4.)
+    if up_filter is None: x = conv2d(x, k, w.shape[-1]//2)
+    else: x = blur(conv_transpose2d(x, k), up_filter, 1, gain=4.)
     return scale_shift(x, d, None if b is None else b*gain)

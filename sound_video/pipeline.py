@@ -23,12 +23,13 @@ from .audio import *
 from .encoder import *
 from .stylegan import *
 from .inversion import *
+from .stylegan3 import StyleGAN3, StyleGAN3Config
 from .trajectory import *
 from .recurrent import *
 
 # %% ../nbs/12_pipeline.ipynb #3bf9946e
 _FORMAT = 1
-_ARCHITECTURES = {'stylegan2': (StyleGAN2Config, Generator)}
+_ARCHITECTURES = {'stylegan2': (StyleGAN2Config, Generator), 'stylegan3': (StyleGAN3Config, StyleGAN3)}
 
 @dataclass(frozen=True)
 class PackConfig(Config):

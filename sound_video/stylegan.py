@@ -35,7 +35,8 @@ class StyleGAN2Config(Config):
         if r < 8 or r & (r-1): raise UserError(f'img_resolution is {r}: it must be a power of two from 8 up')
 
     @classmethod
-    def from_dict(cls, d): return super().from_dict({k: v for k,v in d.items() if k != 'mapping_kwargs'} | d.get('mapping_kwargs', {}))
+    def from_dict(cls, d): # precision is chosen where it runs
+        return super().from_dict({k: v for k,v in d.items() if k not in ('mapping_kwargs', 'num_fp16_res')} | d.get('mapping_kwargs', {}))
 
     def channels(self, res): return min(self.channel_base // res, self.channel_max)
 
@@ -75,11 +76,11 @@ def one_hot(c,          # class indices [B], or rows [B, C], or None
 # %% ../nbs/07_stylegan.ipynb #7a5df2d3
 class Mapping(nn.Module):
     "z [B, Z] and classes -> w [B, L, D], the same for every layer."
-    def __init__(self, cfg):
+    def __init__(self, cfg, num_layers=None): # as many as `cfg` says
         super().__init__()
-        self.z_dim,self.c_dim,self.num_ws,self.num_layers = cfg.z_dim,cfg.c_dim,cfg.num_ws,cfg.num_layers
+        self.z_dim,self.c_dim,self.num_ws,self.num_layers = cfg.z_dim,cfg.c_dim,cfg.num_ws,num_layers or cfg.num_layers
         if cfg.c_dim: self.embed = Dense(cfg.c_dim, cfg.w_dim)
-        for i in range(cfg.num_layers):
+        for i in range(self.num_layers):
             ci = cfg.w_dim if i else cfg.z_dim + cfg.w_dim*bool(cfg.c_dim)
             setattr(self, f'fc{i}', Dense(ci, cfg.w_dim, act=True, lr_mult=.01))
         self.register_buffer('w_avg', torch.zeros(cfg.w_dim))
