@@ -72,6 +72,7 @@ def _write_hearing(folder, hearing, class_names):
 # %% ../nbs/12_pipeline.ipynb #c880746e
 _MEASURES = { # and what they mean
     'fid': '`fid` and `scene` are measured by judge.safetensors, a small network trained on the same data: they cannot be compared with distances by Inception.',
+    'follows': '`follows` is the correlation of loudness and motion, smoothed over a quarter of a second, in films of validation sounds.',
     'hearing_named': '`hearing_named` is the part of the sounds, none of which were trained on, that get the name of their scene among all; `hearing_pictured` the part whose nearest picture is of their scene; `hearing_captioned` that part of the captions.'}
 
 def _card(name, config:PackConfig):
@@ -79,6 +80,7 @@ def _card(name, config:PackConfig):
     size = config.generator['config']['img_resolution']
     facts = {'Architecture': f"{config.generator['architecture']}, {size} × {size} pixels", 'Data': config.data or 'not stated'}
     if config.hearing: facts['Hearing'] = f"an audio encoder of {config.hearing['encoder']['seconds']:g} s windows, and the CLIP in clip/"
+    if config.parts: facts['Codes and paths'] = ', '.join(name for name in config.parts if name in ('inverter', 'picture_encoder', 'trajectory')) + (', and the networks of the table of results' if 'script' in config.parts else '')
     facts |= {f'Training, {k}': v for k, v in config.training.items() if not isinstance(v, dict)} | {f'Measured, {k}': v for k, v in config.metrics.items()}
     rows = '\n'.join(f'| {k} | {v} |' for k, v in facts.items())
     about = [text for key, text in _MEASURES.items() if key in config.metrics]

@@ -9,8 +9,8 @@ __all__ = ['PRESETS', 'STAGES', 'ClipRecipe', 'HearingRecipe', 'InversionRecipe'
            'ToScene', 'train_judge', 'samples', 'measure', 'shrink', 'Shrink', 'Measure', 'Measured',
            'train_resolution', 'train_stylegan', 'EpochCheckpoint', 'train_clip', 'measure_hearing', 'train_hearing',
            'hear_all', 'class_words', 'sound_data', 'CodeGrid', 'train_inversion', 'film_data', 'Watched',
-           'WatcherLoader', 'WatchedScene', 'train_watcher', 'FilmGrid', 'Follows', 'train_trajectory', 'Parts',
-           'read_parts', 'train']
+           'WatcherLoader', 'WatchedScene', 'train_watcher', 'follow', 'FilmGrid', 'Follows', 'train_trajectory',
+           'Parts', 'read_parts', 'train']
 
 # %% ../nbs/13_training.ipynb #f5bb45f7
 from dataclasses import dataclass, field, replace
@@ -65,7 +65,7 @@ class HearingRecipe(Config):
     batch:int = 128
     lr:float = 3e-3
 
-# %% ../nbs/13_training.ipynb #52d84289
+# %% ../nbs/13_training.ipynb #9f3b21fe
 @dataclass(frozen=True)
 class InversionRecipe(Config):
     "How the inverter and the picture encoder are trained."
@@ -287,7 +287,7 @@ def train_hearing(recipe:HearingRecipe, clip, work, data='world', resume=False, 
     hearing = Hearing(learn.model, clip, calibrate(learn.model, dls.valid))
     return hearing, measure_hearing(hearing, dls.valid)
 
-# %% ../nbs/13_training.ipynb #3c0dc2b2
+# %% ../nbs/13_training.ipynb #8512a8da
 def _kept_tensors(file, make):
     "Tensors from a file, or made and written to it."
     if file.exists(): return load_file(file)
@@ -321,7 +321,7 @@ def sound_data(recipe:InversionRecipe, hearing, class_names, work, data='world',
     of = torch.tensor([list(class_names).index(name) for name in sounds.vocab])
     return SoundVectors(v, class_words(hearing.clip, class_names), of[sounds.labels], class_names)
 
-# %% ../nbs/13_training.ipynb #dc893758
+# %% ../nbs/13_training.ipynb #71c410ab
 class CodeGrid(Callback):
     "Writes what the inverter makes of nine sounds, six draws of each, after each epoch."
     def __init__(self, folder, G, vectors): self.folder, self.G, self.vectors = Path(folder), G, vectors # [9, dim]
@@ -348,7 +348,7 @@ def train_inversion(recipe:InversionRecipe, G, hearing, class_names, work, data=
     learn.fit_flat_cos(recipe.picture_epochs)
     return E.eval(), P.eval()
 
-# %% ../nbs/13_training.ipynb #68bb2309
+# %% ../nbs/13_training.ipynb #0aa916da
 def film_data(recipe:TrajectoryRecipe, split, n, encoder, size:int, work, data='world')->Films:
     "Films of a split, with their sounds and, for the world, the truth about intensity."
     o = dict(seconds=recipe.seconds, fps=recipe.rate, size=size)
@@ -376,7 +376,7 @@ class Watched:
     def __len__(self): return len(self.films)
     def __getitem__(self, i): return self.films.frames[i], self.films.labels[i], self.kinds[i], self.intensity[i]
 
-# %% ../nbs/13_training.ipynb #65fafbb2
+# %% ../nbs/13_training.ipynb #bf0b5966
 class WatcherLoader(SeededLoader):
     "Loads `(clips in [-1, 1], scenes, kinds, intensity)`: in training a window of each, mirrored in every other epoch."
     n_inp, steps = 1, 32 # frames of a window
@@ -411,14 +411,18 @@ def train_watcher(recipe:TrajectoryRecipe, train, valid, # `Watched`
     learn.fit_one_cycle(recipe.watcher_epochs, 3e-3)
     return net.eval()
 
-# %% ../nbs/13_training.ipynb #145bdd2b
+# %% ../nbs/13_training.ipynb #4a1ee811
+def follow(frames, films:Films, i:int, rate): # uint8 [T, H, W, 3] made of the sound of film i, frames a second
+    "How well frames follow the sound of a film: the correlation of loudness and motion."
+    return loudness_motion(frames, rate, films.sounds[0][i][None], films.sounds[1])
+
 class FilmGrid(Callback):
     "Writes strips of the films that the trajectory makes of some validation sounds, after each epoch."
     def __init__(self, folder, films:Films, rate, n=9): self.folder, self.films, self.rate, self.n = Path(folder), films, rate, n
     def before_fit(self): self.folder.mkdir(parents=True, exist_ok=True)
     def after_train(self):
         made = film_frames(self.model.G, self.stylegan, self.anchors, self.films, torch.arange(min(self.n, len(self.films))))
-        self.learn.follows = float(np.mean([loudness_motion(x, self.rate, self.films.sounds[0][i][None], self.films.sounds[1]) for i, x in enumerate(made)]))
+        self.learn.follows = float(np.mean([follow(x, self.films, i, self.rate) for i, x in enumerate(made)]))
         strips = torch.cat([to_float(x[np.linspace(0, len(x) - 1, 8).astype(int)]) for x in made])
         save_grid(strips, 8, self.folder/f'{self.epoch:04d}.png')
 
@@ -461,7 +465,7 @@ def read_parts(out)->Parts:
     sv, files = SoundVideo.load(out), {name: Path(out)/f'{name}.safetensors' for name in ('judge', 'watcher')}
     return Parts(sv.generator, sv.config, sv.hearing if sv.config.hearing else None, {name: sv.part(name) for name in sv.config.parts}, {name: load_file(f) for name, f in files.items() if f.exists()})
 
-# %% ../nbs/13_training.ipynb #742409c7
+# %% ../nbs/13_training.ipynb #233b9df8
 def _judge_of(dls, recipe, work, anew, cbs):
     "The judge: trained, or read from the work folder."
     file = work/'judge.safetensors'
@@ -490,7 +494,7 @@ def _with_ears(new:Parts, old:Parts):
     new.hearing = old.hearing
     new.say({k: old.config.training[k] for k in ('clip', 'hearing') if k in old.config.training}, {k: v for k, v in old.config.metrics.items() if k.startswith('hearing_')})
 
-# %% ../nbs/13_training.ipynb #edec9c0d
+# %% ../nbs/13_training.ipynb #addd3a4c
 def _train_codes(parts:Parts, recipe, work, *common):
     "The stage inversion."
     parts.G.to(default_device()).eval().requires_grad_(False)
@@ -507,7 +511,8 @@ def _train_paths(parts:Parts, recipe, work, data, *common):
     M = TrajectoryGenerator(shape, latent_axes(E, films.vectors.to(E.mean.device), groups, shape.axes))
     parts.networks['trajectory'] = train_trajectory(r, M, films, valid, G, parts.hearing.clip, sound_anchors(E), work, 'trajectory', *common)
     parts.weights['watcher'] = watcher.state_dict()
-    parts.say(dict(trajectory=r.to_dict()))
+    follows = np.mean([follow(film_frames(M, G, sound_anchors(E), valid, torch.tensor([i]))[0], valid, i, r.rate) for i in range(len(valid))])
+    parts.say(dict(trajectory=r.to_dict()), dict(follows=round(float(follows), 3)))
 
 # %% ../nbs/13_training.ipynb #d9ecf3bc
 def train(out,             # folder of the pack to be made

@@ -2,7 +2,7 @@
 import json, os, shutil, signal, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np, pytest, soundfile
-from sound_video.media import probe, read_frames, write_video
+from sound_video.media import probe, read_frames, write_image, write_video
 import tiny_pack
 
 RATE = 16000
@@ -21,6 +21,8 @@ def place(tmp_path_factory):
     "A folder with a pack, good sounds and bad ones."
     d = tmp_path_factory.mktemp('cli')
     tiny_pack.make(d/'pack')
+    tiny_pack.make(d/'able', moves=True)
+    write_image(d/'picture.png', np.random.default_rng(0).integers(0, 255, (40, 30, 3), np.uint8))
     soundfile.write(d/'tone.wav', tone(2), RATE)
     soundfile.write(d/'stereo.flac', tone(1.37, 44100, 2), 44100)
     soundfile.write(d/'long.wav', tone(120), RATE)
@@ -170,3 +172,16 @@ def test_memory_does_not_grow_with_the_sound(place, tmp_path):
         assert not status
         peaks.append(usage.ru_maxrss)
     assert peaks[1] < 1.1 * peaks[0]
+
+def test_learned_motion_and_what_steers_it(place, tmp_path):
+    ways = {'plain': [], 'reactive': ['--motion', 'reactive'], 'prompt': ['--prompt', 'falling rain', '--mix', '.9'], 'picture': ['--start', place/'picture.png'], 'seed': ['--start', '7'], 'still': ['--speed', '0']}
+    for name, words in ways.items():
+        r = cli('generate', place/'tone.wav', '-o', tmp_path/f'{name}.mp4', '--pack', place/'able', '--fps', '5', *words)
+        assert r.returncode == 0, r.stderr
+    seen = {name: read_frames(tmp_path/f'{name}.mp4').tobytes() for name in ways}
+    assert len(set(seen.values())) == len(ways)
+
+@pytest.mark.parametrize('words, says', [(['--start', 'gone.png'], 'no such file'), (['--prompt', 'qwxz'], 'never read a word'), (['--start', 'tone.wav'], 'not a picture'), (['--prompt', 'rain', '--motion', 'reactive'], 'learned motion')])
+def test_faults_of_what_steers(place, tmp_path, words, says):
+    words = [place/w if w == 'tone.wav' else w for w in words]
+    assert_refused(cli('generate', place/'tone.wav', '-o', tmp_path/'out.mp4', '--pack', place/'able', *words), tmp_path, says)

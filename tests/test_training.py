@@ -63,7 +63,7 @@ def test_a_pack_says_how_it_was_made(tmp_path, brief):
     pack = train(tmp_path/'pack', 'tiny')
     config = json.loads((pack/'config.json').read_text())
     assert config['training']['preset'] == 'tiny' and config['data'] == 'world' and len(config['class_names']) == 66
-    assert set(config['metrics']) == {'fid', 'scene', 'hearing_named', 'hearing_pictured', 'hearing_captioned'}
+    assert set(config['metrics']) == {'fid', 'scene', 'hearing_named', 'hearing_pictured', 'hearing_captioned', 'follows'}
     assert config['training']['hearing']['epochs'] == config['training']['clip']['epochs'] == 2 and 1 <= config['hearing']['scale'] <= 200
     assert config['training']['trajectory']['epochs'] == 2 and set(config['parts']) == {'inverter', 'picture_encoder', 'trajectory'}
     assert files(pack) == {'config.json', 'generator.safetensors', 'judge.safetensors', 'watcher.safetensors', 'inverter.safetensors', 'picture_encoder.safetensors', 'trajectory.safetensors', 'audio.safetensors', 'names.safetensors', 'README.md',

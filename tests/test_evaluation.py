@@ -1,0 +1,66 @@
+"The table of results: its numbers, its files, its networks, and what users get wrong."
+import json
+from dataclasses import replace
+import numpy as np, pytest, torch
+from sound_video.cli import main
+from sound_video.core import UserError
+from sound_video.evaluation import ROWS, evaluate, row_film, summary, train_rows
+from sound_video.pipeline import SoundVideo, default_pack
+from sound_video.training import PRESETS, read_parts
+import tiny_pack
+
+KEYS = ('is', 'fid', 'kid', 'fvd', 'kvd', 'clip', 'scene', 'av_align', 'motion')
+
+def look(rng, scene, spread=1.): # as `look_at` gives it
+    t = lambda *shape: torch.from_numpy(rng.normal(0, spread, shape)).float()
+    return dict(probs=torch.eye(9)[[scene]*4], pictures=t(4, 6), film=t(5), clip=.5, scene=1., av_align=.3, motion=float(rng.random()))
+
+def test_summary_of_known_looks():
+    rng = np.random.default_rng(0)
+    looks, reference = [[look(rng, i % 9) for i in range(180)] for _ in range(2)]
+    s = summary(looks, reference)
+    assert set(s) == set(KEYS) | {f'{k}_se' for k in KEYS}
+    assert s['is'] == pytest.approx(9, abs=1e-3) and s['scene'] == 1 and s['scene_se'] == 0 and s['clip'] == .5
+    assert s['motion_se'] == pytest.approx((1/12 / 180)**.5, rel=.5) and abs(s['kvd']) < 5 * s['kvd_se']
+    far = summary([look(rng, i % 9, 3.) for i in range(180)], reference)
+    assert far['fvd'] - s['fvd'] > 5 * s['fvd_se'] and far['fid'] > s['fid']
+
+def test_command_prints_and_writes_the_table(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(['evaluate', '--clips', '9', '--rows', 'world,ours', '--json', '-o', 'found']) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert [r['name'] for r in table['rows']] == ['world', 'ours'] and set(table['rows'][0]) == {'name'} | set(KEYS) | {f'{k}_se' for k in KEYS}
+    assert table == json.loads((tmp_path/'found.json').read_text()) and '| ours | ' in (tmp_path/'found.md').read_text()
+    assert table['clips'] == 9 and table['rows'][0]['scene'] > .8
+
+@pytest.mark.parametrize('words, says', [(['--clips', '3'], '9 or more'), (['--rows', 'ours,theirs'], "no row is called 'theirs'"), (['-o', 'nowhere/x'], 'does not exist'), (['--data', 'nowhere'], 'nowhere')])
+def test_faults(tmp_path, capsys, monkeypatch, words, says):
+    monkeypatch.chdir(tmp_path)
+    assert main(['evaluate', *words]) == 2
+    err = capsys.readouterr().err
+    assert says in err and err.count('\n') == 1 and not any(tmp_path.iterdir())
+
+def test_an_incomplete_pack_is_named(tmp_path):
+    pack = tiny_pack.make(tmp_path/'pack', hears=True)
+    with pytest.raises(UserError, match='not complete'): evaluate(pack)
+    with pytest.raises(UserError, match='no complete pack'): train_rows(pack, 'tiny')
+
+def test_the_shipped_pack_has_every_row():
+    parts = SoundVideo.load(device='cpu').config.parts
+    assert {row.part for row in ROWS.values() if row.part} <= set(parts)
+
+def test_rows_differ_in_what_they_say():
+    sv, sound = SoundVideo.load(device='cpu'), (.2 * torch.randn(1, 44100, generator=torch.Generator().manual_seed(0)), 22050)
+    films = {name: row_film(sv, name, sound, 5, 0) for name in ROWS if name != 'world'}
+    assert all(f.shape == (10, 64, 64, 3) for f in films.values())
+    assert len({f.tobytes() for f in films.values()}) == len(films)
+
+def test_rows_are_trained_into_a_pack(tmp_path, monkeypatch):
+    parts = read_parts(default_pack())
+    monkeypatch.setitem(PRESETS, 'tiny', replace(PRESETS['tiny'], trajectory=replace(PRESETS['tiny'].trajectory, clips=9, valid=9, epochs=1, seconds=1., steps=4, batch=4)))
+    parts.networks = {k: v for k, v in parts.networks.items() if ' ' not in k and k != 'script'}
+    pack = parts.save(tmp_path/'pack')
+    train_rows(pack, 'tiny', rows=['published script', 'ours without mid'])
+    sv = SoundVideo.load(pack)
+    assert {'script', 'row without mid', 'trajectory'} <= set(sv.config.parts) and sv.part('row without mid').cfg.moving == ('coarse', 'fine')
+    for a, b in zip(sv.trajectory.parameters(), SoundVideo.load().trajectory.parameters()): assert torch.equal(a, b)
