@@ -65,7 +65,7 @@ class HearingRecipe(Config):
     batch:int = 128
     lr:float = 3e-3
 
-# %% ../nbs/13_training.ipynb #9f3b21fe
+# %% ../nbs/13_training.ipynb #e155b156
 @dataclass(frozen=True)
 class InversionRecipe(Config):
     "How the inverter and the picture encoder are trained."
@@ -219,6 +219,13 @@ def train_stylegan(dls, recipe:Recipe, judge:SceneNet, work, resume=False, cbs=N
     return nets.ema
 
 # %% ../nbs/13_training.ipynb #8d9125b3
+def _plain_state(opt):
+    "The state of an optimiser, with numbers that are Python's own: others are not read without being executed."
+    state = opt.state_dict()
+    if not isinstance(opt, OptimWrapper): return dict(state=state['state'], hypers=[{k: float(v) for k, v in h.items()} for h in opt.hypers])
+    plain = lambda v: float(v) if isinstance(v, np.floating) else v
+    return dict(state=state['state'], param_groups=[{k: plain(v) for k, v in g.items()} for g in state['param_groups']])
+
 class EpochCheckpoint(Callback):
     "Writes the model and the optimiser after each epoch; if asked to resume, goes on after the last one written."
     order = 70
@@ -238,9 +245,7 @@ class EpochCheckpoint(Callback):
 
     def after_epoch(self):
         if self.epoch < self.done: return
-        opt = self.opt.state_dict()
-        if not isinstance(self.opt, OptimWrapper): opt = dict(state=opt['state'], hypers=[{k: float(v) for k, v in h.items()} for h in self.opt.hypers])
-        state = dict(recipe=self.recipe, model=self.model.state_dict(), opt=opt, memory=dict(getattr(self.learn, 'memory', {})), epochs=self.epoch + 1)
+        state = dict(recipe=self.recipe, model=self.model.state_dict(), opt=_plain_state(self.opt), memory=dict(getattr(self.learn, 'memory', {})), epochs=self.epoch + 1)
         with atomic(self.file) as tmp: torch.save(state, tmp)
 
 def _kept(work, name, recipe, resume, seed, cbs):
@@ -287,7 +292,7 @@ def train_hearing(recipe:HearingRecipe, clip, work, data='world', resume=False, 
     hearing = Hearing(learn.model, clip, calibrate(learn.model, dls.valid))
     return hearing, measure_hearing(hearing, dls.valid)
 
-# %% ../nbs/13_training.ipynb #8512a8da
+# %% ../nbs/13_training.ipynb #502d73f6
 def _kept_tensors(file, make):
     "Tensors from a file, or made and written to it."
     if file.exists(): return load_file(file)
@@ -321,7 +326,7 @@ def sound_data(recipe:InversionRecipe, hearing, class_names, work, data='world',
     of = torch.tensor([list(class_names).index(name) for name in sounds.vocab])
     return SoundVectors(v, class_words(hearing.clip, class_names), of[sounds.labels], class_names)
 
-# %% ../nbs/13_training.ipynb #71c410ab
+# %% ../nbs/13_training.ipynb #e4f9f13e
 class CodeGrid(Callback):
     "Writes what the inverter makes of nine sounds, six draws of each, after each epoch."
     def __init__(self, folder, G, vectors): self.folder, self.G, self.vectors = Path(folder), G, vectors # [9, dim]
@@ -348,7 +353,7 @@ def train_inversion(recipe:InversionRecipe, G, hearing, class_names, work, data=
     learn.fit_flat_cos(recipe.picture_epochs)
     return E.eval(), P.eval()
 
-# %% ../nbs/13_training.ipynb #0aa916da
+# %% ../nbs/13_training.ipynb #267f3029
 def film_data(recipe:TrajectoryRecipe, split, n, encoder, size:int, work, data='world')->Films:
     "Films of a split, with their sounds and, for the world, the truth about intensity."
     o = dict(seconds=recipe.seconds, fps=recipe.rate, size=size)
@@ -376,7 +381,7 @@ class Watched:
     def __len__(self): return len(self.films)
     def __getitem__(self, i): return self.films.frames[i], self.films.labels[i], self.kinds[i], self.intensity[i]
 
-# %% ../nbs/13_training.ipynb #bf0b5966
+# %% ../nbs/13_training.ipynb #56e68622
 class WatcherLoader(SeededLoader):
     "Loads `(clips in [-1, 1], scenes, kinds, intensity)`: in training a window of each, mirrored in every other epoch."
     n_inp, steps = 1, 32 # frames of a window
@@ -404,6 +409,7 @@ class WatchedScene(Metric):
 def train_watcher(recipe:TrajectoryRecipe, train, valid, # `Watched`
                   work, resume=False, seed=0, cbs=None)->VideoNet:
     "The network that measures videos."
+    seed_all(seed)
     load = lambda d, shuffle: WatcherLoader(d, bs=min(18, len(d)), seed=seed, shuffle=shuffle, drop_last=shuffle)
     dls = DataLoaders(load(train, True), load(valid, False), device=default_device())
     net = VideoNet(train.films.vocab, train.names)
@@ -411,7 +417,7 @@ def train_watcher(recipe:TrajectoryRecipe, train, valid, # `Watched`
     learn.fit_one_cycle(recipe.watcher_epochs, 3e-3)
     return net.eval()
 
-# %% ../nbs/13_training.ipynb #4a1ee811
+# %% ../nbs/13_training.ipynb #fb4ee066
 def follow(frames, films:Films, i:int, rate): # uint8 [T, H, W, 3] made of the sound of film i, frames a second
     "How well frames follow the sound of a film: the correlation of loudness and motion."
     return loudness_motion(frames, rate, films.sounds[0][i][None], films.sounds[1])
@@ -465,7 +471,7 @@ def read_parts(out)->Parts:
     sv, files = SoundVideo.load(out), {name: Path(out)/f'{name}.safetensors' for name in ('judge', 'watcher')}
     return Parts(sv.generator, sv.config, sv.hearing if sv.config.hearing else None, {name: sv.part(name) for name in sv.config.parts}, {name: load_file(f) for name, f in files.items() if f.exists()})
 
-# %% ../nbs/13_training.ipynb #233b9df8
+# %% ../nbs/13_training.ipynb #7e079784
 def _judge_of(dls, recipe, work, anew, cbs):
     "The judge: trained, or read from the work folder."
     file = work/'judge.safetensors'
@@ -494,7 +500,7 @@ def _with_ears(new:Parts, old:Parts):
     new.hearing = old.hearing
     new.say({k: old.config.training[k] for k in ('clip', 'hearing') if k in old.config.training}, {k: v for k, v in old.config.metrics.items() if k.startswith('hearing_')})
 
-# %% ../nbs/13_training.ipynb #addd3a4c
+# %% ../nbs/13_training.ipynb #6038033c
 def _train_codes(parts:Parts, recipe, work, *common):
     "The stage inversion."
     parts.G.to(default_device()).eval().requires_grad_(False)
@@ -502,14 +508,15 @@ def _train_codes(parts:Parts, recipe, work, *common):
     parts.networks |= dict(inverter=E, picture_encoder=P)
     parts.say(dict(inversion=recipe.inversion.to_dict()))
 
-def _train_paths(parts:Parts, recipe, work, data, *common):
+def _train_paths(parts:Parts, recipe, work, data, resume, seed, cbs):
     "The stage trajectory."
     r, G, E, groups = recipe.trajectory, parts.G.to(default_device()).eval().requires_grad_(False), parts.networks['inverter'], parts.config.layer_groups
     films, valid = (film_data(r, split, n, parts.hearing.encoder, G.cfg.img_resolution, work, data) for split, n in (('train', r.clips), ('valid', r.valid)))
-    watcher = train_watcher(r, Watched(films, 'train', r.rate, data), Watched(valid, 'valid', r.rate, data), work, *common)
+    watcher = train_watcher(r, Watched(films, 'train', r.rate, data), Watched(valid, 'valid', r.rate, data), work, resume, seed, cbs)
+    seed_all(seed)
     shape = TrajectoryConfig(groups, G.synthesis.num_ws, G.mapping.w_avg.shape[0], hidden=r.hidden, rate=r.rate)
     M = TrajectoryGenerator(shape, latent_axes(E, films.vectors.to(E.mean.device), groups, shape.axes))
-    parts.networks['trajectory'] = train_trajectory(r, M, films, valid, G, parts.hearing.clip, sound_anchors(E), work, 'trajectory', *common)
+    parts.networks['trajectory'] = train_trajectory(r, M, films, valid, G, parts.hearing.clip, sound_anchors(E), work, 'trajectory', resume, seed, cbs)
     parts.weights['watcher'] = watcher.state_dict()
     follows = np.mean([follow(film_frames(M, G, sound_anchors(E), valid, torch.tensor([i]))[0], valid, i, r.rate) for i in range(len(valid))])
     parts.say(dict(trajectory=r.to_dict()), dict(follows=round(float(follows), 3)))
