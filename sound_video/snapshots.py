@@ -218,14 +218,12 @@ def _kind(head): # first bytes -> what else it is, or None
     if head.lstrip()[:1] == b'<': return 'is a web page, not a snapshot: download the file itself'
     if _MAGIC.to_bytes(10, 'little') in head[:32]: return "was written by an old torch.save, and is no snapshot of NVIDIA's releases: only their .pkl files can be converted"
 
-@contextmanager
-def _mapped(path):
+def _mapped(path): # -> mmap
     "The bytes of a file, which only come into memory when they are looked at."
-    try: f = open(path, 'rb')
+    try:
+        with open(path, 'rb') as f: return mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+    except ValueError: raise UserError(f"'{path}' is empty: download it again") from None
     except OSError as e: raise UserError(f"cannot read '{path}': {'no such file' if isinstance(e, FileNotFoundError) else (e.strerror or str(e)).lower()}") from e
-    with f:
-        if not f.read(1): raise UserError(f"'{path}' is empty: download it again")
-        yield mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) # closed with the last view of it
 
 @contextmanager
 def _readable_faults(path):
@@ -327,7 +325,8 @@ def _mean_code(G, n=10_000):
 def read_snapshot(path,              # .pkl of a PyTorch release of StyleGAN2 or StyleGAN3
                   network='G_ema'):  # or 'G'
     "The generator of a snapshot, as ours, ready for pictures. Nothing in the file is run."
-    with _mapped(path) as m, _readable_faults(path):
+    m = _mapped(path)
+    with _readable_faults(path):
         if kind := _kind(bytes(m[:64])): raise UserError(f'it {kind}')
         return _generator(_chosen(_obey(m), network))
 

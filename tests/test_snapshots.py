@@ -124,6 +124,7 @@ def test_foreign_files(tmp_path):
     refused(tmp_path, dumps(dict(G_ema=torch.nn.Linear(2, 2))), 'neither')
     with pytest.raises(UserError, match='no such file'): read_snapshot(tmp_path/'none.pkl')
     with pytest.raises(UserError, match='directory'): read_snapshot(tmp_path)
+    with pytest.raises(UserError, match='/dev/zero'): read_snapshot('/dev/zero')
 
 # Hostile files
 
