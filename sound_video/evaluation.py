@@ -8,7 +8,7 @@ Docs: https://sound-video.github.io/sound_video/evaluation.html.md"""
 __all__ = ['ROWS', 'Row', 'chance_codes', 'row_anchors', 'train_rows', 'direct_codes', 'row_path', 'row_film', 'Judges',
            'read_judges', 'look_at', 'summary', 'Table', 'evaluate']
 
-# %% ../nbs/13b_evaluation.ipynb #2e48e6bc
+# %% ../nbs/13b_evaluation.ipynb #00098884
 import json, numpy as np, torch
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from .video_metrics import *
 from .pipeline import *
 from .training import *
 
-# %% ../nbs/13b_evaluation.ipynb #73761107
+# %% ../nbs/13b_evaluation.ipynb #2d5e25f8
 @dataclass(frozen=True)
 class Row:
     "What makes one line of the table different from ours."
@@ -41,7 +41,7 @@ ROWS = {'world': Row(), 'without sound': Row('row without sound', dict(hears=Fal
         'ours without video discriminator': Row('row without video discriminator', {}, dict(video=False)), 'ours without CLIP': Row('row without CLIP', {}, dict(show=0.)),
         'ours without curves': Row('row without curves', dict(hears=False)), 'reactive': Row()}
 
-# %% ../nbs/13b_evaluation.ipynb #04bf41db
+# %% ../nbs/13b_evaluation.ipynb #d5fcdd92
 def chance_codes(G, n:int, seed:int, psi=1.): # -> [n, L, D]
     "Codes of classes by chance."
     g = torch.Generator().manual_seed(seed)
@@ -69,7 +69,7 @@ def train_rows(out,            # a complete pack, to which the networks are adde
         parts.networks[row.part] = train_trajectory(r, M, films, valid, G, parts.hearing.clip, row_anchors(row, E, G), work, row.part.replace(' ', '-'), resume, seed, cbs, **row.learner)
     return parts.save(out)
 
-# %% ../nbs/13b_evaluation.ipynb #7ce980ed
+# %% ../nbs/13b_evaluation.ipynb #2bf82160
 def direct_codes(sv:SoundVideo, sound, z, psi, seconds=1., hop=.5):
     "A code for each short window of a sound, and the middle of each window in s."
     encoder = sv.encoder
@@ -95,7 +95,7 @@ def row_film(sv:SoundVideo, name:str, sound, fps, seed:int): # -> uint8 [T, H, W
     feats = features(sound)
     return np.concatenate(list(render_path(sv.generator, row_path(sv, name, sound, feats, seed), frame_times(n_frames(feats.seconds, fps), fps))))
 
-# %% ../nbs/13b_evaluation.ipynb #3546cbd5
+# %% ../nbs/13b_evaluation.ipynb #1a3d9c2c
 @dataclass
 class Judges:
     "Who measures: pictures, clips, and how pictures and sounds agree."
@@ -122,7 +122,7 @@ def look_at(film, # uint8 [T, H, W, 3]
     return dict(probs=probs, pictures=judges.judge.features(few), film=judges.watcher.features(x[None])[0], clip=clip_consistency(judges.clip.embed_image(few), v),
                 scene=float((probs.argmax(1) == scene).float().mean()), av_align=av_align(film, fps, sound, rate), motion=loudness_motion(film, fps, sound, rate))
 
-# %% ../nbs/13b_evaluation.ipynb #23bef18c
+# %% ../nbs/13b_evaluation.ipynb #6d84d030
 _MEASURES = { # of stacked looks, and of those at the reference
     'is': lambda a, _: inception_score(a['probs'].flatten(0, 1), 1)[0], 'fid': lambda a, b: frechet_distance(a['pictures'].flatten(0, 1), b['pictures'].flatten(0, 1)),
     'kid': lambda a, b: kernel_distance(a['pictures'].flatten(0, 1), b['pictures'].flatten(0, 1)), 'fvd': lambda a, b: frechet_distance(a['film'], b['film']),
@@ -139,7 +139,7 @@ def summary(looks, reference, # lists of what `look_at` gives
         found |= {key: round(value, 4), f'{key}_se': round(se, 4)}
     return found
 
-# %% ../nbs/13b_evaluation.ipynb #b5713a71
+# %% ../nbs/13b_evaluation.ipynb #d175a161
 @dataclass
 class Table:
     "Rows of measures, and how they were measured."
@@ -166,13 +166,13 @@ def _clips(data, split, n, seconds, fps, size):
     if not files[split]: raise UserError(f"'{data}' has no usable clips for {split}: give its manifest some, or more clips")
     return FolderClips(files[split][:n], vocab, **o)
 
-# %% ../nbs/13b_evaluation.ipynb #7a4cbe02
+# %% ../nbs/13b_evaluation.ipynb #8dcccfa1
 def evaluate(pack=None,    # folder; the model that comes with the package by default
              data='world', # or a folder of clips
              clips=135,    # test clips; as many validation clips are what all rows are compared with
              fps=15, seconds=5., rows=None)->Table: # names from `ROWS`; all that the pack has by default
     "The table of results on test sounds."
-    pack = pack or default_pack()
+    name, pack = str(pack or 'mini'), pack or default_pack()
     sv, judges = SoundVideo.load(pack), read_judges(pack)
     if wrong := set(rows or []) - set(ROWS): raise UserError(f"no row is called '{wrong.pop()}': choose from {', '.join(ROWS)}")
     has = [name for name, row in ROWS.items() if (row.part is None or row.part in sv.config.parts) and (not rows or name in rows)]
@@ -186,4 +186,4 @@ def evaluate(pack=None,    # folder; the model that comes with the package by de
                 film = to_uint8(frames) if name in ('reference', 'world') else row_film(sv, name, (sound, found.rate), fps, i)
                 looks[name].append(look_at(film, fps, sound, found.rate, v, judges.judge.classes.index(found.vocab[int(label)]), judges))
     reference = looks.pop('reference')
-    return Table([dict(name=name, **summary(look, reference)) for name, look in looks.items()], dict(pack=str(pack), data=str(data), clips=len(looks[has[0]]), fps=fps, seconds=seconds))
+    return Table([dict(name=name, **summary(look, reference)) for name, look in looks.items()], dict(pack=name, data=str(data), clips=len(looks[has[0]]), fps=fps, seconds=seconds))

@@ -65,7 +65,7 @@ class HearingRecipe(Config):
     batch:int = 128
     lr:float = 3e-3
 
-# %% ../nbs/13_training.ipynb #e155b156
+# %% ../nbs/13_training.ipynb #c211628a
 @dataclass(frozen=True)
 class InversionRecipe(Config):
     "How the inverter and the picture encoder are trained."
@@ -292,13 +292,13 @@ def train_hearing(recipe:HearingRecipe, clip, work, data='world', resume=False, 
     hearing = Hearing(learn.model, clip, calibrate(learn.model, dls.valid))
     return hearing, measure_hearing(hearing, dls.valid)
 
-# %% ../nbs/13_training.ipynb #502d73f6
+# %% ../nbs/13_training.ipynb #0193c3f5
 def _kept_tensors(file, make):
     "Tensors from a file, or made and written to it."
-    if file.exists(): return load_file(file)
-    d = make()
-    with atomic(file) as tmp: tmp.write_bytes(to_bytes({k: v.contiguous() for k, v in d.items()}))
-    return d
+    if not file.exists():
+        made = {k: v.contiguous() for k, v in make().items()}
+        with atomic(file) as tmp: tmp.write_bytes(to_bytes(made))
+    return load_file(file) # what was just made too: a resumed run must see the same
 
 @torch.no_grad()
 def hear_all(sounds, # as `WorldSounds` or `FolderSounds`
@@ -326,7 +326,7 @@ def sound_data(recipe:InversionRecipe, hearing, class_names, work, data='world',
     of = torch.tensor([list(class_names).index(name) for name in sounds.vocab])
     return SoundVectors(v, class_words(hearing.clip, class_names), of[sounds.labels], class_names)
 
-# %% ../nbs/13_training.ipynb #e4f9f13e
+# %% ../nbs/13_training.ipynb #57694a48
 class CodeGrid(Callback):
     "Writes what the inverter makes of nine sounds, six draws of each, after each epoch."
     def __init__(self, folder, G, vectors): self.folder, self.G, self.vectors = Path(folder), G, vectors # [9, dim]
@@ -353,7 +353,7 @@ def train_inversion(recipe:InversionRecipe, G, hearing, class_names, work, data=
     learn.fit_flat_cos(recipe.picture_epochs)
     return E.eval(), P.eval()
 
-# %% ../nbs/13_training.ipynb #267f3029
+# %% ../nbs/13_training.ipynb #5c545ca5
 def film_data(recipe:TrajectoryRecipe, split, n, encoder, size:int, work, data='world')->Films:
     "Films of a split, with their sounds and, for the world, the truth about intensity."
     o = dict(seconds=recipe.seconds, fps=recipe.rate, size=size)
@@ -381,7 +381,7 @@ class Watched:
     def __len__(self): return len(self.films)
     def __getitem__(self, i): return self.films.frames[i], self.films.labels[i], self.kinds[i], self.intensity[i]
 
-# %% ../nbs/13_training.ipynb #56e68622
+# %% ../nbs/13_training.ipynb #6095bd3f
 class WatcherLoader(SeededLoader):
     "Loads `(clips in [-1, 1], scenes, kinds, intensity)`: in training a window of each, mirrored in every other epoch."
     n_inp, steps = 1, 32 # frames of a window
@@ -417,7 +417,7 @@ def train_watcher(recipe:TrajectoryRecipe, train, valid, # `Watched`
     learn.fit_one_cycle(recipe.watcher_epochs, 3e-3)
     return net.eval()
 
-# %% ../nbs/13_training.ipynb #fb4ee066
+# %% ../nbs/13_training.ipynb #ec9741a3
 def follow(frames, films:Films, i:int, rate): # uint8 [T, H, W, 3] made of the sound of film i, frames a second
     "How well frames follow the sound of a film: the correlation of loudness and motion."
     return loudness_motion(frames, rate, films.sounds[0][i][None], films.sounds[1])
@@ -471,7 +471,7 @@ def read_parts(out)->Parts:
     sv, files = SoundVideo.load(out), {name: Path(out)/f'{name}.safetensors' for name in ('judge', 'watcher')}
     return Parts(sv.generator, sv.config, sv.hearing if sv.config.hearing else None, {name: sv.part(name) for name in sv.config.parts}, {name: load_file(f) for name, f in files.items() if f.exists()})
 
-# %% ../nbs/13_training.ipynb #7e079784
+# %% ../nbs/13_training.ipynb #cee5340f
 def _judge_of(dls, recipe, work, anew, cbs):
     "The judge: trained, or read from the work folder."
     file = work/'judge.safetensors'
@@ -500,7 +500,7 @@ def _with_ears(new:Parts, old:Parts):
     new.hearing = old.hearing
     new.say({k: old.config.training[k] for k in ('clip', 'hearing') if k in old.config.training}, {k: v for k, v in old.config.metrics.items() if k.startswith('hearing_')})
 
-# %% ../nbs/13_training.ipynb #6038033c
+# %% ../nbs/13_training.ipynb #1b8917ba
 def _train_codes(parts:Parts, recipe, work, *common):
     "The stage inversion."
     parts.G.to(default_device()).eval().requires_grad_(False)
