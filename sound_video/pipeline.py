@@ -291,12 +291,12 @@ def heard_class(self:SoundVideo, sound, seed:int):
     weights = shares(starts, levels, self.encoder.cfg.seconds)
     if not weights.sum(): return None
     names = _read_names(self.path/'names.safetensors', self.class_names, self.encoder.cfg.dim)
-    def heard(labels): return weights @ (self.config.hearing['scale'] * v @ torch.stack([names[l] for l in labels]).T).softmax(1)
+    def heard(labels, soft=1.): return weights @ (self.config.hearing['scale'] / soft * v @ torch.stack([names[l] for l in labels]).T).softmax(1)
     scenes, kinds = zip(*map(scene_and_kind, self.class_names))
     each = list(dict.fromkeys(scenes))
     best = each[int(heard(each).argmax())]
     fits = [i for i, scene in enumerate(scenes) if scene == best]
-    return fits[int(heard([kinds[i] for i in fits]).multinomial(1, generator=torch.Generator().manual_seed(seed)))]
+    return fits[int(heard([kinds[i] for i in fits], 3.).multinomial(1, generator=torch.Generator().manual_seed(seed)))]
 
 # %% ../nbs/12_pipeline.ipynb #bdb7420f
 PARTS = {'inverter': (InverterConfig, Inverter), 'picture_encoder': (PictureEncoderConfig, PictureEncoder), 'trajectory': (TrajectoryConfig, TrajectoryGenerator),
@@ -370,7 +370,7 @@ def sound_vectors(self:SoundVideo, sound, index=None, named=False, prompt=None, 
     starts, v, levels = embed_sound(self.encoder, sound)
     weights = shares(starts, levels, self.encoder.cfg.seconds)
     v = in_context(starts, v, weights if weights.sum() else torch.ones(len(v)))
-    if index is not None: v = steer(v, self.words_of(index), 1. if named else .5)
+    if index is not None: v = steer(v, self.words_of(index), 1. if named else .75)
     if prompt is not None: v = steer(v, self.prompt_vector(prompt), mix)
     return starts.numpy() + self.encoder.cfg.seconds / 2, v
 
