@@ -8,7 +8,7 @@ Docs: https://sound-video.github.io/sound_video/evaluation.html.md"""
 __all__ = ['ROWS', 'Row', 'chance_codes', 'row_anchors', 'train_rows', 'direct_codes', 'row_path', 'row_film', 'Judges',
            'read_judges', 'look_at', 'summary', 'Table', 'evaluate']
 
-# %% ../nbs/13b_evaluation.ipynb #8fcd68e6
+# %% ../nbs/13b_evaluation.ipynb #85eec623
 import json, numpy as np, torch
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from .video_metrics import *
 from .pipeline import *
 from .training import *
 
-# %% ../nbs/13b_evaluation.ipynb #6425e793
+# %% ../nbs/13b_evaluation.ipynb #cfb1aa19
 @dataclass(frozen=True)
 class Row:
     "What makes one line of the table different from ours."
@@ -41,7 +41,7 @@ ROWS = {'world': Row(), 'without sound': Row('row without sound', dict(hears=Fal
         'ours without video discriminator': Row('row without video discriminator', {}, dict(video=False)), 'ours without CLIP': Row('row without CLIP', {}, dict(show=0.)),
         'ours without curves': Row('row without curves', dict(hears=False)), 'reactive': Row()}
 
-# %% ../nbs/13b_evaluation.ipynb #ffddc2da
+# %% ../nbs/13b_evaluation.ipynb #dbbd4e47
 def chance_codes(G, n:int, seed:int, psi=1.): # -> [n, L, D]
     "Codes of classes by chance."
     g = torch.Generator().manual_seed(seed)
@@ -70,7 +70,7 @@ def train_rows(out,            # a complete pack, to which the networks are adde
         parts.networks[row.part] = train_trajectory(r, M, films, valid, G, parts.hearing.clip, row_anchors(row, E, G), work, row.part.replace(' ', '-'), resume, seed, cbs, **row.learner)
     return parts.save(out)
 
-# %% ../nbs/13b_evaluation.ipynb #dc9daa94
+# %% ../nbs/13b_evaluation.ipynb #e5c0469d
 def direct_codes(sv:SoundVideo, sound, z, psi, seconds=1., hop=.5):
     "A code for each short window of a sound, and the middle of each window in s."
     encoder = sv.encoder
@@ -96,7 +96,7 @@ def row_film(sv:SoundVideo, name:str, sound, fps, seed:int): # -> uint8 [T, H, W
     feats = features(sound)
     return np.concatenate(list(render_path(sv.generator, row_path(sv, name, sound, feats, seed), frame_times(n_frames(feats.seconds, fps), fps))))
 
-# %% ../nbs/13b_evaluation.ipynb #ab041233
+# %% ../nbs/13b_evaluation.ipynb #88f3404b
 @dataclass
 class Judges:
     "Who measures: pictures, clips, and how pictures and sounds agree."
@@ -123,7 +123,7 @@ def look_at(film, # uint8 [T, H, W, 3]
     return dict(probs=probs, pictures=judges.judge.features(few), film=judges.watcher.features(x[None])[0], clip=clip_consistency(judges.clip.embed_image(few), v),
                 scene=float((probs.argmax(1) == scene).float().mean()), av_align=av_align(film, fps, sound, rate), motion=loudness_motion(film, fps, sound, rate))
 
-# %% ../nbs/13b_evaluation.ipynb #16285e52
+# %% ../nbs/13b_evaluation.ipynb #9dd7acb2
 _MEASURES = { # of stacked looks, and of those at the reference
     'is': lambda a, _: inception_score(a['probs'].flatten(0, 1), 1)[0], 'fid': lambda a, b: frechet_distance(a['pictures'].flatten(0, 1), b['pictures'].flatten(0, 1)),
     'kid': lambda a, b: kernel_distance(a['pictures'].flatten(0, 1), b['pictures'].flatten(0, 1)), 'fvd': lambda a, b: frechet_distance(a['film'], b['film']),
@@ -140,7 +140,7 @@ def summary(looks, reference, # lists of what `look_at` gives
         found |= {key: round(value, 4), f'{key}_se': round(se, 4)}
     return found
 
-# %% ../nbs/13b_evaluation.ipynb #3f2fcd76
+# %% ../nbs/13b_evaluation.ipynb #19a64b96
 @dataclass
 class Table:
     "Rows of measures, and how they were measured."
@@ -167,7 +167,7 @@ def _clips(data, split, n, seconds, fps, size):
     if not files[split]: raise UserError(f"'{data}' has no usable clips for {split}: give its manifest some, or more clips")
     return FolderClips(files[split][:n], vocab, **o)
 
-# %% ../nbs/13b_evaluation.ipynb #6ade1f6b
+# %% ../nbs/13b_evaluation.ipynb #27e421ee
 def evaluate(pack=None,    # folder; the model that comes with the package by default
              data='world', # or a folder of clips
              clips=135,    # test clips; as many validation clips are what all rows are compared with

@@ -9,7 +9,7 @@ __all__ = ['Films', 'FilmLoader', 'film_dls', 'film_of', 'make_films', 'frame_ch
            'VideoDiscriminator', 'ImageDiscriminator', 'FilmCritics', 'TrajectoryLearner', 'Mismatched',
            'shown_distance', 'moved_far', 'sound_anchors', 'trajectory_learner', 'film_frames']
 
-# %% ../nbs/09c_trajectory_training.ipynb #76cd1ca7
+# %% ../nbs/09c_trajectory_training.ipynb #00ab3726
 import numpy as np, torch, torch.nn.functional as F
 from torch import nn
 from fastai.data.core import DataLoaders
@@ -25,7 +25,7 @@ from .inversion_training import *
 from .trajectory import *
 from .recurrent import *
 
-# %% ../nbs/09c_trajectory_training.ipynb #b7fd27e8
+# %% ../nbs/09c_trajectory_training.ipynb #4f8d9c95
 class Films:
     "Clips in memory."
     epoch = 0
@@ -58,7 +58,7 @@ def film_dls(films:Films, bs=6, n=None, # clips in an epoch: all
     dl = FilmLoader(films, bs=bs, n=n or len(films), steps=steps, seed=seed, shuffle=True, drop_last=True)
     return DataLoaders(dl, dl, device=device or default_device())
 
-# %% ../nbs/09c_trajectory_training.ipynb #54ff4b8f
+# %% ../nbs/09c_trajectory_training.ipynb #0e783fba
 def film_of(frames, # uint8 [T, H, W, 3] at the trajectory's rate
             sound,  # [C, N]
             rate:int, encoder, steps_rate:float):
@@ -81,7 +81,7 @@ def make_films(clips, # a dataset of `(frames, sound, label)` like `WorldClips`,
         if keep_sound: sounds.append(sound[0])
     return Films(*map(torch.stack, zip(*items)), torch.tensor(labels), clips.vocab, (torch.stack(sounds), clips.rate) if keep_sound else None)
 
-# %% ../nbs/09c_trajectory_training.ipynb #fd735a4c
+# %% ../nbs/09c_trajectory_training.ipynb #6aa02bd4
 def frame_changes(x): # frames [B, T, 3, H, W] -> [B, T-1]
     "Mean absolute difference from each frame to the next."
     return x.diff(dim=1).abs().mean((2, 3, 4))
@@ -99,7 +99,7 @@ def light_loss(fake, real): # frames [B, T, 3, H, W]
     a, b = (x.mean((3, 4)) for x in (fake, real))
     return ((a - a.mean(1, keepdim=True)) - (b - b.mean(1, keepdim=True))).abs().mean()
 
-# %% ../nbs/09c_trajectory_training.ipynb #aa722e61
+# %% ../nbs/09c_trajectory_training.ipynb #22a9d07d
 class VideoDiscriminator(nn.Module):
     "Frames [B, T, 3, H, W] and curves [B, T, 12] -> scores [B], large for real motion that goes with its sound."
     def __init__(self, width=16, size=32): # pixels that it looks at
@@ -123,7 +123,7 @@ class ImageDiscriminator(nn.Module):
         self.body = nn.Sequential(conv(3, width), conv(width, 2*width), conv(2*width, 4*width), conv(4*width, 4*width), nn.Conv2d(4*width, 1, 4))
     def forward(self, x): return self.body(F.adaptive_avg_pool2d(x, 64)).flatten(1).mean(1).float()
 
-# %% ../nbs/09c_trajectory_training.ipynb #c811f012
+# %% ../nbs/09c_trajectory_training.ipynb #27a83599
 class FilmCritics(nn.Module):
     "The two discriminators: scores of films, then of every eighth of their frames."
     def __init__(self, video=True):
@@ -134,7 +134,7 @@ class FilmCritics(nn.Module):
         frames = self.image(x[:, ::8].flatten(0, 1))
         return torch.cat([self.video(x, s[:, -x.shape[1]:]), frames]) if self.video else frames
 
-# %% ../nbs/09c_trajectory_training.ipynb #202cf4c7
+# %% ../nbs/09c_trajectory_training.ipynb #f5d7cff5
 class TrajectoryLearner(StyleGANLearner):
     "Two turns a batch: the trajectory makes films, then the discriminators learn to tell them apart."
     turns = 'generator', 'discriminator'
@@ -161,7 +161,7 @@ class TrajectoryLearner(StyleGANLearner):
 
     def score(self, x): return self.model.D(x, self.c)
 
-# %% ../nbs/09c_trajectory_training.ipynb #6cb7f9d9
+# %% ../nbs/09c_trajectory_training.ipynb #1840d465
 class Mismatched(Callback):
     "Real films with the curves of another clip are fakes too."
     order = 4
@@ -182,7 +182,7 @@ def moved_far(learn):
     "Mean square of how far the groups have moved, in standard deviations."
     return torch.stack([x.square().mean() for x in learn.moved.values()]).mean()
 
-# %% ../nbs/09c_trajectory_training.ipynb #19e7db5d
+# %% ../nbs/09c_trajectory_training.ipynb #cff31d6a
 def sound_anchors(E:Inverter):
     "Each film's code of its sound, by chance one of many."
     return lambda v: E(v, torch.randn(len(v), E.cfg.z_dim, device=v.device))
@@ -201,7 +201,7 @@ def trajectory_learner(dls, # of films, as `film_dls` gives them
     learn.anchors, learn.stylegan, learn.precision = anchors, G, torch.bfloat16
     return learn
 
-# %% ../nbs/09c_trajectory_training.ipynb #18d228fd
+# %% ../nbs/09c_trajectory_training.ipynb #42d19d12
 @torch.no_grad()
 def film_frames(M, G, anchors, films:Films, i, # which, int64 [B]
                 seed=0):
