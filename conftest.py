@@ -1,7 +1,11 @@
 "Run every notebook below `nbs/` as one pytest item, with nbdev's own rules about which cells count."
+import os, tempfile
 import pytest
 from nbdev.config import get_config
 from nbdev.test import test_nb as run_notebook
+
+# librosa keeps compiled functions in a cache; two processes that fill it at the same time can crash, so each has its own
+os.environ['NUMBA_CACHE_DIR'] = os.path.join(tempfile.gettempdir(), f"sound-video-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
 
 def pytest_collect_file(file_path, parent):
     if file_path.suffix == '.ipynb' and not file_path.name.startswith(('_', '.')):
