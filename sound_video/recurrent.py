@@ -8,7 +8,7 @@ Docs: https://sound-video.github.io/sound_video/recurrent.html.md"""
 __all__ = ['OFFSETS', 'N_CURVES', 'sound_curves', 'principal_axes', 'latent_axes', 'TrajectoryConfig', 'TrajectoryGenerator',
            'PublishedScript', 'catmull_rom', 'LearnedPath']
 
-# %% ../nbs/09b_recurrent.ipynb #7e418b4c
+# %% ../nbs/09b_recurrent.ipynb #13372eef
 import math, numpy as np, torch
 from dataclasses import dataclass
 from fastcore.basics import patch
@@ -18,7 +18,7 @@ from .audio import *
 from .inversion import *
 from .trajectory import *
 
-# %% ../nbs/09b_recurrent.ipynb #de836ee3
+# %% ../nbs/09b_recurrent.ipynb #4d24f80d
 OFFSETS = (-.2, 0., .2, .4) # s around each moment
 
 def sound_curves(feats:Features, times): # s [T] -> [T, 12]
@@ -29,13 +29,14 @@ def sound_curves(feats:Features, times): # s [T] -> [T, 12]
 
 N_CURVES = 3 * len(OFFSETS)
 
-# %% ../nbs/09b_recurrent.ipynb #7f901bf9
+# %% ../nbs/09b_recurrent.ipynb #766b69bf
 def principal_axes(x, # [N, F]
                    k:int):
     "Mean [F] and the first `k` principal components [k, F], each as long as its standard deviation."
     mean = x.mean(0)
     _, s, v = torch.linalg.svd(x - mean, full_matrices=False)
-    return mean, v[:k] * (s[:k, None] / math.sqrt(len(x)))
+    axes = v[:k] * (s[:k, None] / math.sqrt(len(x)))
+    return mean, nn.functional.pad(axes, (0, 0, 0, k - len(axes))) # few samples have fewer axes: the rest are 0
 
 @torch.no_grad()
 def latent_axes(E:Inverter, v, # vectors of sounds [N, dim]
@@ -46,7 +47,7 @@ def latent_axes(E:Inverter, v, # vectors of sounds [N, dim]
     apart, flat = (w - w.mean(0)) * math.sqrt(draws / (draws - 1)), lambda x, layers: x[:, :, layers].flatten(0, 1).flatten(1)
     return {g: (*principal_axes(flat(w, layers), k), principal_axes(flat(apart, layers), k)[1]) for g, layers in groups.items()}
 
-# %% ../nbs/09b_recurrent.ipynb #953688c7
+# %% ../nbs/09b_recurrent.ipynb #68ac6271
 @dataclass(frozen=True)
 class TrajectoryConfig(Config):
     "What shapes a `TrajectoryGenerator`."
@@ -61,7 +62,7 @@ class TrajectoryConfig(Config):
     moving:tuple = ('coarse', 'mid', 'fine') # groups that move
     hears:bool = True           # the curves of the sound
 
-# %% ../nbs/09b_recurrent.ipynb #d5f14d68
+# %% ../nbs/09b_recurrent.ipynb #63387057
 class TrajectoryGenerator(nn.Module):
     "Codes of sounds [B, T, L, D] and curves [B, T, 12] to codes that follow the sound [B, T, L, D]."
     def __init__(self, cfg:TrajectoryConfig, axes=None): # as `latent_axes` gives them
@@ -94,7 +95,7 @@ class TrajectoryGenerator(nn.Module):
         zeros = lambda n: {g: getattr(self, f'{g}_mean').new_zeros(B, n) for g in self.cfg.groups}
         return zeros(self.cfg.axes), zeros(self.cfg.hidden)
 
-# %% ../nbs/09b_recurrent.ipynb #124263c8
+# %% ../nbs/09b_recurrent.ipynb #1e432e91
 def _step(self, a, # sound's code along the axes {group: [B, k]}
           s,       # curves [B, 12]
           state,   # as `start` gives it
@@ -118,7 +119,7 @@ def _codes(self, w_a, # codes of sounds [B, T, L, D]
 
 TrajectoryGenerator.step, TrajectoryGenerator.codes = _step, _codes
 
-# %% ../nbs/09b_recurrent.ipynb #a769708e
+# %% ../nbs/09b_recurrent.ipynb #13363e12
 def _walk(self, a, s, # {group: [B, T, k]}, [B, T, 12]
           state=None, generator=None):
     "Many steps: how far each group has moved {group: [B, T, k]}, and the state after them."
@@ -135,7 +136,7 @@ TrajectoryGenerator.walk = _walk
 @patch
 def forward(self:TrajectoryGenerator, w_a, s, generator=None): return self.codes(w_a, self.walk(self.seen(w_a), s, generator=generator)[0])
 
-# %% ../nbs/09b_recurrent.ipynb #d0a2ed5f
+# %% ../nbs/09b_recurrent.ipynb #edae509a
 class PublishedScript(TrajectoryGenerator):
     "Three recurrent networks that see only the code they are at."
     def step(self, a, s, state, noise):
@@ -146,7 +147,7 @@ class PublishedScript(TrajectoryGenerator):
             new[g] = moved[g] + .4 * self.heads[g](kept[g])
         return new, kept
 
-# %% ../nbs/09b_recurrent.ipynb #055e3515
+# %% ../nbs/09b_recurrent.ipynb #d43f9468
 def catmull_rom(y, # at 0, 1, … [n, F]
                 x): # where [m], from 1 to n - 2
     "A smooth curve through all points [m, F]."
@@ -155,7 +156,7 @@ def catmull_rom(y, # at 0, 1, … [n, F]
     a, b, c, d = (y[i + j] for j in (-1, 0, 1, 2))
     return b + .5*t * (c - a + t * (2*a - 5*b + 4*c - d + t * (3*(b - c) + d - a)))
 
-# %% ../nbs/09b_recurrent.ipynb #f2325a7e
+# %% ../nbs/09b_recurrent.ipynb #b6486552
 @dataclass(frozen=True)
 class LearnedPath:
     "A path through W+ that a trajectory generator finds."
@@ -184,7 +185,7 @@ class LearnedPath:
             held = {g: torch.cat([held[g][-3:], x[0]]) if held else x[0] for g, x in new.items()}
             yield k + n - len(next(iter(held.values()))), held
 
-# %% ../nbs/09b_recurrent.ipynb #ca838e05
+# %% ../nbs/09b_recurrent.ipynb #f4b8a681
 @patch
 @torch.no_grad()
 def chunks(self:LearnedPath,

