@@ -9,7 +9,7 @@ __all__ = ['SoundVectors', 'vector_dls', 'steered', 'Opponents', 'InversionLearn
            'adversarial_learner', 'inversion_learner', 'picture_loss', 'PictureLearner', 'picture_learner']
 
 # %% ../nbs/08b_inversion_training.ipynb #3f4fa34d
-import numpy as np, torch, torch.nn.functional as F
+import torch, torch.nn.functional as F
 from torch import nn
 from fastai.callback.core import Callback
 from fastai.callback.schedule import Learner # with `fit_flat_cos`
