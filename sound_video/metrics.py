@@ -159,7 +159,6 @@ def scene_accuracy(pictures, # [B, 3, H, W] in [-1, 1]
     return float((net(pictures).argmax(1) == scene).float().mean())
 
 # %% ../nbs/11_metrics.ipynb #06dd3c00
-@torch.no_grad()
 def _unit_maps(x, net): # maps [B, c, h, w] of which each place has length 1, divided by √(hw)
     return [F.normalize(f, dim=1, eps=1e-8) / (f.shape[2] * f.shape[3])**.5 for f in net.layers(x)]
 
@@ -167,9 +166,10 @@ def perceptual_distance(a,             # pictures [B, 3, H, W] in [-1, 1]
                         b,             # likewise
                         net:nn.Module, # has `layers`
                        ): # [B]
-    "How different pictures look, pair by pair."
+    "How different pictures look, pair by pair; differentiable."
     return torch.stack([(f - g).square().sum((1, 2, 3)) for f, g in zip(_unit_maps(a, net), _unit_maps(b, net))]).mean(0)
 
+@torch.no_grad()
 def variety(pictures,      # [B, 3, H, W] in [-1, 1]
             net:nn.Module, # has `layers`
            )->float:
