@@ -36,7 +36,7 @@ def nearest(sv, x, looks, n=10_000, batch=250): # -> mean squared error and perc
         for k in range(len(x)): far[k] = torch.minimum(far[k], looks(x[k:k+1].expand(8, -1, -1, -1), y[d[k].argsort()[:8]]).amin()) # the most alike of those that are near
     return mse, far
 
-def inversion(sv, x, steps): # -> table, refined codes
+def inversion(sv, x, steps, samples=10_000): # -> table, refined codes
     "Errors of a nearest sample, of the encoder, and of the refinement."
     P, looks = sv.picture_encoder, lambda a, b: perceptual_distance(a, b, sv.judge)
     with torch.no_grad(): first = P(x)
@@ -44,15 +44,15 @@ def inversion(sv, x, steps): # -> table, refined codes
     def errors(w):
         with torch.no_grad(): y = sv.generator.synthesis(w).clamp(-1, 1)
         return float((y - x).square().mean()), float(looks(y, x).mean())
-    near = tuple(float(e.mean()) for e in nearest(sv, x, looks))
-    return {name: dict(mse=a, perceptual=b) for name, (a, b) in {'nearest of 10000': near, 'encoder': errors(first), f'{steps} steps': errors(w)}.items()}, w
+    near = tuple(float(e.mean()) for e in nearest(sv, x, looks, samples))
+    return {name: dict(mse=a, perceptual=b) for name, (a, b) in {f'nearest of {samples}': near, 'encoder': errors(first), f'{steps} steps': errors(w)}.items()}, w
 
 def sounds(): # a clip for each scene
     return [render(s, int(split_seeds('test', 30)[-1]), 5., 1, 16) for s in SCENES]
 
 def pairs(n): # pictures of a scene -> index of each picture's scene and of its sound's [9n]
-    source = torch.arange(9).repeat_interleave(n)
-    return source, (torch.arange(9 * n) % n + source * (torch.arange(9 * n) % n >= 9)) % 9
+    source, k = torch.arange(9).repeat_interleave(n), torch.arange(9 * n) % n
+    return source, (k + (source + 4) * (k >= 9)) % 9
 
 def edits(sv, x, w0, n, steps, ways=('direct', 'optimised', 'unregularised')):
     "Measures of each way to edit."

@@ -14,6 +14,7 @@ from .stylegan3 import StyleGAN3, StyleGAN3Config, eq_r, eq_t
 from .snapshots import read_snapshot
 from .trajectory import *
 from .recurrent import *
+from .editing import *
 from .metrics import *
 from .video_metrics import *
 from .pipeline import * # clip and hearing take seconds to import: `SoundVideo.hearing` does so when it is asked for

@@ -515,14 +515,20 @@ def read_image(path,       # PNG, JPEG, WebP, …
     if size is not None: im = ImageOps.fit(im, _size(size)[::-1], Image.Resampling.LANCZOS)
     return np.array(im)
 
-def is_still(path): # -> bool
+def is_still(path): # a picture or a video -> bool
     "Is it a picture, and one that does not move?"
     _check_file(path)
     try:
         with Image.open(path, formats=_PICTURES) as im: return not (im.format in ('GIF', 'PNG') and getattr(im, 'is_animated', False))
-    except _BAD_PICTURE: return False
+    except _BAD_PICTURE: pass
+    refusal = UserError(f"'{path}' is neither a picture nor a video, or is damaged: it cannot be read")
+    try:
+        with _reading(path) as c:
+            if c.format.name.endswith('_pipe') or c.format.name == 'image2': raise refusal # a picture by its name only
+            return _need(c, 'video', path) is None
+    except UserError as e: raise (e if 'track' in str(e) else refusal) from None
 
-# %% ../nbs/01_media.ipynb #e1b35d49
+# %% ../nbs/01_media.ipynb #ab0b57f0
 PICTURE_ENDINGS = ['.png', '.jpg', '.jpeg', '.webp']
 
 def check_picture_output(path):

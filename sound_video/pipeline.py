@@ -443,7 +443,7 @@ def generate(self:SoundVideo,
     n = n_frames(feats.seconds, fps)
     return SoundFilm(lambda: render_path(self.generator, path, frame_times(n, fps)), n, fps, sound, None if index is None else self.class_names[index])
 
-# %% ../nbs/12_pipeline.ipynb #cbb349ec
+# %% ../nbs/12_pipeline.ipynb #ea73db21
 def _fitted(frame, size): # uint8 [H, W, 3] -> uint8 [size, size, 3]
     return np.asarray(ImageOps.fit(Image.fromarray(frame), (size, size), Image.Resampling.LANCZOS))
 
@@ -470,17 +470,14 @@ def open_footage(source,    # path, or uint8 [H, W, 3] or [T, H, W, 3]
     "A picture or a video, checked."
     if isinstance(source, (str, Path)):
         if is_still(source): return Footage(source, size, None, 1)
-        try: info = probe_pictures(source)
-        except UserError as e:
-            if 'picture' in str(e): raise
-            raise UserError(f"'{source}' is neither a picture nor a video, or is damaged: it cannot be read") from e
+        info = probe_pictures(source)
         fps = parse_fps(info['fps'] or 25 if fps is None else fps)
         return Footage(source, size, fps, max(1, round(info['video_seconds'] * fps)))
     x = np.asarray(source)
     if x.dtype != np.uint8 or x.ndim not in (3, 4) or x.shape[-1] != 3 or not x.size: raise UserError(f'a picture is uint8 [H, W, 3] and a video [T, H, W, 3], not {x.dtype} {list(x.shape)}')
-    return Footage(x[None] if x.ndim == 3 else x, size, None if x.ndim == 3 else parse_fps(fps or 30), 1 if x.ndim == 3 else len(x))
+    return Footage(x[None] if x.ndim == 3 else x, size, None if x.ndim == 3 else parse_fps(30 if fps is None else fps), 1 if x.ndim == 3 else len(x))
 
-# %% ../nbs/12_pipeline.ipynb #33bd654f
+# %% ../nbs/12_pipeline.ipynb #e650b404
 @patch(as_prop=True)
 def judge(self:SoundVideo)->SceneNet:
     "The pack's network that names scenes; None if it has none."
@@ -510,7 +507,7 @@ def targets(self:SoundVideo, sound, index=None, layers='coarse,mid,fine', prompt
     both = [Target(v, tuple(i for i in layers if i not in own)), Target(steer(v, words, mix), own)]
     return at, [t for t in both if t.layers]
 
-# %% ../nbs/12_pipeline.ipynb #630a7892
+# %% ../nbs/12_pipeline.ipynb #ed14782d
 @patch
 def invert(self:SoundVideo, footage:Footage, steps=80): # -> codes of all frames [T, L, D], unit vector of what CLIP sees [1, dim]
     "The codes of a picture or of a video's frames."
@@ -537,7 +534,7 @@ def _optimised(self:SoundVideo, w0, start, targets, steps, seed, each=None):
     one = [Target(torch.nn.functional.normalize(t.v.mean(0, keepdim=True), dim=1), t.layers) for t in targets]
     return optimise_codes(self.generator, w0, start, one, self.hearing.clip, self.code_space, self._looks(), steps, seed=seed, each=each)
 
-# %% ../nbs/12_pipeline.ipynb #28044c85
+# %% ../nbs/12_pipeline.ipynb #c8eb5d12
 @dataclass
 class EditedPicture:
     "A picture changed by a sound; all pictures are uint8 [H, W, 3]."
@@ -575,7 +572,7 @@ def _edit_picture(self:SoundVideo, footage, targets, strength, method, seed, ste
         agreement = tuple(1 - float(clip_distance(self.hearing.clip.embed_image(x), v)) for x in (inverted, edited))
     return EditedPicture(next(footage.frames()), to_uint8(inverted)[0], to_uint8(edited)[0], w0, w, shown, agreement)
 
-# %% ../nbs/12_pipeline.ipynb #597b7234
+# %% ../nbs/12_pipeline.ipynb #11474385
 _FLICKER = 1.25, 2e-5 # of the original's; and what is allowed where that hardly moves
 
 @patch
@@ -601,7 +598,7 @@ def _bounded(self:SoundVideo, footage, w0, w, fps): # codes [T, L, D] twice -> [
     return slow + damping(energy, .97 * most) * (w - slow)
 
 @patch
-def _edit_film(self:SoundVideo, footage, sound, feats, at, targets, strength, method, schedule, fps, seed, steps, track, speed)->SoundFilm:
+def _edit_film(self:SoundVideo, footage, sound, feats, at, targets, strength, method, schedule, fps, seed, steps, speed)->SoundFilm: # sound: of the film
     w0, here = self.invert(footage, steps)
     still = footage.fps is None
     n = n_frames(feats.seconds, fps) if still else len(w0)
@@ -617,7 +614,7 @@ def _edit_film(self:SoundVideo, footage, sound, feats, at, targets, strength, me
         off = self._optimised(w0[mid], start, targets, steps, seed) - start
         w = w + torch.as_tensor(amount).to(w).view(-1, 1, 1) * off
     if not still: w = self._bounded(footage, w0, w, fps)
-    return SoundFilm(lambda: self._blend(footage, w0, w), n, fps, _track(footage.source, sound, track), None)
+    return SoundFilm(lambda: self._blend(footage, w0, w), n, fps, sound, None)
 
 @patch
 @torch.inference_mode()
@@ -627,13 +624,17 @@ def _blend(self:SoundVideo, footage, w0, w): # yields uint8 [b, H, W, 3]
         now = slice(i, i := i + len(x))
         yield to_uint8(blended(x.to(self.device), G.synthesis(w0[now]), G.synthesis(w[now])))
 
-# %% ../nbs/12_pipeline.ipynb #b498aa09
+# %% ../nbs/12_pipeline.ipynb #528af66d
 TRACKS = ('new', 'original', 'both')
 
-def _own_sound(source):
+def _own_sound(footage):
     "A video's own sound, or a mistake."
-    if not isinstance(source, (str, Path)): raise UserError("an array of frames has no sound of its own: choose the track 'new'")
-    return read_sound(source)
+    path = isinstance(footage.source, (str, Path))
+    try:
+        if path and footage.fps: return read_sound(footage.source)
+    except UserError as e:
+        if 'no sound track' not in str(e): raise
+    raise UserError(f"{repr(str(footage.source)) if path else 'an array of frames'} has no sound of its own: choose the track 'new'")
 
 def mixed_sounds(a, b): # (samples [C, N], rate in Hz) twice -> likewise, at the first one's rate
     "Two sounds at once, as long as the longer one; made softer where the sum is too loud."
@@ -644,12 +645,12 @@ def mixed_sounds(a, b): # (samples [C, N], rate in Hz) twice -> likewise, at the
     total = sum(torch.nn.functional.pad(z, (0, N - z.shape[1])) for z in (x, y))
     return total / total.abs().max().clamp(min=1), rate
 
-def _track(source, sound, track): # -> path or (samples, rate)
+def _track(footage, sound, track): # -> path or (samples, rate)
     if track == 'new': return sound
-    own = _own_sound(source)
+    own = _own_sound(footage)
     return own if track == 'original' else mixed_sounds(sound if isinstance(sound, tuple) else read_sound(sound), own)
 
-# %% ../nbs/12_pipeline.ipynb #86348b76
+# %% ../nbs/12_pipeline.ipynb #a5a4f223
 METHODS, SCHEDULES = ('direct', 'optimised'), ('steady', 'loudness')
 
 def _chosen(name, x, among):
@@ -683,9 +684,11 @@ def edit(self:SoundVideo,
     steps = int(_checked('steps', steps, 0, 10000))
     for name, x, among in (('method', method, METHODS), ('schedule', schedule, SCHEDULES), ('track', track, TRACKS)): _chosen(name, x, among)
     footage = open_footage(source, self.generator.cfg.img_resolution, fps)
-    feats = features(sound)
+    film = footage.fps is not None or moving
+    if not film and (schedule, track) != ('steady', 'new'): raise UserError('a schedule and a track are for videos: leave them out for a picture')
+    heard, feats = _track(footage, sound, track) if film else None, features(sound)
     if feats.silent: print(f"{'the sound' if isinstance(sound, tuple) else repr(str(sound))} is silent: {'only the words count' if prompt else 'nothing is changed'}", file=sys.stderr)
     if feats.silent: strength, mix = strength * bool(prompt), 1.
     at, targets = self.targets(sound, None if feats.silent else self.heard_class(sound, seed), layers, prompt, mix, prompt_layers, negative)
-    if footage.fps is None and not moving: return self._edit_picture(footage, targets, strength, method, seed, steps)
-    return self._edit_film(footage, sound, feats, at, targets, strength, method, schedule, footage.fps or parse_fps(fps or 30), seed, steps, track, speed)
+    if not film: return self._edit_picture(footage, targets, strength, method, seed, steps)
+    return self._edit_film(footage, heard, feats, at, targets, strength, method, schedule, footage.fps or parse_fps(30 if fps is None else fps), seed, steps, speed)
