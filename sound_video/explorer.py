@@ -10,7 +10,7 @@ __all__ = ['GROUPS', 'Settings', 'Source', 'from_file', 'example', 'code_of', 'C
            'looped', 'strip', 'preview', 'render_film', 'free_path', 'beside', 'save_all', 'Explorer', 'write_app',
            'main']
 
-# %% ../nbs/15_explorer.ipynb #47c506a8
+# %% ../nbs/15_explorer.ipynb #1435e9f1
 import base64, html, io, json, re, shutil, subprocess, sys, tempfile, threading, time
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -26,7 +26,7 @@ from .soundscape import synthesise
 from .audio import *
 from .pipeline import *
 
-# %% ../nbs/15_explorer.ipynb #ebdf3faa
+# %% ../nbs/15_explorer.ipynb #59a55141
 GROUPS = ('coarse', 'mid', 'fine')
 _DEFAULTS = {name: p.default for name, p in signature(SoundVideo.generate).parameters.items()}
 
@@ -52,7 +52,7 @@ class Settings(Config):
         d |= dict(prompt=prompt, mix=self.mix) if prompt else {}
         return {k: v for k, v in d.items() if v != _DEFAULTS[k]}
 
-# %% ../nbs/15_explorer.ipynb #0cfd163f
+# %% ../nbs/15_explorer.ipynb #bb9d23dd
 @dataclass(frozen=True)
 class Source:
     "A sound, and the Python that gets it again."
@@ -79,7 +79,7 @@ def code_of(source:Source, settings:Settings,
     model = '' if pack is None else repr(str(pack))
     return f'from sound_video.all import *\n\n{source.code}\nfilm = SoundVideo.load({model}).generate(sound{args})\nfilm.save({out!r})\n'
 
-# %% ../nbs/15_explorer.ipynb #aec70416
+# %% ../nbs/15_explorer.ipynb #666d30bb
 class Cancelled(Exception):
     "Ends a job that is no longer wanted."
 
@@ -109,7 +109,7 @@ class Background:
         "Wait until there is nothing to do."
         with self.changed: return self.changed.wait_for(lambda: not self.newest, timeout)
 
-# %% ../nbs/15_explorer.ipynb #96a6a312
+# %% ../nbs/15_explorer.ipynb #90a29a10
 def _due(self, lanes): # -> lane, token, job; or None
     with self.changed:
         for lane in lanes:
@@ -138,7 +138,7 @@ def _work(self):
 
 Background._due, Background._run, Background._work = _due, _run, _work
 
-# %% ../nbs/15_explorer.ipynb #c553550b
+# %% ../nbs/15_explorer.ipynb #e2a5426d
 @dataclass(frozen=True)
 class Overview:
     "A sound in a few hundred columns."
@@ -163,7 +163,7 @@ def overview(sound,       # path, or (samples [C, N], rate in Hz)
     y = _pooled(np.concatenate(parts, 1), n)
     return Overview(np.stack([-y[0], y[1]]), y[2:], length / cfg.rate)
 
-# %% ../nbs/15_explorer.ipynb #8cdaf6b0
+# %% ../nbs/15_explorer.ipynb #4b33b396
 def area(x, lo, hi, # [n] each: where from left to right, in [0, 1], and how far, in [-1, 1]
          height='2.5em', bottom=-1.):
     "An area as SVG."
@@ -180,7 +180,7 @@ def mel_image(mel): # [bands, n] -> uint8 [bands, n, 3]
     from matplotlib import colormaps # takes a moment
     return (colormaps['magma'](np.clip(mel[::-1], 0, 1))[..., :3] * 255).round().astype(np.uint8)
 
-# %% ../nbs/15_explorer.ipynb #6c8c1e03
+# %% ../nbs/15_explorer.ipynb #e48aa849
 def heard_rows(heard, top=3): # a `Heard`; yields labels and HTML
     "How probable the most probable labels are over time."
     if heard.silent: yield 'heard', '<span>silence</span>'; return
@@ -200,7 +200,7 @@ def timeline(seen:Overview, heard=None): # a `Heard`
             ('', ''.join(f'<span>{t:.3g} s</span>' for t in np.linspace(0, seen.seconds, 5)))]
     return '<div class="sv-timeline">' + ''.join(f'<div>{html.escape(label)}</div><div>{row}</div>' for label, row in rows) + '</div>'
 
-# %% ../nbs/15_explorer.ipynb #204eecf8
+# %% ../nbs/15_explorer.ipynb #401fbb41
 _CSS = """
 .sv-explorer { --ink: var(--jp-ui-font-color1, CanvasText); --pale: var(--jp-ui-font-color2, GrayText); --line: var(--jp-border-color1, GrayText);
   --accent: var(--jp-brand-color1, Highlight); --sheet: var(--jp-layout-color2, Canvas); color: var(--ink); max-width: 1100px; font-size: 13px; line-height: 1.4 }
@@ -215,9 +215,10 @@ _CSS = """
 .sv-input.sv-over { border-color: var(--accent); background: var(--sheet) }
 .sv-input button { font: inherit; color: var(--ink); background: var(--sheet); border: 1px solid var(--line); border-radius: 4px; padding: 4px 12px; cursor: pointer }
 .sv-input button:focus-visible { outline: 2px solid var(--accent) }
-.sv-code { margin: 0; padding: 8px; overflow-x: auto; background: var(--sheet); color: var(--ink); font-size: 12px; line-height: 1.45 }
+.sv-explorer pre.sv-code { margin: 0; padding: 8px 10px; overflow-x: auto; background: var(--sheet); color: var(--ink); font: 12px/1.5 var(--jp-code-font-family, monospace) }
 .sv-strip img { width: 100%; display: block }
 .sv-columns { gap: 4px 24px }
+.sv-row { gap: 6px 10px }
 .sv-player { display: flex; flex-wrap: wrap; gap: 4px 8px; align-items: center }
 .sv-player audio { height: 36px; max-width: 260px }
 .sv-wrong { color: var(--jp-error-color1, #d32f2f); font-weight: 600 }
@@ -227,7 +228,7 @@ _CSS = """
 def shown(*rows): # HTML of parts of the page, to look at one without the others
     return f'<style>{_CSS}</style><div class="sv-explorer">{"".join(rows)}</div>'
 
-# %% ../nbs/15_explorer.ipynb #b6165fb2
+# %% ../nbs/15_explorer.ipynb #28cda2a3
 _SEND = """
 const PIECE = 1 << 19
 async function send(model, file) {
@@ -264,7 +265,7 @@ async function record(model, button, say) {
 }
 """
 
-# %% ../nbs/15_explorer.ipynb #2408580d
+# %% ../nbs/15_explorer.ipynb #beefc716
 _RENDER = """
 function render({model, el}) {
   el.classList.add('sv-input')
@@ -291,7 +292,7 @@ function render({model, el}) {
 export default { render }
 """
 
-# %% ../nbs/15_explorer.ipynb #d4f25b99
+# %% ../nbs/15_explorer.ipynb #c21d851e
 class SoundInput(anywidget.AnyWidget):
     "Choose, drop in or record a sound; it becomes a file in a folder."
     _esm, _css = _SEND + _RECORD + _RENDER, _CSS
@@ -312,8 +313,8 @@ class SoundInput(anywidget.AnyWidget):
         with open(path, 'ab') as f: f.write(piece)
         if f'{path.stat().st_size}' == f"{content['size']}": self.came(path)
 
-# %% ../nbs/15_explorer.ipynb #8275e14a
-_WIDE = dict(style=dict(description_width='10em'), layout=W.Layout(width='auto'))
+# %% ../nbs/15_explorer.ipynb #9d3e166b
+_WIDE = dict(style=dict(description_width='11em'), layout=dict(width='auto'))
 
 def _slider(name, value, top, tip): return W.FloatSlider(description=name, value=value, min=0, max=top, step=.05, tooltip=tip, readout_format='.2f', **_WIDE)
 
@@ -333,17 +334,17 @@ class Knobs(W.VBox):
         self.mix = _slider('prompt counts', .5, 1., 'How much the prompt counts')
         self.motion = W.Dropdown(description='motion', options=MOTIONS if able else MOTIONS[1:], tooltip='Learned: networks find the way. Reactive: a walk as fast as the sound is loud', **_WIDE)
         self.speed = _slider('speed', 1., 3., 'How much things move; 0 stands still')
-        self.layers = {g: W.Checkbox(value=True, description=g, indent=False, tooltip=f'Do the {g} layers move? ({what})', layout=W.Layout(width='auto')) for g, what in zip(GROUPS, ('the scene and its light', 'shapes', 'texture and colour'))}
+        self.layers = {g: W.Checkbox(value=True, description=g, indent=False, tooltip=f'Do the {g} layers move? ({what})', layout=dict(width='auto')) for g, what in zip(GROUPS, ('the scene and its light', 'shapes', 'texture and colour'))}
         self.psi = _slider('variety (psi)', .7, 1.5, 'Truncation: lower is more typical, higher more varied')
         self.seed = W.BoundedIntText(description='seed', value=0, min=0, max=2**31, tooltip='Another seed, another picture', **_WIDE)
         self.fps = W.Dropdown(description='frames a second', options=[12, 24, 25, 30, 60], value=30, tooltip='Of the video', **_WIDE)
         self.moved = moved
-        super().__init__(self._rows(), layout=W.Layout(flex='1 1 300px', min_width='0'))
+        super().__init__(self._rows(), layout=dict(flex='1 1 300px', min_width='0'))
         for knob in (*self.scenes.values(), *self.layers.values(), self.prompt, self.mix, self.motion, self.speed, self.psi, self.seed, self.fps): knob.observe(lambda _: self.moved(self.settings), 'value')
 
-# %% ../nbs/15_explorer.ipynb #327d504d
+# %% ../nbs/15_explorer.ipynb #e701b514
 def _rows(self):
-    layers = W.HBox([W.Label('layers that move', layout=W.Layout(width='10em', justify_content='flex-end')), *self.layers.values()])
+    layers = W.HBox([W.Label('layers that move', layout=dict(width='11em', justify_content='flex-end')), *self.layers.values()])
     return [*([_heading('Scene mix (all at 0: as heard)'), *self.scenes.values()] if self.scenes else []),
             _heading('Words'), self.prompt, self.mix, _heading('Motion'), self.motion, self.speed, layers, _heading('Picture'), self.psi, self.seed, self.fps]
 
@@ -355,7 +356,7 @@ def _settings(self):
 
 Knobs._rows, Knobs.settings = _rows, property(_settings)
 
-# %% ../nbs/15_explorer.ipynb #c0bf56d9
+# %% ../nbs/15_explorer.ipynb #68ee88db
 _PREVIEW_FPS, _EXCERPT = 5, 30. # frames a second; s
 
 def looped(frames, fps): # uint8 [n, H, W, 3] -> bytes
@@ -376,7 +377,7 @@ def preview(sv:SoundVideo, excerpt, # (samples [C, N], rate in Hz)
     for x in film.frames(): frames.append(x); tick()
     return np.stack(frames), film.class_name
 
-# %% ../nbs/15_explorer.ipynb #7b0fb907
+# %% ../nbs/15_explorer.ipynb #3ff6c725
 def render_film(film:SoundFilm, path, # .mp4
                 watch): # called with the number of frames that are done
     "Write the film; `watch` may end it."
@@ -409,8 +410,12 @@ def save_all(movie, # the file of the film
     with atomic(script) as tmp: tmp.write_text(code_of(source, settings, out.name, pack and Path(pack).resolve()), encoding='utf-8')
     return [out.name, script.name]
 
-# %% ../nbs/15_explorer.ipynb #4c74b6f9
-_FLOW = dict(display='flex', flex_flow='row wrap', align_items='center')
+# %% ../nbs/15_explorer.ipynb #3bbecbf4
+def _row(*widgets):
+    "Side by side as far as there is room."
+    row = W.Box(widgets, layout=dict(display='flex', flex_flow='row wrap', align_items='center'))
+    row.add_class('sv-row')
+    return row
 
 class Explorer(W.VBox):
     "Choose, drop in or record a sound; move knobs; watch."
@@ -449,12 +454,13 @@ class Explorer(W.VBox):
         "End all work, and take everything away."
         self.background.cancel()
         self.home.cleanup()
-        for w in [*self.parts()]: w.close()
-        super().close()
+        for w in [*self.parts(), self]:
+            for x in (w.layout, getattr(w, 'style', w.layout)): x.close()
+            W.Widget.close(w)
 
-# %% ../nbs/15_explorer.ipynb #bb9484ad
+# %% ../nbs/15_explorer.ipynb #4731d574
 def _button(text, tip, do, **kw):
-    b = W.Button(description=text, tooltip=tip, layout=W.Layout(width='auto'), **kw)
+    b = W.Button(description=text, tooltip=tip, layout=dict(width='auto'), **kw)
     b.on_click(lambda _: do())
     return b
 
@@ -465,20 +471,20 @@ def _from_browser(self, path): # of a file that came
 def _lay_out(self):
     "Make the widgets."
     self.entry = SoundInput(self.home.name, self._from_browser, self._tell)
-    self.examples = W.Dropdown(description='or an example', options=['', *SCENES], value='thunder', tooltip='A sound that the package synthesises', style=dict(description_width='auto'), layout=W.Layout(width='auto'))
+    self.examples = W.Dropdown(description='or an example', options=['', *SCENES], value='thunder', tooltip='A sound that the package synthesises', style=dict(description_width='auto'), layout=dict(width='auto'))
     self.examples.observe(lambda change: change['new'] and self.use(lambda: example(change['new'])), 'value')
     self.player, self.timeline, self.strip, self.code = (W.HTML() for _ in range(4))
-    self.knobs, self.stage = Knobs(self.sv, lambda _: self.look(.15)), W.Box(layout=W.Layout(**_FLOW))
+    self.knobs, self.stage = Knobs(self.sv, lambda _: self.look(.15)), _row()
     self.make = _button('Make video', 'The whole video, with its sound', self.start, button_style='primary', disabled=True)
     self.stop = _button('Cancel', 'End what is being made', self.cancel, disabled=True)
     self.save = _button('Save', 'The video and the code that makes it, to files', self.keep, disabled=True)
-    self.progress = W.FloatProgress(min=0., max=1., layout=W.Layout(width='auto', flex='1 1 100px', visibility='hidden'))
-    self.children = [W.Box([self.entry, self.examples, self.player], layout=W.Layout(**_FLOW)), self.timeline, self._columns()]
+    self.progress = W.FloatProgress(min=0., max=1., layout=dict(width='auto', flex='1 1 100px', visibility='hidden'))
+    self.children = [_row(self.entry, self.examples, self.player), self.timeline, self._columns()]
 
 def _columns(self):
-    do = W.Box([self.make, self.stop, self.save, self.progress], layout=W.Layout(**_FLOW))
-    right = W.VBox([_heading('What it makes of the sound'), self.strip, do, self.status, self.stage, _heading('The code that makes it'), self.code], layout=W.Layout(flex='1 1 300px', min_width='0'))
-    both = W.Box([self.knobs, right], layout=W.Layout(display='flex', flex_flow='row wrap'))
+    do = _row(self.make, self.stop, self.save, self.progress)
+    right = W.VBox([_heading('What it makes of the sound'), self.strip, do, self.status, self.stage, _heading('The code that makes it'), self.code], layout=dict(flex='1 1 300px', min_width='0'))
+    both = W.Box([self.knobs, right], layout=dict(display='flex', flex_flow='row wrap'))
     both.add_class('sv-columns')
     return both
 
@@ -487,11 +493,11 @@ def _display(self, kind, value): # `W.Image` or `W.Video`, bytes
     for w in self.stage.children:
         if isinstance(w, kind): w.value = value; return
     options = dict(format='webp') if kind is W.Image else dict(format='mp4', autoplay=False, loop=False)
-    self.stage.children = [*self.stage.children, kind(value=value, layout=W.Layout(flex='1 1 200px', min_width='0', max_width='320px'), **options)]
+    self.stage.children = [*self.stage.children, kind(value=value, layout=dict(flex='1 1 200px', min_width='0', max_width='320px'), **options)]
 
 Explorer._from_browser, Explorer._lay_out, Explorer._columns, Explorer._display = _from_browser, _lay_out, _columns, _display
 
-# %% ../nbs/15_explorer.ipynb #353f5be2
+# %% ../nbs/15_explorer.ipynb #906712e8
 @patch
 def use(self:Explorer, get): # -> Source
     "Take another sound."
@@ -516,7 +522,7 @@ def _hear(self:Explorer, source, seen, tick):
     tick()
     self.timeline.value = timeline(seen, heard)
 
-# %% ../nbs/15_explorer.ipynb #1daf1e67
+# %% ../nbs/15_explorer.ipynb #56738c30
 @patch
 def look(self:Explorer, wait=0.): # s
     "Show the preview, and the code, that belong to the knobs."
@@ -531,7 +537,7 @@ def _look(self:Explorer, tick):
     self._display(W.Image, looped(frames, _PREVIEW_FPS))
     self._say(f'preview of {name or "the seed"}')
 
-# %% ../nbs/15_explorer.ipynb #5e847cec
+# %% ../nbs/15_explorer.ipynb #3baedcc1
 @patch
 def _film_ends(self:Explorer): self.make.disabled, self.stop.disabled, self.progress.layout.visibility = self.source is None, True, 'hidden'
 
@@ -565,14 +571,14 @@ def _render(self:Explorer, source, settings, tick):
     except Exception as e: self._failed(e)
     self._film_ends()
 
-# %% ../nbs/15_explorer.ipynb #d046e4af
+# %% ../nbs/15_explorer.ipynb #981c1e46
 @patch
 def keep(self:Explorer):
     "Save the video and the code that makes it."
     try: self._say('saved ' + ' and '.join(save_all(*self.made, self.folder, self.pack)))
     except UserError as e: self._failed(e)
 
-# %% ../nbs/15_explorer.ipynb #f43cb057
+# %% ../nbs/15_explorer.ipynb #93246383
 def write_app(path, # .ipynb
               folder): # where results are saved
     "A notebook that shows the explorer and nothing else."
