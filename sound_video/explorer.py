@@ -10,7 +10,7 @@ __all__ = ['GROUPS', 'Settings', 'Source', 'from_file', 'example', 'code_of', 'C
            'looped', 'strip', 'preview', 'render_film', 'free_path', 'beside', 'save_all', 'Explorer', 'write_app',
            'main']
 
-# %% ../nbs/15_explorer.ipynb #1435e9f1
+# %% ../nbs/15_explorer.ipynb #ecb38848
 import base64, html, io, json, re, shutil, subprocess, sys, tempfile, threading, time
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -26,7 +26,7 @@ from .soundscape import synthesise
 from .audio import *
 from .pipeline import *
 
-# %% ../nbs/15_explorer.ipynb #59a55141
+# %% ../nbs/15_explorer.ipynb #2407e680
 GROUPS = ('coarse', 'mid', 'fine')
 _DEFAULTS = {name: p.default for name, p in signature(SoundVideo.generate).parameters.items()}
 
@@ -52,7 +52,7 @@ class Settings(Config):
         d |= dict(prompt=prompt, mix=self.mix) if prompt else {}
         return {k: v for k, v in d.items() if v != _DEFAULTS[k]}
 
-# %% ../nbs/15_explorer.ipynb #bb9d23dd
+# %% ../nbs/15_explorer.ipynb #3dfad1c9
 @dataclass(frozen=True)
 class Source:
     "A sound, and the Python that gets it again."
@@ -79,7 +79,7 @@ def code_of(source:Source, settings:Settings,
     model = '' if pack is None else repr(str(pack))
     return f'from sound_video.all import *\n\n{source.code}\nfilm = SoundVideo.load({model}).generate(sound{args})\nfilm.save({out!r})\n'
 
-# %% ../nbs/15_explorer.ipynb #666d30bb
+# %% ../nbs/15_explorer.ipynb #2316dfa3
 class Cancelled(Exception):
     "Ends a job that is no longer wanted."
 
@@ -109,7 +109,7 @@ class Background:
         "Wait until there is nothing to do."
         with self.changed: return self.changed.wait_for(lambda: not self.newest, timeout)
 
-# %% ../nbs/15_explorer.ipynb #90a29a10
+# %% ../nbs/15_explorer.ipynb #5c466deb
 def _due(self, lanes): # -> lane, token, job; or None
     with self.changed:
         for lane in lanes:
@@ -138,7 +138,7 @@ def _work(self):
 
 Background._due, Background._run, Background._work = _due, _run, _work
 
-# %% ../nbs/15_explorer.ipynb #e2a5426d
+# %% ../nbs/15_explorer.ipynb #1b8bf013
 @dataclass(frozen=True)
 class Overview:
     "A sound in a few hundred columns."
@@ -163,7 +163,7 @@ def overview(sound,       # path, or (samples [C, N], rate in Hz)
     y = _pooled(np.concatenate(parts, 1), n)
     return Overview(np.stack([-y[0], y[1]]), y[2:], length / cfg.rate)
 
-# %% ../nbs/15_explorer.ipynb #4b33b396
+# %% ../nbs/15_explorer.ipynb #3d30b2c5
 def area(x, lo, hi, # [n] each: where from left to right, in [0, 1], and how far, in [-1, 1]
          height='2.5em', bottom=-1.):
     "An area as SVG."
@@ -180,7 +180,7 @@ def mel_image(mel): # [bands, n] -> uint8 [bands, n, 3]
     from matplotlib import colormaps # takes a moment
     return (colormaps['magma'](np.clip(mel[::-1], 0, 1))[..., :3] * 255).round().astype(np.uint8)
 
-# %% ../nbs/15_explorer.ipynb #e48aa849
+# %% ../nbs/15_explorer.ipynb #f0a363c1
 def heard_rows(heard, top=3): # a `Heard`; yields labels and HTML
     "How probable the most probable labels are over time."
     if heard.silent: yield 'heard', '<span>silence</span>'; return
@@ -200,7 +200,7 @@ def timeline(seen:Overview, heard=None): # a `Heard`
             ('', ''.join(f'<span>{t:.3g} s</span>' for t in np.linspace(0, seen.seconds, 5)))]
     return '<div class="sv-timeline">' + ''.join(f'<div>{html.escape(label)}</div><div>{row}</div>' for label, row in rows) + '</div>'
 
-# %% ../nbs/15_explorer.ipynb #401fbb41
+# %% ../nbs/15_explorer.ipynb #2140b2bd
 _CSS = """
 .sv-explorer { --ink: var(--jp-ui-font-color1, CanvasText); --pale: var(--jp-ui-font-color2, GrayText); --line: var(--jp-border-color1, GrayText);
   --accent: var(--jp-brand-color1, Highlight); --sheet: var(--jp-layout-color2, Canvas); color: var(--ink); max-width: 1100px; font-size: 13px; line-height: 1.4 }
@@ -228,7 +228,7 @@ _CSS = """
 def shown(*rows): # HTML of parts of the page, to look at one without the others
     return f'<style>{_CSS}</style><div class="sv-explorer">{"".join(rows)}</div>'
 
-# %% ../nbs/15_explorer.ipynb #28cda2a3
+# %% ../nbs/15_explorer.ipynb #46e6c150
 _SEND = """
 const PIECE = 1 << 19
 async function send(model, file) {
@@ -265,7 +265,7 @@ async function record(model, button, say) {
 }
 """
 
-# %% ../nbs/15_explorer.ipynb #beefc716
+# %% ../nbs/15_explorer.ipynb #09ba6799
 _RENDER = """
 function render({model, el}) {
   el.classList.add('sv-input')
@@ -292,7 +292,7 @@ function render({model, el}) {
 export default { render }
 """
 
-# %% ../nbs/15_explorer.ipynb #c21d851e
+# %% ../nbs/15_explorer.ipynb #79ab1bd4
 class SoundInput(anywidget.AnyWidget):
     "Choose, drop in or record a sound; it becomes a file in a folder."
     _esm, _css = _SEND + _RECORD + _RENDER, _CSS
@@ -313,7 +313,7 @@ class SoundInput(anywidget.AnyWidget):
         with open(path, 'ab') as f: f.write(piece)
         if f'{path.stat().st_size}' == f"{content['size']}": self.came(path)
 
-# %% ../nbs/15_explorer.ipynb #9d3e166b
+# %% ../nbs/15_explorer.ipynb #8e10c0c1
 _WIDE = dict(style=dict(description_width='11em'), layout=dict(width='auto'))
 
 def _slider(name, value, top, tip): return W.FloatSlider(description=name, value=value, min=0, max=top, step=.05, tooltip=tip, readout_format='.2f', **_WIDE)
@@ -342,7 +342,7 @@ class Knobs(W.VBox):
         super().__init__(self._rows(), layout=dict(flex='1 1 300px', min_width='0'))
         for knob in (*self.scenes.values(), *self.layers.values(), self.prompt, self.mix, self.motion, self.speed, self.psi, self.seed, self.fps): knob.observe(lambda _: self.moved(self.settings), 'value')
 
-# %% ../nbs/15_explorer.ipynb #e701b514
+# %% ../nbs/15_explorer.ipynb #ffca42b5
 def _rows(self):
     layers = W.HBox([W.Label('layers that move', layout=dict(width='11em', justify_content='flex-end')), *self.layers.values()])
     return [*([_heading('Scene mix (all at 0: as heard)'), *self.scenes.values()] if self.scenes else []),
@@ -356,7 +356,7 @@ def _settings(self):
 
 Knobs._rows, Knobs.settings = _rows, property(_settings)
 
-# %% ../nbs/15_explorer.ipynb #68ee88db
+# %% ../nbs/15_explorer.ipynb #8c29f798
 _PREVIEW_FPS, _EXCERPT = 5, 30. # frames a second; s
 
 def looped(frames, fps): # uint8 [n, H, W, 3] -> bytes
@@ -377,7 +377,7 @@ def preview(sv:SoundVideo, excerpt, # (samples [C, N], rate in Hz)
     for x in film.frames(): frames.append(x); tick()
     return np.stack(frames), film.class_name
 
-# %% ../nbs/15_explorer.ipynb #3ff6c725
+# %% ../nbs/15_explorer.ipynb #19d93f50
 def render_film(film:SoundFilm, path, # .mp4
                 watch): # called with the number of frames that are done
     "Write the film; `watch` may end it."
@@ -410,7 +410,7 @@ def save_all(movie, # the file of the film
     with atomic(script) as tmp: tmp.write_text(code_of(source, settings, out.name, pack and Path(pack).resolve()), encoding='utf-8')
     return [out.name, script.name]
 
-# %% ../nbs/15_explorer.ipynb #3bbecbf4
+# %% ../nbs/15_explorer.ipynb #ea074c1d
 def _row(*widgets):
     "Side by side as far as there is room."
     row = W.Box(widgets, layout=dict(display='flex', flex_flow='row wrap', align_items='center'))
@@ -456,9 +456,10 @@ class Explorer(W.VBox):
         self.home.cleanup()
         for w in [*self.parts(), self]:
             for x in (w.layout, getattr(w, 'style', w.layout)): x.close()
-            W.Widget.close(w)
+            if w is not self: w.close()
+        super().close()
 
-# %% ../nbs/15_explorer.ipynb #4731d574
+# %% ../nbs/15_explorer.ipynb #33a5f45f
 def _button(text, tip, do, **kw):
     b = W.Button(description=text, tooltip=tip, layout=dict(width='auto'), **kw)
     b.on_click(lambda _: do())
@@ -484,7 +485,7 @@ def _lay_out(self):
 def _columns(self):
     do = _row(self.make, self.stop, self.save, self.progress)
     right = W.VBox([_heading('What it makes of the sound'), self.strip, do, self.status, self.stage, _heading('The code that makes it'), self.code], layout=dict(flex='1 1 300px', min_width='0'))
-    both = W.Box([self.knobs, right], layout=dict(display='flex', flex_flow='row wrap'))
+    both = W.Box([self.knobs, right], layout=dict(display='flex', flex_flow='row wrap-reverse', align_items='flex-end')) # where it is narrow, knobs come last
     both.add_class('sv-columns')
     return both
 
@@ -497,7 +498,7 @@ def _display(self, kind, value): # `W.Image` or `W.Video`, bytes
 
 Explorer._from_browser, Explorer._lay_out, Explorer._columns, Explorer._display = _from_browser, _lay_out, _columns, _display
 
-# %% ../nbs/15_explorer.ipynb #906712e8
+# %% ../nbs/15_explorer.ipynb #3b419cb6
 @patch
 def use(self:Explorer, get): # -> Source
     "Take another sound."
@@ -522,7 +523,7 @@ def _hear(self:Explorer, source, seen, tick):
     tick()
     self.timeline.value = timeline(seen, heard)
 
-# %% ../nbs/15_explorer.ipynb #56738c30
+# %% ../nbs/15_explorer.ipynb #d1338b29
 @patch
 def look(self:Explorer, wait=0.): # s
     "Show the preview, and the code, that belong to the knobs."
@@ -537,7 +538,7 @@ def _look(self:Explorer, tick):
     self._display(W.Image, looped(frames, _PREVIEW_FPS))
     self._say(f'preview of {name or "the seed"}')
 
-# %% ../nbs/15_explorer.ipynb #3baedcc1
+# %% ../nbs/15_explorer.ipynb #9652905b
 @patch
 def _film_ends(self:Explorer): self.make.disabled, self.stop.disabled, self.progress.layout.visibility = self.source is None, True, 'hidden'
 
@@ -571,14 +572,14 @@ def _render(self:Explorer, source, settings, tick):
     except Exception as e: self._failed(e)
     self._film_ends()
 
-# %% ../nbs/15_explorer.ipynb #981c1e46
+# %% ../nbs/15_explorer.ipynb #e6255313
 @patch
 def keep(self:Explorer):
     "Save the video and the code that makes it."
     try: self._say('saved ' + ' and '.join(save_all(*self.made, self.folder, self.pack)))
     except UserError as e: self._failed(e)
 
-# %% ../nbs/15_explorer.ipynb #93246383
+# %% ../nbs/15_explorer.ipynb #e27395fb
 def write_app(path, # .ipynb
               folder): # where results are saved
     "A notebook that shows the explorer and nothing else."

@@ -238,10 +238,10 @@ def test_in_a_browser(tmp_path):
 if __name__ == '__main__': # the picture in the notebook
     import tempfile
     picture = Path(__file__).parents[1]/'nbs/images/explorer.jpg'
-    with tempfile.TemporaryDirectory() as tmp, served(Path(tmp)) as url, opened(url + '?theme=' + (sys.argv[1] if sys.argv[1:] else 'light'), width=int((sys.argv[2:] or [1060])[0]), height=950) as (page, wrong):
-        page.get_by_label('seed').fill('2'); page.get_by_label('seed').press('Enter')
-        says(page, 'seed=2')
+    with tempfile.TemporaryDirectory() as tmp, served(Path(tmp)) as url, opened(url + '?theme=' + (sys.argv[1] if sys.argv[1:] else 'light'), width=int((sys.argv[2:] or [1060])[0]), height=1010) as (page, wrong):
+        page.get_by_label('prompt', exact=True).fill('a campfire')
+        says(page, "prompt='a campfire'")
         page.wait_for_function("document.querySelectorAll('.sv-timeline polygon').length > 3", timeout=60_000)
         make_video(page)
         page.wait_for_timeout(1500)
-        page.screenshot(path=sys.argv[3] if sys.argv[3:] else picture, type='jpeg', quality=75, full_page=True)
+        page.screenshot(path=sys.argv[3] if sys.argv[3:] else picture, type='jpeg', quality=70)
