@@ -10,7 +10,7 @@ __all__ = ['GROUPS', 'Settings', 'Source', 'from_file', 'example', 'code_of', 'C
            'looped', 'strip', 'preview', 'render_film', 'free_path', 'beside', 'save_all', 'Explorer', 'write_app',
            'main']
 
-# %% ../nbs/15_explorer.ipynb #ecb38848
+# %% ../nbs/15_explorer.ipynb #3ec82313
 import base64, html, io, json, re, shutil, subprocess, sys, tempfile, threading, time
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -26,7 +26,7 @@ from .soundscape import synthesise
 from .audio import *
 from .pipeline import *
 
-# %% ../nbs/15_explorer.ipynb #2407e680
+# %% ../nbs/15_explorer.ipynb #d5ff6b9b
 GROUPS = ('coarse', 'mid', 'fine')
 _DEFAULTS = {name: p.default for name, p in signature(SoundVideo.generate).parameters.items()}
 
@@ -52,7 +52,7 @@ class Settings(Config):
         d |= dict(prompt=prompt, mix=self.mix) if prompt else {}
         return {k: v for k, v in d.items() if v != _DEFAULTS[k]}
 
-# %% ../nbs/15_explorer.ipynb #3dfad1c9
+# %% ../nbs/15_explorer.ipynb #ef9539be
 @dataclass(frozen=True)
 class Source:
     "A sound, and the Python that gets it again."
@@ -79,7 +79,7 @@ def code_of(source:Source, settings:Settings,
     model = '' if pack is None else repr(str(pack))
     return f'from sound_video.all import *\n\n{source.code}\nfilm = SoundVideo.load({model}).generate(sound{args})\nfilm.save({out!r})\n'
 
-# %% ../nbs/15_explorer.ipynb #2316dfa3
+# %% ../nbs/15_explorer.ipynb #0146f7ed
 class Cancelled(Exception):
     "Ends a job that is no longer wanted."
 
@@ -109,7 +109,7 @@ class Background:
         "Wait until there is nothing to do."
         with self.changed: return self.changed.wait_for(lambda: not self.newest, timeout)
 
-# %% ../nbs/15_explorer.ipynb #5c466deb
+# %% ../nbs/15_explorer.ipynb #f5ca60f2
 def _due(self, lanes): # -> lane, token, job; or None
     with self.changed:
         for lane in lanes:
@@ -138,7 +138,7 @@ def _work(self):
 
 Background._due, Background._run, Background._work = _due, _run, _work
 
-# %% ../nbs/15_explorer.ipynb #1b8bf013
+# %% ../nbs/15_explorer.ipynb #3fdde970
 @dataclass(frozen=True)
 class Overview:
     "A sound in a few hundred columns."
@@ -163,7 +163,7 @@ def overview(sound,       # path, or (samples [C, N], rate in Hz)
     y = _pooled(np.concatenate(parts, 1), n)
     return Overview(np.stack([-y[0], y[1]]), y[2:], length / cfg.rate)
 
-# %% ../nbs/15_explorer.ipynb #3d30b2c5
+# %% ../nbs/15_explorer.ipynb #6bc042c5
 def area(x, lo, hi, # [n] each: where from left to right, in [0, 1], and how far, in [-1, 1]
          height='2.5em', bottom=-1.):
     "An area as SVG."
@@ -180,7 +180,7 @@ def mel_image(mel): # [bands, n] -> uint8 [bands, n, 3]
     from matplotlib import colormaps # takes a moment
     return (colormaps['magma'](np.clip(mel[::-1], 0, 1))[..., :3] * 255).round().astype(np.uint8)
 
-# %% ../nbs/15_explorer.ipynb #f0a363c1
+# %% ../nbs/15_explorer.ipynb #929d6945
 def heard_rows(heard, top=3): # a `Heard`; yields labels and HTML
     "How probable the most probable labels are over time."
     if heard.silent: yield 'heard', '<span>silence</span>'; return
@@ -200,7 +200,7 @@ def timeline(seen:Overview, heard=None): # a `Heard`
             ('', ''.join(f'<span>{t:.3g} s</span>' for t in np.linspace(0, seen.seconds, 5)))]
     return '<div class="sv-timeline">' + ''.join(f'<div>{html.escape(label)}</div><div>{row}</div>' for label, row in rows) + '</div>'
 
-# %% ../nbs/15_explorer.ipynb #2140b2bd
+# %% ../nbs/15_explorer.ipynb #db0337d8
 _CSS = """
 .sv-explorer { --ink: var(--jp-ui-font-color1, CanvasText); --pale: var(--jp-ui-font-color2, GrayText); --line: var(--jp-border-color1, GrayText);
   --accent: var(--jp-brand-color1, Highlight); --sheet: var(--jp-layout-color2, Canvas); color: var(--ink); max-width: 1100px; font-size: 13px; line-height: 1.4 }
@@ -228,19 +228,21 @@ _CSS = """
 def shown(*rows): # HTML of parts of the page, to look at one without the others
     return f'<style>{_CSS}</style><div class="sv-explorer">{"".join(rows)}</div>'
 
-# %% ../nbs/15_explorer.ipynb #46e6c150
+# %% ../nbs/15_explorer.ipynb #7cfdb3ac
 _SEND = """
 const PIECE = 1 << 19
 async function send(model, file) {
+  const id = `${Date.now()} ${Math.random()}`
   let at = 0
   do {
     const piece = await file.slice(at, at + PIECE).arrayBuffer()
-    model.send({name: file.name, at, size: file.size}, undefined, [new DataView(piece)])
+    model.send({id, name: file.name, size: file.size}, undefined, [new DataView(piece)])
     at += PIECE
   } while (at < file.size)
 }
 """
 
+# %% ../nbs/15_explorer.ipynb #ec208817
 _RECORD = """
 async function record(model, button, say) {
   if (!navigator.mediaDevices?.getUserMedia || !window.MediaRecorder) { say('recording needs a browser with a microphone, and a page from localhost or by https'); return null }
@@ -256,6 +258,7 @@ async function record(model, button, say) {
     clearInterval(clock)
     for (const track of stream.getTracks()) track.stop()
     button.textContent = 'Record'
+    say('recorded')
     const ending = ['mp4', 'ogg'].find(kind => recorder.mimeType.includes(kind)) || 'webm'
     send(model, new File(parts, `recording.${ending}`))
   }
@@ -265,7 +268,7 @@ async function record(model, button, say) {
 }
 """
 
-# %% ../nbs/15_explorer.ipynb #09ba6799
+# %% ../nbs/15_explorer.ipynb #751d2e70
 _RENDER = """
 function render({model, el}) {
   el.classList.add('sv-input')
@@ -292,7 +295,7 @@ function render({model, el}) {
 export default { render }
 """
 
-# %% ../nbs/15_explorer.ipynb #79ab1bd4
+# %% ../nbs/15_explorer.ipynb #b4c47cd4
 class SoundInput(anywidget.AnyWidget):
     "Choose, drop in or record a sound; it becomes a file in a folder."
     _esm, _css = _SEND + _RECORD + _RENDER, _CSS
@@ -301,19 +304,19 @@ class SoundInput(anywidget.AnyWidget):
                  came,         # called with the path of a file that is complete
                  seen=lambda: None): # called when it has appeared on a page
         super().__init__()
-        self.folder, self.came, self.count = Path(folder), came, 0
+        self.folder, self.came, self.places = Path(folder), came, {}
         self.on_msg(lambda _, content, buffers: self.take(content, buffers[0]) if buffers else seen())
 
     def take(self, content:dict, piece):
-        "Add a piece to its file."
-        self.count += content['at'] == 0
+        "Add a piece to its file; two files may come at a time."
+        place = self.places.setdefault(content['id'], self.folder/str(len(self.places)))
         name = re.sub(r'[^\w. -]', '_', Path(content['name']).name).lstrip('.') or 'sound'
-        path = self.folder/str(self.count)/name[-100:]
+        path = place/name[-100:]
         path.parent.mkdir(exist_ok=True)
         with open(path, 'ab') as f: f.write(piece)
-        if f'{path.stat().st_size}' == f"{content['size']}": self.came(path)
+        if path.stat().st_size >= content['size']: self.came(path)
 
-# %% ../nbs/15_explorer.ipynb #8e10c0c1
+# %% ../nbs/15_explorer.ipynb #684a6297
 _WIDE = dict(style=dict(description_width='11em'), layout=dict(width='auto'))
 
 def _slider(name, value, top, tip): return W.FloatSlider(description=name, value=value, min=0, max=top, step=.05, tooltip=tip, readout_format='.2f', **_WIDE)
@@ -342,7 +345,7 @@ class Knobs(W.VBox):
         super().__init__(self._rows(), layout=dict(flex='1 1 300px', min_width='0'))
         for knob in (*self.scenes.values(), *self.layers.values(), self.prompt, self.mix, self.motion, self.speed, self.psi, self.seed, self.fps): knob.observe(lambda _: self.moved(self.settings), 'value')
 
-# %% ../nbs/15_explorer.ipynb #ffca42b5
+# %% ../nbs/15_explorer.ipynb #f061dd04
 def _rows(self):
     layers = W.HBox([W.Label('layers that move', layout=dict(width='11em', justify_content='flex-end')), *self.layers.values()])
     return [*([_heading('Scene mix (all at 0: as heard)'), *self.scenes.values()] if self.scenes else []),
@@ -356,7 +359,7 @@ def _settings(self):
 
 Knobs._rows, Knobs.settings = _rows, property(_settings)
 
-# %% ../nbs/15_explorer.ipynb #8c29f798
+# %% ../nbs/15_explorer.ipynb #53a1247f
 _PREVIEW_FPS, _EXCERPT = 5, 30. # frames a second; s
 
 def looped(frames, fps): # uint8 [n, H, W, 3] -> bytes
@@ -377,7 +380,7 @@ def preview(sv:SoundVideo, excerpt, # (samples [C, N], rate in Hz)
     for x in film.frames(): frames.append(x); tick()
     return np.stack(frames), film.class_name
 
-# %% ../nbs/15_explorer.ipynb #19d93f50
+# %% ../nbs/15_explorer.ipynb #69dae86a
 def render_film(film:SoundFilm, path, # .mp4
                 watch): # called with the number of frames that are done
     "Write the film; `watch` may end it."
@@ -385,6 +388,7 @@ def render_film(film:SoundFilm, path, # .mp4
         for k, x in enumerate(film.frames()): watch(k); yield x
     return Video(frames, film.fps, film.sound).save(path)
 
+# %% ../nbs/15_explorer.ipynb #f12c6517
 def free_path(path):
     "The path, or with a number where that is taken."
     path, k = Path(path), 1
@@ -410,13 +414,7 @@ def save_all(movie, # the file of the film
     with atomic(script) as tmp: tmp.write_text(code_of(source, settings, out.name, pack and Path(pack).resolve()), encoding='utf-8')
     return [out.name, script.name]
 
-# %% ../nbs/15_explorer.ipynb #ea074c1d
-def _row(*widgets):
-    "Side by side as far as there is room."
-    row = W.Box(widgets, layout=dict(display='flex', flex_flow='row wrap', align_items='center'))
-    row.add_class('sv-row')
-    return row
-
+# %% ../nbs/15_explorer.ipynb #9d7c7068
 class Explorer(W.VBox):
     "Choose, drop in or record a sound; move knobs; watch."
     def __init__(self, sound=None, # path of a sound, or of a video that has one; an example by default
@@ -441,15 +439,6 @@ class Explorer(W.VBox):
         text = (str(e) if isinstance(e, UserError) else f'{type(e).__name__}: {e}').split('\n')[0]
         self._say(re.sub(re.escape(self.home.name) + r'[/\\]\d+[/\\]', '', text), wrong=True)
 
-    def parts(self):
-        "All widgets within."
-        todo = [*self.children]
-        while todo: yield (w := todo.pop()); todo += getattr(w, 'children', ())
-
-    def _tell(self):
-        "Tell the page how things are: what changes while a page is loading gets lost."
-        for w in self.parts(): w.send_state()
-
     def close(self):
         "End all work, and take everything away."
         self.background.cancel()
@@ -459,19 +448,39 @@ class Explorer(W.VBox):
             if w is not self: w.close()
         super().close()
 
-# %% ../nbs/15_explorer.ipynb #33a5f45f
+# %% ../nbs/15_explorer.ipynb #3f8f81c5
+@patch
+def parts(self:Explorer):
+    "All widgets within."
+    todo = [*self.children]
+    while todo: yield (w := todo.pop()); todo += getattr(w, 'children', ())
+
+@patch
+def tell(self:Explorer):
+    "Send the state of all widgets."
+    for w in self.parts(): w.send_state()
+
+@patch
+def come(self:Explorer, path): # of a file from the browser
+    self.examples.value = ''
+    self.use(lambda: Source(path.stem, path, f'sound = {path.name!r}'))
+
+# %% ../nbs/15_explorer.ipynb #3224f344
+def _row(*widgets):
+    "Side by side as far as there is room."
+    row = W.Box(widgets, layout=dict(display='flex', flex_flow='row wrap', align_items='center'))
+    row.add_class('sv-row')
+    return row
+
 def _button(text, tip, do, **kw):
     b = W.Button(description=text, tooltip=tip, layout=dict(width='auto'), **kw)
     b.on_click(lambda _: do())
     return b
 
-def _from_browser(self, path): # of a file that came
-    self.examples.value = ''
-    self.use(lambda: Source(path.stem, path, f'sound = {path.name!r}'))
-
-def _lay_out(self):
+@patch
+def _lay_out(self:Explorer):
     "Make the widgets."
-    self.entry = SoundInput(self.home.name, self._from_browser, self._tell)
+    self.entry = SoundInput(self.home.name, self.come, self.tell)
     self.examples = W.Dropdown(description='or an example', options=['', *SCENES], value='thunder', tooltip='A sound that the package synthesises', style=dict(description_width='auto'), layout=dict(width='auto'))
     self.examples.observe(lambda change: change['new'] and self.use(lambda: example(change['new'])), 'value')
     self.player, self.timeline, self.strip, self.code = (W.HTML() for _ in range(4))
@@ -482,23 +491,24 @@ def _lay_out(self):
     self.progress = W.FloatProgress(min=0., max=1., layout=dict(width='auto', flex='1 1 100px', visibility='hidden'))
     self.children = [_row(self.entry, self.examples, self.player), self.timeline, self._columns()]
 
-def _columns(self):
+# %% ../nbs/15_explorer.ipynb #538ba7d5
+@patch
+def _columns(self:Explorer):
     do = _row(self.make, self.stop, self.save, self.progress)
     right = W.VBox([_heading('What it makes of the sound'), self.strip, do, self.status, self.stage, _heading('The code that makes it'), self.code], layout=dict(flex='1 1 300px', min_width='0'))
     both = W.Box([self.knobs, right], layout=dict(display='flex', flex_flow='row wrap-reverse', align_items='flex-end')) # where it is narrow, knobs come last
     both.add_class('sv-columns')
     return both
 
-def _display(self, kind, value): # `W.Image` or `W.Video`, bytes
+@patch
+def _display(self:Explorer, kind, value): # `W.Image` or `W.Video`, bytes
     "Put a picture or a video on the stage, in the place of the one of its kind."
     for w in self.stage.children:
         if isinstance(w, kind): w.value = value; return
     options = dict(format='webp') if kind is W.Image else dict(format='mp4', autoplay=False, loop=False)
     self.stage.children = [*self.stage.children, kind(value=value, layout=dict(flex='1 1 200px', min_width='0', max_width='320px'), **options)]
 
-Explorer._from_browser, Explorer._lay_out, Explorer._columns, Explorer._display = _from_browser, _lay_out, _columns, _display
-
-# %% ../nbs/15_explorer.ipynb #3b419cb6
+# %% ../nbs/15_explorer.ipynb #1944c93a
 @patch
 def use(self:Explorer, get): # -> Source
     "Take another sound."
@@ -511,7 +521,8 @@ def use(self:Explorer, get): # -> Source
 def _read(self:Explorer, source, tick):
     seen, excerpt = overview(source.sound), read_sound(source.sound, seconds=_EXCERPT)
     tick()
-    self.source, self.excerpt = source, excerpt
+    self.source, self.excerpt, self.made, self.save.disabled = source, excerpt, None, True
+    self.stage.children = [w for w in self.stage.children if not isinstance(w, W.Video)]
     self.timeline.value, self.player.value = timeline(seen), f'<div class="sv-player">{html.escape(source.name)}, {seen.seconds:.3g} s {play(*excerpt)}</div>'
     self.make.disabled = False
     self.look()
@@ -523,7 +534,7 @@ def _hear(self:Explorer, source, seen, tick):
     tick()
     self.timeline.value = timeline(seen, heard)
 
-# %% ../nbs/15_explorer.ipynb #d1338b29
+# %% ../nbs/15_explorer.ipynb #48203510
 @patch
 def look(self:Explorer, wait=0.): # s
     "Show the preview, and the code, that belong to the knobs."
@@ -538,7 +549,7 @@ def _look(self:Explorer, tick):
     self._display(W.Image, looped(frames, _PREVIEW_FPS))
     self._say(f'preview of {name or "the seed"}')
 
-# %% ../nbs/15_explorer.ipynb #9652905b
+# %% ../nbs/15_explorer.ipynb #4781f460
 @patch
 def _film_ends(self:Explorer): self.make.disabled, self.stop.disabled, self.progress.layout.visibility = self.source is None, True, 'hidden'
 
@@ -572,14 +583,14 @@ def _render(self:Explorer, source, settings, tick):
     except Exception as e: self._failed(e)
     self._film_ends()
 
-# %% ../nbs/15_explorer.ipynb #e6255313
+# %% ../nbs/15_explorer.ipynb #7055546b
 @patch
 def keep(self:Explorer):
     "Save the video and the code that makes it."
     try: self._say('saved ' + ' and '.join(save_all(*self.made, self.folder, self.pack)))
     except UserError as e: self._failed(e)
 
-# %% ../nbs/15_explorer.ipynb #e27395fb
+# %% ../nbs/15_explorer.ipynb #6f04f7cd
 def write_app(path, # .ipynb
               folder): # where results are saved
     "A notebook that shows the explorer and nothing else."
@@ -591,7 +602,9 @@ def write_app(path, # .ipynb
 
 def main():
     "Show the explorer in a browser, by Voilà."
-    if not find_spec('voila'): sys.exit('sound-video-explorer: needs Voilà: pip install voila')
+    if not find_spec('voila'):
+        print('sound-video-explorer: needs Voilà: pip install voila', file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory() as tmp:
         app = write_app(Path(tmp)/'sound_video.ipynb', Path.cwd())
         try: return subprocess.call([sys.executable, '-m', 'voila', str(app), *sys.argv[1:]])

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 import ipywidgets as W, numpy as np, pytest
 from ipywidgets.widgets.widget import _instances
-from sound_video.explorer import Background, Explorer, Settings, code_of, from_file, write_app
+from sound_video.explorer import Background, Explorer, Settings, code_of, from_file, main, write_app
 from sound_video.media import probe, read_frames, read_sound
 from sound_video.pipeline import SoundVideo
 import tiny_pack
@@ -73,8 +73,10 @@ def test_explorers_come_and_go(pack, tmp_path):
 def test_a_newer_sound_ends_the_film(explorer, tmp_path):
     explorer.use(lambda: from_file(wav(tmp_path/'long.wav', 40.)))
     assert explorer.background.settle() and '40 s' in explorer.player.value
+    start = time.perf_counter()
     explorer.make.click()
     assert explorer.make.disabled and not explorer.stop.disabled
+    assert time.perf_counter() - start < .5 # nothing is waited for
     explorer.use(lambda: from_file(tmp_path/'rain.wav'))
     assert explorer.background.settle() and explorer.source.name == 'rain'
     assert not explorer.make.disabled and explorer.made is None and W.Video not in shows(explorer)
@@ -103,12 +105,12 @@ def test_what_is_saved_is_what_was_shown(explorer, monkeypatch):
 
 def test_pieces_of_any_size(explorer, tmp_path):
     data = wav(tmp_path/'thunder.wav', 2., channels=2).read_bytes()
-    for at in range(0, len(data), 1 << 14): explorer.entry._handle_custom_msg(dict(name='thunder.wav', at=at, size=len(data)), [memoryview(data[at:at + (1 << 14)])])
+    for at in range(0, len(data), 1 << 14): explorer.entry._handle_custom_msg(dict(id=1, name='thunder.wav', size=len(data)), [memoryview(data[at:at + (1 << 14)])])
     assert explorer.background.settle() and explorer.source.name == 'thunder' and '2 s' in explorer.player.value
 
 @pytest.mark.parametrize('name, data, says', [('notes.txt', b'Hello', "'notes.txt' is neither"), ('nothing.wav', b'', "'nothing.wav' is empty"), ('<img onerror=x>.wav', b'x', '_img onerror_x_.wav')])
 def test_what_is_no_sound_gets_one_line(explorer, name, data, says):
-    explorer.entry.take(dict(name=name, at=0, size=len(data)), data)
+    explorer.entry.take(dict(id=0, name=name, size=len(data)), data)
     assert explorer.background.settle()
     assert says in explorer.status.value.replace('&#x27;', "'") and '\n' not in explorer.status.value and 'sv-wrong' in explorer.status.value
     explorer.knobs.seed.value = 9 # goes on with the sound that was there
@@ -125,6 +127,17 @@ def test_silence_and_mistakes(explorer, tmp_path):
     assert explorer.background.settle()
     explorer.save.click()
     assert 'cannot write' in explorer.status.value
+
+def test_the_command(monkeypatch, capsys, tmp_path):
+    calls = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['sound-video-explorer', '--port=1'])
+    monkeypatch.setattr(subprocess, 'call', lambda a: calls.append((a, Path(a[3]).read_text())))
+    monkeypatch.setattr('sound_video.explorer.find_spec', lambda name: True)
+    main()
+    assert calls[0][0][1:3] == ['-m', 'voila'] and calls[0][0][4:] == ['--port=1'] and tmp_path.name in calls[0][1]
+    monkeypatch.setattr('sound_video.explorer.find_spec', lambda name: None)
+    assert main() == 2 and 'pip install voila' in capsys.readouterr().err
 
 # In a browser
 
