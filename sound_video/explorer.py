@@ -6,11 +6,10 @@ Docs: https://sound-video.github.io/sound_video/explorer.html.md"""
 
 # %% auto #0
 __all__ = ['GROUPS', 'Settings', 'Source', 'from_file', 'example', 'code_of', 'Cancelled', 'Background', 'Overview', 'overview',
-           'area', 'image_uri', 'mel_image', 'heard_rows', 'timeline', 'shown', 'SoundInput', 'scenes_of', 'Knobs',
-           'looped', 'strip', 'preview', 'render_film', 'free_path', 'beside', 'save_all', 'Explorer', 'write_app',
-           'main']
+           'area', 'image_uri', 'mel_image', 'heard_rows', 'timeline', 'SoundInput', 'scenes_of', 'Knobs', 'looped',
+           'strip', 'preview', 'render_film', 'free_path', 'beside', 'save_all', 'Explorer', 'write_app', 'main']
 
-# %% ../nbs/15_explorer.ipynb #407fb898
+# %% ../nbs/15_explorer.ipynb #60fa18d4
 import base64, html, io, json, re, shutil, subprocess, sys, tempfile, threading, time
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -26,7 +25,7 @@ from .soundscape import synthesise
 from .audio import *
 from .pipeline import *
 
-# %% ../nbs/15_explorer.ipynb #ab0e9cf1
+# %% ../nbs/15_explorer.ipynb #de680733
 GROUPS = ('coarse', 'mid', 'fine')
 _DEFAULTS = {name: p.default for name, p in signature(SoundVideo.generate).parameters.items()}
 
@@ -52,7 +51,7 @@ class Settings(Config):
         d |= dict(prompt=prompt, mix=self.mix) if prompt else {}
         return {k: v for k, v in d.items() if v != _DEFAULTS[k]}
 
-# %% ../nbs/15_explorer.ipynb #5366cf02
+# %% ../nbs/15_explorer.ipynb #56759148
 @dataclass(frozen=True)
 class Source:
     "A sound, and the Python that gets it again."
@@ -79,7 +78,7 @@ def code_of(source:Source, settings:Settings,
     model = '' if pack is None else repr(str(pack))
     return f'from sound_video.all import *\n\n{source.code}\nfilm = SoundVideo.load({model}).generate(sound{args})\nfilm.save({out!r})\n'
 
-# %% ../nbs/15_explorer.ipynb #e4b64ad7
+# %% ../nbs/15_explorer.ipynb #a2c637f7
 class Cancelled(Exception):
     "Ends a job that is no longer wanted."
 
@@ -109,7 +108,7 @@ class Background:
         "Wait until there is nothing to do."
         with self.changed: return self.changed.wait_for(lambda: not self.newest, timeout)
 
-# %% ../nbs/15_explorer.ipynb #f6ee4421
+# %% ../nbs/15_explorer.ipynb #8988fcd5
 def _due(self, lanes): # -> lane, token, job; or None
     with self.changed:
         for lane in lanes:
@@ -138,7 +137,7 @@ def _work(self):
 
 Background._due, Background._run, Background._work = _due, _run, _work
 
-# %% ../nbs/15_explorer.ipynb #1fde48bb
+# %% ../nbs/15_explorer.ipynb #404dfc6a
 @dataclass(frozen=True)
 class Overview:
     "A sound in a few hundred columns."
@@ -163,7 +162,7 @@ def overview(sound,       # path, or (samples [C, N], rate in Hz)
     y = _pooled(np.concatenate(parts, 1), n)
     return Overview(np.stack([-y[0], y[1]]), y[2:], length / cfg.rate)
 
-# %% ../nbs/15_explorer.ipynb #06facc85
+# %% ../nbs/15_explorer.ipynb #3cef4c38
 def area(x, lo, hi, # [n] each: where from left to right, in [0, 1], and how far, in [-1, 1]
          height='2.5em', bottom=-1.):
     "An area as SVG."
@@ -180,7 +179,7 @@ def mel_image(mel): # [bands, n] -> uint8 [bands, n, 3]
     from matplotlib import colormaps # takes a moment
     return (colormaps['magma'](np.clip(mel[::-1], 0, 1))[..., :3] * 255).round().astype(np.uint8)
 
-# %% ../nbs/15_explorer.ipynb #d9e2b297
+# %% ../nbs/15_explorer.ipynb #c0de5c8b
 def heard_rows(heard, top=3): # a `Heard`; yields labels and HTML
     "How probable the most probable labels are over time."
     if heard.silent: yield 'heard', '<span>silence</span>'; return
@@ -200,7 +199,7 @@ def timeline(seen:Overview, heard=None): # a `Heard`
             ('', ''.join(f'<span>{t:.3g} s</span>' for t in np.linspace(0, seen.seconds, 5)))]
     return '<div class="sv-timeline">' + ''.join(f'<div>{html.escape(label)}</div><div>{row}</div>' for label, row in rows) + '</div>'
 
-# %% ../nbs/15_explorer.ipynb #0c0a3810
+# %% ../nbs/15_explorer.ipynb #78498cfe
 _CSS = """
 .sv-explorer { --ink: var(--jp-ui-font-color1, CanvasText); --pale: var(--jp-ui-font-color2, GrayText); --line: var(--jp-border-color1, GrayText);
   --accent: var(--jp-brand-color1, Highlight); --sheet: var(--jp-layout-color2, Canvas); color: var(--ink); max-width: 1100px; font-size: 13px; line-height: 1.4 }
@@ -225,10 +224,7 @@ _CSS = """
 .sv-explorer .widget-inline-hbox .widget-label { color: var(--ink) }
 """
 
-def shown(*rows): # HTML of parts of the page, to look at one without the others
-    return f'<style>{_CSS}</style><div class="sv-explorer">{"".join(rows)}</div>'
-
-# %% ../nbs/15_explorer.ipynb #6f7a35b6
+# %% ../nbs/15_explorer.ipynb #082c45fe
 _SEND = """
 const PIECE = 1 << 19
 async function send(model, file) {
@@ -242,7 +238,7 @@ async function send(model, file) {
 }
 """
 
-# %% ../nbs/15_explorer.ipynb #acb5362b
+# %% ../nbs/15_explorer.ipynb #328ff86c
 _RECORD = """
 async function record(model, button, say) {
   if (!navigator.mediaDevices?.getUserMedia || !window.MediaRecorder) { say('recording needs a browser with a microphone, and a page from localhost or by https'); return null }
@@ -268,7 +264,7 @@ async function record(model, button, say) {
 }
 """
 
-# %% ../nbs/15_explorer.ipynb #3c3a982d
+# %% ../nbs/15_explorer.ipynb #a4a67438
 _RENDER = """
 function render({model, el}) {
   el.classList.add('sv-input')
@@ -295,7 +291,7 @@ function render({model, el}) {
 export default { render }
 """
 
-# %% ../nbs/15_explorer.ipynb #abe7f403
+# %% ../nbs/15_explorer.ipynb #db2ea87a
 class SoundInput(anywidget.AnyWidget):
     "Choose, drop in or record a sound; it becomes a file in a folder."
     _esm, _css = _SEND + _RECORD + _RENDER, _CSS
@@ -316,7 +312,7 @@ class SoundInput(anywidget.AnyWidget):
         with open(path, 'ab') as f: f.write(piece)
         if path.stat().st_size >= content['size']: self.came(path)
 
-# %% ../nbs/15_explorer.ipynb #9c0018a8
+# %% ../nbs/15_explorer.ipynb #acfce3d9
 _WIDE = dict(style=dict(description_width='11em'), layout=dict(width='auto'))
 
 def _slider(name, value, top, tip): return W.FloatSlider(description=name, value=value, min=0, max=top, step=.05, tooltip=tip, readout_format='.2f', **_WIDE)
@@ -345,7 +341,7 @@ class Knobs(W.VBox):
         super().__init__(self._rows(), layout=dict(flex='1 1 300px', min_width='0'))
         for knob in (*self.scenes.values(), *self.layers.values(), self.prompt, self.mix, self.motion, self.speed, self.psi, self.seed, self.fps): knob.observe(lambda _: self.moved(self.settings), 'value')
 
-# %% ../nbs/15_explorer.ipynb #6c110c65
+# %% ../nbs/15_explorer.ipynb #b0dea6a6
 def _rows(self):
     layers = W.HBox([W.Label('layers that move', layout=dict(width='11em', justify_content='flex-end')), *self.layers.values()])
     return [*([_heading('Scene mix (all at 0: as heard)'), *self.scenes.values()] if self.scenes else []),
@@ -359,7 +355,7 @@ def _settings(self):
 
 Knobs._rows, Knobs.settings = _rows, property(_settings)
 
-# %% ../nbs/15_explorer.ipynb #284f1e08
+# %% ../nbs/15_explorer.ipynb #05b1c104
 _PREVIEW_FPS, _EXCERPT = 5, 30. # frames a second; s
 
 def looped(frames, fps): # uint8 [n, H, W, 3] -> bytes
@@ -380,7 +376,7 @@ def preview(sv:SoundVideo, excerpt, # (samples [C, N], rate in Hz)
     for x in film.frames(): frames.append(x); tick()
     return np.stack(frames), film.class_name
 
-# %% ../nbs/15_explorer.ipynb #a6c2fa0c
+# %% ../nbs/15_explorer.ipynb #d12a569f
 def render_film(film:SoundFilm, path, # .mp4
                 watch): # called with the number of frames that are done
     "Write the film; `watch` may end it."
@@ -388,7 +384,7 @@ def render_film(film:SoundFilm, path, # .mp4
         for k, x in enumerate(film.frames()): watch(k); yield x
     return Video(frames, film.fps, film.sound).save(path)
 
-# %% ../nbs/15_explorer.ipynb #1690bca8
+# %% ../nbs/15_explorer.ipynb #763f2ce2
 def free_path(path):
     "The path, or with a number where that is taken."
     path, k = Path(path), 1
@@ -414,7 +410,7 @@ def save_all(movie, # the file of the film
     with atomic(script) as tmp: tmp.write_text(code_of(source, settings, out.name, pack and Path(pack).resolve()), encoding='utf-8')
     return [out.name, script.name]
 
-# %% ../nbs/15_explorer.ipynb #e2a364ce
+# %% ../nbs/15_explorer.ipynb #c5426823
 class Explorer(W.VBox):
     "Choose, drop in or record a sound; move knobs; watch."
     def __init__(self, sound=None, # path of a sound, or of a video that has one; an example by default
@@ -431,6 +427,7 @@ class Explorer(W.VBox):
             self.children = [self.status]
             return self._failed(e)
         self._lay_out()
+        if sound: self.examples.value = ''
         self.use((lambda: from_file(sound)) if sound else (lambda: example('thunder')))
 
     def _say(self, text, wrong=False): self.status.value = f'<span role="status" class="{"sv-wrong" if wrong else ""}">{html.escape(text)}</span>'
@@ -448,7 +445,7 @@ class Explorer(W.VBox):
             if w is not self: w.close()
         super().close()
 
-# %% ../nbs/15_explorer.ipynb #8229ab10
+# %% ../nbs/15_explorer.ipynb #f9cd79b6
 @patch
 def parts(self:Explorer):
     "All widgets within."
@@ -465,7 +462,7 @@ def come(self:Explorer, path): # of a file from the browser
     self.examples.value = ''
     self.use(lambda: Source(path.stem, path, f'sound = {path.name!r}'))
 
-# %% ../nbs/15_explorer.ipynb #4bf2137e
+# %% ../nbs/15_explorer.ipynb #dd2d0f34
 def _row(*widgets):
     "Side by side as far as there is room."
     row = W.Box(widgets, layout=dict(display='flex', flex_flow='row wrap', align_items='center'))
@@ -491,7 +488,7 @@ def _lay_out(self:Explorer):
     self.progress = W.FloatProgress(min=0., max=1., layout=dict(width='auto', flex='1 1 100px', visibility='hidden'))
     self.children = [_row(self.entry, self.examples, self.player), self.timeline, self._columns()]
 
-# %% ../nbs/15_explorer.ipynb #a8bccb08
+# %% ../nbs/15_explorer.ipynb #2c1885fb
 @patch
 def _columns(self:Explorer):
     do = _row(self.make, self.stop, self.save, self.progress)
@@ -508,7 +505,7 @@ def _display(self:Explorer, kind, value): # `W.Image` or `W.Video`, bytes
     options = dict(format='webp') if kind is W.Image else dict(format='mp4', autoplay=False, loop=False)
     self.stage.children = [*self.stage.children, kind(value=value, layout=dict(flex='1 1 200px', min_width='0', max_width='320px'), **options)]
 
-# %% ../nbs/15_explorer.ipynb #58c4150a
+# %% ../nbs/15_explorer.ipynb #257f3957
 @patch
 def use(self:Explorer, get): # -> Source
     "Take another sound."
@@ -534,7 +531,7 @@ def _hear(self:Explorer, source, seen, tick):
     tick()
     self.timeline.value = timeline(seen, heard)
 
-# %% ../nbs/15_explorer.ipynb #0436b604
+# %% ../nbs/15_explorer.ipynb #020d1dff
 @patch
 def look(self:Explorer, wait=0.): # s
     "Show the preview, and the code, that belong to the knobs."
@@ -549,7 +546,7 @@ def _look(self:Explorer, tick):
     self._display(W.Image, looped(frames, _PREVIEW_FPS))
     self._say(f'preview of {name or "the seed"}')
 
-# %% ../nbs/15_explorer.ipynb #0dea826e
+# %% ../nbs/15_explorer.ipynb #97704adf
 @patch
 def _film_ends(self:Explorer): self.make.disabled, self.stop.disabled, self.progress.layout.visibility = self.source is None, True, 'hidden'
 
@@ -583,14 +580,14 @@ def _render(self:Explorer, source, settings, tick):
     except Exception as e: self._failed(e)
     self._film_ends()
 
-# %% ../nbs/15_explorer.ipynb #ee9063b4
+# %% ../nbs/15_explorer.ipynb #f84a2001
 @patch
 def keep(self:Explorer):
     "Save the video and the code that makes it."
     try: self._say('saved ' + ' and '.join(save_all(*self.made, self.folder, self.pack)))
     except UserError as e: self._failed(e)
 
-# %% ../nbs/15_explorer.ipynb #42fa7e3e
+# %% ../nbs/15_explorer.ipynb #0720e728
 def write_app(path, # .ipynb
               folder): # where results are saved
     "A notebook that shows the explorer and nothing else."

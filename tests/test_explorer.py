@@ -131,6 +131,14 @@ def test_silence_and_mistakes(explorer, tmp_path):
     explorer.save.click()
     assert 'cannot write' in explorer.status.value
 
+def test_a_model_that_can_only_react(tmp_path):
+    e = Explorer(wav(tmp_path/'rain.wav'), tiny_pack.make(tmp_path/'pack', class_names=('raining', 'thunder')), tmp_path)
+    assert e.background.settle() and 'preview of' in e.status.value and e.knobs.motion.value == 'reactive' and not e.examples.value
+    e.knobs.scenes['thunder'].value = 1.
+    e.make.click()
+    assert e.background.settle() and e.made and W.Video in shows(e) and 'thunder' in e.status.value
+    e.close()
+
 def test_the_command(monkeypatch, capsys, tmp_path):
     calls = []
     monkeypatch.chdir(tmp_path)
