@@ -9,7 +9,7 @@ __all__ = ['GROUPS', 'Settings', 'Source', 'from_file', 'example', 'code_of', 'C
            'area', 'image_uri', 'mel_image', 'heard_rows', 'timeline', 'SoundInput', 'scenes_of', 'Knobs', 'looped',
            'strip', 'preview', 'render_film', 'free_path', 'beside', 'save_all', 'Explorer', 'write_app', 'main']
 
-# %% ../nbs/15_explorer.ipynb #60fa18d4
+# %% ../nbs/15_explorer.ipynb #b3aa8d57
 import base64, html, io, json, re, shutil, subprocess, sys, tempfile, threading, time
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -25,7 +25,7 @@ from .soundscape import synthesise
 from .audio import *
 from .pipeline import *
 
-# %% ../nbs/15_explorer.ipynb #de680733
+# %% ../nbs/15_explorer.ipynb #3f550631
 GROUPS = ('coarse', 'mid', 'fine')
 _DEFAULTS = {name: p.default for name, p in signature(SoundVideo.generate).parameters.items()}
 
@@ -51,7 +51,7 @@ class Settings(Config):
         d |= dict(prompt=prompt, mix=self.mix) if prompt else {}
         return {k: v for k, v in d.items() if v != _DEFAULTS[k]}
 
-# %% ../nbs/15_explorer.ipynb #56759148
+# %% ../nbs/15_explorer.ipynb #bef3f7a9
 @dataclass(frozen=True)
 class Source:
     "A sound, and the Python that gets it again."
@@ -78,7 +78,7 @@ def code_of(source:Source, settings:Settings,
     model = '' if pack is None else repr(str(pack))
     return f'from sound_video.all import *\n\n{source.code}\nfilm = SoundVideo.load({model}).generate(sound{args})\nfilm.save({out!r})\n'
 
-# %% ../nbs/15_explorer.ipynb #a2c637f7
+# %% ../nbs/15_explorer.ipynb #13cbe5ee
 class Cancelled(Exception):
     "Ends a job that is no longer wanted."
 
@@ -108,7 +108,7 @@ class Background:
         "Wait until there is nothing to do."
         with self.changed: return self.changed.wait_for(lambda: not self.newest, timeout)
 
-# %% ../nbs/15_explorer.ipynb #8988fcd5
+# %% ../nbs/15_explorer.ipynb #bad699b0
 def _due(self, lanes): # -> lane, token, job; or None
     with self.changed:
         for lane in lanes:
@@ -137,7 +137,7 @@ def _work(self):
 
 Background._due, Background._run, Background._work = _due, _run, _work
 
-# %% ../nbs/15_explorer.ipynb #404dfc6a
+# %% ../nbs/15_explorer.ipynb #4683ae79
 @dataclass(frozen=True)
 class Overview:
     "A sound in a few hundred columns."
@@ -162,7 +162,7 @@ def overview(sound,       # path, or (samples [C, N], rate in Hz)
     y = _pooled(np.concatenate(parts, 1), n)
     return Overview(np.stack([-y[0], y[1]]), y[2:], length / cfg.rate)
 
-# %% ../nbs/15_explorer.ipynb #3cef4c38
+# %% ../nbs/15_explorer.ipynb #bc96d852
 def area(x, lo, hi, # [n] each: where from left to right, in [0, 1], and how far, in [-1, 1]
          height='2.5em', bottom=-1.):
     "An area as SVG."
@@ -179,7 +179,7 @@ def mel_image(mel): # [bands, n] -> uint8 [bands, n, 3]
     from matplotlib import colormaps # takes a moment
     return (colormaps['magma'](np.clip(mel[::-1], 0, 1))[..., :3] * 255).round().astype(np.uint8)
 
-# %% ../nbs/15_explorer.ipynb #c0de5c8b
+# %% ../nbs/15_explorer.ipynb #655298d1
 def heard_rows(heard, top=3): # a `Heard`; yields labels and HTML
     "How probable the most probable labels are over time."
     if heard.silent: yield 'heard', '<span>silence</span>'; return
@@ -199,7 +199,7 @@ def timeline(seen:Overview, heard=None): # a `Heard`
             ('', ''.join(f'<span>{t:.3g} s</span>' for t in np.linspace(0, seen.seconds, 5)))]
     return '<div class="sv-timeline">' + ''.join(f'<div>{html.escape(label)}</div><div>{row}</div>' for label, row in rows) + '</div>'
 
-# %% ../nbs/15_explorer.ipynb #78498cfe
+# %% ../nbs/15_explorer.ipynb #a2f173e6
 _CSS = """
 .sv-explorer { --ink: var(--jp-ui-font-color1, CanvasText); --pale: var(--jp-ui-font-color2, GrayText); --line: var(--jp-border-color1, GrayText);
   --accent: var(--jp-brand-color1, Highlight); --sheet: var(--jp-layout-color2, Canvas); color: var(--ink); max-width: 1100px; font-size: 13px; line-height: 1.4 }
@@ -224,7 +224,7 @@ _CSS = """
 .sv-explorer .widget-inline-hbox .widget-label { color: var(--ink) }
 """
 
-# %% ../nbs/15_explorer.ipynb #082c45fe
+# %% ../nbs/15_explorer.ipynb #86d0f594
 _SEND = """
 const PIECE = 1 << 19
 async function send(model, file) {
@@ -238,7 +238,7 @@ async function send(model, file) {
 }
 """
 
-# %% ../nbs/15_explorer.ipynb #328ff86c
+# %% ../nbs/15_explorer.ipynb #44f0b52a
 _RECORD = """
 async function record(model, button, say) {
   if (!navigator.mediaDevices?.getUserMedia || !window.MediaRecorder) { say('recording needs a browser with a microphone, and a page from localhost or by https'); return null }
@@ -264,7 +264,7 @@ async function record(model, button, say) {
 }
 """
 
-# %% ../nbs/15_explorer.ipynb #a4a67438
+# %% ../nbs/15_explorer.ipynb #cd57ae71
 _RENDER = """
 function render({model, el}) {
   el.classList.add('sv-input')
@@ -291,7 +291,7 @@ function render({model, el}) {
 export default { render }
 """
 
-# %% ../nbs/15_explorer.ipynb #db2ea87a
+# %% ../nbs/15_explorer.ipynb #ac93bfd6
 class SoundInput(anywidget.AnyWidget):
     "Choose, drop in or record a sound; it becomes a file in a folder."
     _esm, _css = _SEND + _RECORD + _RENDER, _CSS
@@ -312,7 +312,7 @@ class SoundInput(anywidget.AnyWidget):
         with open(path, 'ab') as f: f.write(piece)
         if path.stat().st_size >= content['size']: self.came(path)
 
-# %% ../nbs/15_explorer.ipynb #acfce3d9
+# %% ../nbs/15_explorer.ipynb #18746081
 _WIDE = dict(style=dict(description_width='11em'), layout=dict(width='auto'))
 
 def _slider(name, value, top, tip): return W.FloatSlider(description=name, value=value, min=0, max=top, step=.05, tooltip=tip, readout_format='.2f', **_WIDE)
@@ -341,7 +341,7 @@ class Knobs(W.VBox):
         super().__init__(self._rows(), layout=dict(flex='1 1 300px', min_width='0'))
         for knob in (*self.scenes.values(), *self.layers.values(), self.prompt, self.mix, self.motion, self.speed, self.psi, self.seed, self.fps): knob.observe(lambda _: self.moved(self.settings), 'value')
 
-# %% ../nbs/15_explorer.ipynb #b0dea6a6
+# %% ../nbs/15_explorer.ipynb #5a1528e0
 def _rows(self):
     layers = W.HBox([W.Label('layers that move', layout=dict(width='11em', justify_content='flex-end')), *self.layers.values()])
     return [*([_heading('Scene mix (all at 0: as heard)'), *self.scenes.values()] if self.scenes else []),
@@ -355,7 +355,7 @@ def _settings(self):
 
 Knobs._rows, Knobs.settings = _rows, property(_settings)
 
-# %% ../nbs/15_explorer.ipynb #05b1c104
+# %% ../nbs/15_explorer.ipynb #aac11a4b
 _PREVIEW_FPS, _EXCERPT = 5, 30. # frames a second; s
 
 def looped(frames, fps): # uint8 [n, H, W, 3] -> bytes
@@ -376,7 +376,7 @@ def preview(sv:SoundVideo, excerpt, # (samples [C, N], rate in Hz)
     for x in film.frames(): frames.append(x); tick()
     return np.stack(frames), film.class_name
 
-# %% ../nbs/15_explorer.ipynb #d12a569f
+# %% ../nbs/15_explorer.ipynb #f429647b
 def render_film(film:SoundFilm, path, # .mp4
                 watch): # called with the number of frames that are done
     "Write the film; `watch` may end it."
@@ -384,7 +384,7 @@ def render_film(film:SoundFilm, path, # .mp4
         for k, x in enumerate(film.frames()): watch(k); yield x
     return Video(frames, film.fps, film.sound).save(path)
 
-# %% ../nbs/15_explorer.ipynb #763f2ce2
+# %% ../nbs/15_explorer.ipynb #b92a1986
 def free_path(path):
     "The path, or with a number where that is taken."
     path, k = Path(path), 1
@@ -410,7 +410,7 @@ def save_all(movie, # the file of the film
     with atomic(script) as tmp: tmp.write_text(code_of(source, settings, out.name, pack and Path(pack).resolve()), encoding='utf-8')
     return [out.name, script.name]
 
-# %% ../nbs/15_explorer.ipynb #c5426823
+# %% ../nbs/15_explorer.ipynb #9230835d
 class Explorer(W.VBox):
     "Choose, drop in or record a sound; move knobs; watch."
     def __init__(self, sound=None, # path of a sound, or of a video that has one; an example by default
@@ -445,7 +445,7 @@ class Explorer(W.VBox):
             if w is not self: w.close()
         super().close()
 
-# %% ../nbs/15_explorer.ipynb #f9cd79b6
+# %% ../nbs/15_explorer.ipynb #360a6355
 @patch
 def parts(self:Explorer):
     "All widgets within."
@@ -462,7 +462,7 @@ def come(self:Explorer, path): # of a file from the browser
     self.examples.value = ''
     self.use(lambda: Source(path.stem, path, f'sound = {path.name!r}'))
 
-# %% ../nbs/15_explorer.ipynb #dd2d0f34
+# %% ../nbs/15_explorer.ipynb #aff2c62b
 def _row(*widgets):
     "Side by side as far as there is room."
     row = W.Box(widgets, layout=dict(display='flex', flex_flow='row wrap', align_items='center'))
@@ -488,7 +488,7 @@ def _lay_out(self:Explorer):
     self.progress = W.FloatProgress(min=0., max=1., layout=dict(width='auto', flex='1 1 100px', visibility='hidden'))
     self.children = [_row(self.entry, self.examples, self.player), self.timeline, self._columns()]
 
-# %% ../nbs/15_explorer.ipynb #2c1885fb
+# %% ../nbs/15_explorer.ipynb #7069a285
 @patch
 def _columns(self:Explorer):
     do = _row(self.make, self.stop, self.save, self.progress)
@@ -505,7 +505,7 @@ def _display(self:Explorer, kind, value): # `W.Image` or `W.Video`, bytes
     options = dict(format='webp') if kind is W.Image else dict(format='mp4', autoplay=False, loop=False)
     self.stage.children = [*self.stage.children, kind(value=value, layout=dict(flex='1 1 200px', min_width='0', max_width='320px'), **options)]
 
-# %% ../nbs/15_explorer.ipynb #257f3957
+# %% ../nbs/15_explorer.ipynb #196bdf92
 @patch
 def use(self:Explorer, get): # -> Source
     "Take another sound."
@@ -531,7 +531,7 @@ def _hear(self:Explorer, source, seen, tick):
     tick()
     self.timeline.value = timeline(seen, heard)
 
-# %% ../nbs/15_explorer.ipynb #020d1dff
+# %% ../nbs/15_explorer.ipynb #71275fc3
 @patch
 def look(self:Explorer, wait=0.): # s
     "Show the preview, and the code, that belong to the knobs."
@@ -539,14 +539,17 @@ def look(self:Explorer, wait=0.): # s
     self.code.value = f'<pre class="sv-code">{html.escape(code_of(self.source, self.knobs.settings, f"{self.source.name}-video.mp4", self.pack))}</pre>'
     self.background.submit('look', self._look, wait)
 
+def _title(name, settings): return ', '.join(filter(None, [name, settings.prompt.strip()])) or 'what the seed chooses'
+
 @patch
 def _look(self:Explorer, tick):
-    frames, name = preview(self.sv, self.excerpt, self.knobs.settings, tick)
+    settings = self.knobs.settings
+    frames, name = preview(self.sv, self.excerpt, settings, tick)
     self.strip.value = strip(frames)
     self._display(W.Image, looped(frames, _PREVIEW_FPS))
-    self._say(f'preview of {name or "the seed"}')
+    self._say(f'preview of {_title(name, settings)}')
 
-# %% ../nbs/15_explorer.ipynb #97704adf
+# %% ../nbs/15_explorer.ipynb #cea52749
 @patch
 def _film_ends(self:Explorer): self.make.disabled, self.stop.disabled, self.progress.layout.visibility = self.source is None, True, 'hidden'
 
@@ -575,19 +578,19 @@ def _render(self:Explorer, source, settings, tick):
         tick()
         self.made, self.save.disabled = (path, source, settings), False
         self._display(W.Video, path.read_bytes())
-        self._say(f'video of {film.class_name or "the seed"}, {len(film)} frames')
+        self._say(f'video of {_title(film.class_name, settings)}: {len(film)} frames')
     except Cancelled: raise
     except Exception as e: self._failed(e)
     self._film_ends()
 
-# %% ../nbs/15_explorer.ipynb #f84a2001
+# %% ../nbs/15_explorer.ipynb #330e7497
 @patch
 def keep(self:Explorer):
     "Save the video and the code that makes it."
     try: self._say('saved ' + ' and '.join(save_all(*self.made, self.folder, self.pack)))
     except UserError as e: self._failed(e)
 
-# %% ../nbs/15_explorer.ipynb #0720e728
+# %% ../nbs/15_explorer.ipynb #ca05cd71
 def write_app(path, # .ipynb
               folder): # where results are saved
     "A notebook that shows the explorer and nothing else."
