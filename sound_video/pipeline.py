@@ -370,12 +370,24 @@ def prompt_vector(self:SoundVideo, prompt:str): # -> unit vector [dim]
 
 # %% ../nbs/12_pipeline.ipynb #f987da69
 @patch
-def sound_vectors(self:SoundVideo, sound, index=None, named=False, prompt=None, mix=.5): # index: of the class to be shown; named: by the user?
-    "The middle of each window of a sound in s [T], and a vector for it [T, dim], turned towards the class and the prompt."
+def scene_shares(self:SoundVideo, scenes:dict, seed:int): # {name: share, 0 to 1} -> {index of a class: share}
+    "How much each class counts: together at most 1, and what they leave over is as heard."
+    counts = {}
+    for name, x in scenes.items(): counts[i] = counts.get(i := self.class_index(name, seed), 0.) + _checked(f'the share of {name}', x, 0, 1)
+    return {i: x / max(1., sum(counts.values())) for i, x in counts.items() if x}
+
+def _foremost(index, counts): # of what is heard, {index: share} -> the one that counts most
+    best = max(counts, key=counts.get, default=index)
+    return best if counts.get(best, 0.) >= 1 - sum(counts.values()) else index
+
+@patch
+def sound_vectors(self:SoundVideo, sound, index=None, named=False, prompt=None, mix=.5, counts=None): # index: of the class to be shown; named: by the user?; counts: as `scene_shares` gives them
+    "The middle of each window of a sound in s [T], and a vector for it [T, dim], turned towards the class, the mix of classes and the prompt."
     starts, v, levels = embed_sound(self.encoder, sound)
     weights = shares(starts, levels, self.encoder.cfg.seconds)
     v = in_context(starts, v, weights if weights.sum() else torch.ones(len(v)))
     if index is not None: v = steer(v, self.words_of(index), 1. if named else .75)
+    if counts: v = steer(v, torch.nn.functional.normalize(sum(x * self.words_of(i) for i, x in counts.items()), dim=0), sum(counts.values()))
     if prompt is not None: v = steer(v, self.prompt_vector(prompt), mix)
     return starts.numpy() + self.encoder.cfg.seconds / 2, v
 
@@ -389,9 +401,9 @@ def start_code(self:SoundVideo, picture): # path, or uint8 [H, W, 3] -> code [1,
 
 # %% ../nbs/12_pipeline.ipynb #48f8a70e
 @patch
-def learned_motion(self:SoundVideo, sound, feats:Features, index, named, seed, psi, speed, prompt, mix, start)->LearnedPath:
+def learned_motion(self:SoundVideo, sound, feats:Features, index, named, seed, psi, speed, prompt, mix, start, counts=None)->LearnedPath:
     "The path that the pack's trajectory generator finds."
-    at, v = self.sound_vectors(sound, index, named, prompt, mix)
+    at, v = self.sound_vectors(sound, index, named, prompt, mix, counts)
     if start is None or isinstance(start, int):
         E = self.inverter
         with torch.inference_mode(): codes = truncated_codes(E, v.to(self.device), E.draw(1, seed if start is None else start)[0], psi).clone()
@@ -402,10 +414,12 @@ def learned_motion(self:SoundVideo, sound, feats:Features, index, named, seed, p
 MOTIONS = ('learned', 'reactive')
 
 @patch
-def _motion(self:SoundVideo, motion, speed): # -> one of `MOTIONS`, factor
+def _motion(self:SoundVideo, motion, speed): # -> one of `MOTIONS`, {group: factor}
     "How to move, checked. A number alone is a speed."
+    groups = self.config.layer_groups
     if motion not in (None, *MOTIONS): motion, speed = None, motion
-    try: speed = _checked('speed', speed, 0, 10)
+    if isinstance(speed, dict) and (unknown := set(speed) - set(groups)): raise UserError(f"speed knows no group of layers '{sorted(unknown)[0]}': choose from {', '.join(groups)}")
+    try: speed = {g: _checked('speed', x, 0, 10) for g, x in per_group(speed, groups).items()}
     except UserError as e: raise UserError(f"motion must be learned, reactive, or a number from 0 to 10") from e
     able = bool(self.config.hearing) and {'inverter', 'trajectory'} <= set(self.config.parts)
     if motion == 'learned' and not able: raise UserError('this model has not learnt to move: choose reactive, or train its stages inversion and trajectory')
@@ -425,8 +439,8 @@ def generate(self:SoundVideo,
              seed=0,         # another seed, another scene
              psi=.7,         # truncation: lower is more typical, higher more varied
              motion=None,    # 'learned' or 'reactive'; learned if the pack has learnt it
-             class_name=None, # what to show; by default what is heard, or what the seed chooses if the model cannot hear
-             speed=1.,       # how much things move, 0 to 10; 0 stands still
+             class_name=None, # what to show, a name or {name: share}; by default what is heard, or what the seed chooses if the model cannot hear
+             speed=1.,       # how much things move, 0 to 10; 0 stands still; or {'coarse': …, 'mid': …, 'fine': …}
              prompt=None, mix=.5, # words for what to show, and how much they count, 0 to 1
              start=None      # a picture to begin with (path, or uint8 [H, W, 3]), or the seed of another scene
             )->SoundFilm:
@@ -434,12 +448,14 @@ def generate(self:SoundVideo,
     fps, seed = parse_fps(fps), _check_seed(seed)
     psi, mix = _checked('psi', psi, 0, 2), _checked('mix', mix, 0, 1)
     motion, speed = self._motion(motion, speed)
-    if motion == 'reactive' and not (prompt is None and start is None): raise UserError('a prompt or a start needs learned motion: leave out the reactive motion, or take a pack that has learnt to move')
-    feats = features(sound)
-    index = self._index(class_name, sound, feats, seed)
+    scenes, named = (class_name, None) if isinstance(class_name, dict) else ({}, class_name)
+    if motion == 'reactive' and (scenes or not (prompt is None and start is None)): raise UserError('a mix of scenes, a prompt or a start needs learned motion: leave out the reactive motion, or take a pack that has learnt to move')
+    counts, feats = self.scene_shares(scenes, seed), features(sound)
+    index = self._index(named, sound, feats, seed)
     if feats.silent: print(f"{'the sound' if isinstance(sound, tuple) else repr(str(sound))} is silent: the video stands still", file=sys.stderr)
-    if motion == 'learned': path = self.learned_motion(sound, feats, index, class_name is not None, seed, psi, speed * (not feats.silent), prompt, mix, start)
+    if motion == 'learned': path = self.learned_motion(sound, feats, index, named is not None, seed, psi, 0. if feats.silent else speed, prompt, mix, start, counts)
     else: path = reactive_motion(self.generator, feats, seed, None if index is None else torch.tensor([index]), psi, speed, self.config.layer_groups)
+    index = _foremost(index, counts)
     n = n_frames(feats.seconds, fps)
     return SoundFilm(lambda: render_path(self.generator, path, frame_times(n, fps)), n, fps, sound, None if index is None else self.class_names[index])
 

@@ -165,7 +165,7 @@ class LearnedPath:
     codes:torch.Tensor  # of the sound's segments [S, L, D]
     at:np.ndarray       # the middle of each segment, s [S]
     seed:int = 0        # of the noise
-    speed:float = 1.    # how far it moves, as a factor; 0 stands still
+    speed:object = 1.   # how far it moves, as a factor; 0 stands still; or {name of a group: factor}
 
     def w_a(self, times): # s [n] -> [n, L, D]
         "The sound's code at some times, mixed from the two segments around each."
@@ -193,12 +193,13 @@ def chunks(self:LearnedPath,
            n=64): # yields [<= n, L, D]
     "The codes at these times, some at a time."
     todo, M = np.asarray(times, dtype=np.float64), self.M
+    speed = per_group(self.speed, M.cfg.groups)
     for first, moved in self.stretches():
         x = todo * M.cfg.rate - first
         ready = int((x < len(next(iter(moved.values()))) - 2).sum())
         for i in range(0, ready, n):
             j = slice(i, min(i + n, ready))
-            way = {g: self.speed * catmull_rom(y, torch.as_tensor(x[j]))[None] for g, y in moved.items()}
+            way = {g: speed[g] * catmull_rom(y, torch.as_tensor(x[j]))[None] for g, y in moved.items()}
             yield M.codes(self.w_a(todo[j])[None], way)[0]
         todo = todo[ready:]
         if not len(todo): return

@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/trajectory.html.md"""
 
 # %% auto #0
 __all__ = ['KNOTS', 'AMPLITUDES', 'layer_groups', 'pace', 'unit_range', 'onset_push', 'group_drives', 'Walk', 'truncated',
-           'walks', 'join_w', 'changes', 'change_per_knot', 'group_speeds', 'even_steps', 'LatentPath',
+           'walks', 'join_w', 'changes', 'change_per_knot', 'group_speeds', 'even_steps', 'LatentPath', 'per_group',
            'reactive_motion']
 
 # %% ../nbs/09_trajectory.ipynb #689043be
@@ -185,16 +185,23 @@ def chunks(self:LatentPath,
         for i in range(0, len(now), n): yield self.codes([np.interp(now[i:i+n], t, w) for w in ways])
         if not len(todo): return
 
+def per_group(speed, # a factor for all groups, or {name: factor}, where groups that are left out stand still
+              groups): # names -> {name: factor}
+    "How fast each group of layers is to go."
+    return {g: speed.get(g, 0.) if isinstance(speed, dict) else speed for g in groups}
+
 @torch.no_grad()
 def reactive_motion(G,              # generator with `mapping(z, c, psi)` and `synthesis(w)`
                     feats:Features, # of the sound
                     seed=0, c=None, # class index [1], or None
                     psi=.7,         # truncation
-                    motion=1.,      # factor of all speeds; 0 stands still
+                    motion=1.,      # factor of all speeds; 0 stands still; or {name: factor}
                     groups=None,    # {name: [layer, …]}
                    )->LatentPath:
     "A path around the code that the seed gives, walked as fast as the sound is loud."
     groups = groups or layer_groups(G.synthesis.num_ws)
     around = walks(G, groups, seed, c, psi)
-    v, wanted = group_speeds(feats, {g: change_per_knot(G, around, groups, g) for g in groups})
-    return LatentPath(G, around, groups, feats.times, motion * np.stack([v[g] for g in groups]), motion * wanted)
+    sizes, factors = {g: change_per_knot(G, around, groups, g) for g in groups}, per_group(motion, groups)
+    v = {g: factors[g] * x for g, x in group_speeds(feats, sizes)[0].items()}
+    wanted = np.sqrt(sum((sizes[g] * x)**2 for g, x in v.items()))
+    return LatentPath(G, around, groups, feats.times, np.stack([v[g] for g in groups]), wanted)
