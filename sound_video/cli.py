@@ -198,7 +198,7 @@ def data_check(a):
     print(json.dumps(report.to_dict()) if a.json else report)
     return int(bool(report.bad))
 
-# %% ../nbs/14_cli.ipynb #21cd6db9
+# %% ../nbs/14_cli.ipynb #987da558
 def _settings(words): # ['batch=8', …] -> {'batch': 8, …}
     "Settings from the command line."
     def value(text):
@@ -221,7 +221,7 @@ def _settings(words): # ['batch=8', …] -> {'batch': 8, …}
 def train(a):
     from sound_video.training import STAGES, train as run_recipe
     stages = [s for s in a.stages if s != 'table'] or (() if a.stages else STAGES)
-    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, start=a.start, inception=a.inception, **_settings(a.settings)) if stages else None
+    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, start=a.start, inception=a.inception, settings=_settings(a.settings)) if stages else None
     if 'table' in a.stages:
         from sound_video.evaluation import train_rows
         pack = train_rows(a.out, a.preset, a.data, a.resume, a.seed)

@@ -143,12 +143,12 @@ PRESETS = {
                            ClipRecipe(200_000, 10_000, 20), HearingRecipe(EncoderConfig(MELS['paper'], width=48, hidden=768), 90_000, 4_500, 4, 50, 384),
                            InversionRecipe(45_000, 4, 100, 90_000, 10, 1024), TrajectoryRecipe(9_000, 450, 20, 20, hidden=256, batch=16), batch=32, gamma=1.)}
 
-# %% ../nbs/13_training.ipynb #c7ebaa4d
+# %% ../nbs/13_training.ipynb #775ce859
 def new_generator(cfg): # a StyleGAN2Config or StyleGAN3Config
     "A generator that has learnt nothing."
     return StyleGAN3(cfg) if isinstance(cfg, StyleGAN3Config) else Generator(cfg)
 
-# %% ../nbs/13_training.ipynb #f730ee0b
+# %% ../nbs/13_training.ipynb #6ea5a3a2
 def _paper(kind, size):
     "The recipe of a paper for pictures of `size` pixels."
     base = 32768 // (1 + (size == 256))
@@ -160,7 +160,7 @@ def _paper(kind, size):
 
 PRESETS |= {f'{kind}-{size}': _paper(kind, size) for kind in ('stylegan2', 'stylegan3-t', 'stylegan3-r') for size in (256, 512, 1024)}
 
-# %% ../nbs/13_training.ipynb #60f0ae02
+# %% ../nbs/13_training.ipynb #64c9d754
 def adjusted(recipe:Recipe, settings)->Recipe: # {'batch': 8, …}
     "A recipe with some settings changed."
     plain = {f.name: f.type for f in fields(Recipe) if f.type in (int, float, bool, tuple, str)}
@@ -219,7 +219,7 @@ def measure(G, judges:dict, valid, # {'fid': a network, …}; batches (pictures,
     right = sum(scene_accuracy(x, of.to(c.device)[c], judges['fid']) * len(x) for x, c in samples(G, n)) / n
     return found | dict(scene=round(right, 3))
 
-# %% ../nbs/13_training.ipynb #014812aa
+# %% ../nbs/13_training.ipynb #633fbafa
 def mini_judge()->SceneNet:
     "The judge of the pack that comes with the package."
     path = default_pack()
@@ -275,7 +275,7 @@ def train_stylegan(dls, recipe:Recipe, judges:dict, work, resume=False, cbs=None
         nets = train_resolution(dls, recipe, resolution, images, nets, judges, Path(work), resume, cbs, **kwargs)
     return nets.ema
 
-# %% ../nbs/13_training.ipynb #3eddea8c
+# %% ../nbs/13_training.ipynb #1c3a4fd9
 def start_from(path, recipe:Recipe): # -> Recipe, `Adversaries`, is the discriminator new?
     "What fine-tuning begins with: the networks of a pack, and the recipe for them."
     (G, _), file = load_pack(path), Path(path)/'discriminator.safetensors'
@@ -569,7 +569,7 @@ def _train_generator(recipe, preset, work, stages, data, resume, seed, cbs, star
     "The first two stages: `Parts` with a generator; None if only the judge was asked for."
     nets, own = None, {}
     if start: recipe, nets, is_new = start_from(start, recipe)
-    epoch = max(min(recipe.stills, 10_000), sum(recipe.images) // 250) # measured at most 250 times
+    epoch = min(max(min(recipe.stills, 10_000), sum(recipe.images) // 250), *recipe.images) # measured at most 250 times
     dls = still_dls(data, recipe.generator.img_resolution, recipe.batch, recipe.stills, recipe.valid, epoch, work/'stills', seed, mirror=recipe.mirror)
     if start:
         _check_classes(start, nets.cfg, data, dls.vocab)
@@ -616,10 +616,10 @@ def train(out,             # folder of the pack to be made
           seed=0, cbs=None,
           start=None,      # folder of a pack whose generator goes on learning
           inception=None,  # path of StyleGAN's Inception network as TorchScript, to measure by
-          **settings):     # of the recipe, to be changed
+          settings=None):  # of the recipe, to be changed: {'batch': 8, …}
     "Run a recipe and write the pack; None if these stages do not complete one."
     if preset not in PRESETS: raise UserError(f"no preset is called '{preset}': choose from {', '.join(PRESETS)}")
-    recipe, stages = adjusted(PRESETS[preset], settings), set(stages)
+    recipe, stages = adjusted(PRESETS[preset], settings or {}), set(stages)
     _check_pictures(data, stages)
     work = _workplace(out, stages, resume)
     seed_all(seed)

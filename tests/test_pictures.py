@@ -59,7 +59,7 @@ def small(monkeypatch):
     brief = replace(PRESETS['tiny'], start=16, images=(96,), stills=48, valid=20, judge_epochs=1, batch=8, precision='float32')
     own = dict(z_dim=16, w_dim=12, img_resolution=16, channel_base=128, channel_max=12)
     monkeypatch.setitem(PRESETS, 'two', replace(brief, generator=StyleGAN2Config(**own, num_layers=2)))
-    monkeypatch.setitem(PRESETS, 'three', replace(brief, generator=StyleGAN3Config(**own, num_layers=4), mixing=0., d_lr=.8, gamma=None))
+    monkeypatch.setitem(PRESETS, 'three', replace(brief, generator=StyleGAN3Config(**own, num_layers=4), mixing=0., d_lr=.8, gamma=None, precision='bfloat16'))
     monkeypatch.setattr(AdaptiveAugment.__init__, '__defaults__', (.6, 100, 2))
 
 class Stop(Callback):
@@ -72,7 +72,7 @@ class Stop(Callback):
 def test_a_folder_with_classes(tmp_path):
     data = folder_of(tmp_path/'pets', classes=('cat', 'dog'))
     (data/'dog'/'1.png').write_bytes(b'GIF89a no more')
-    sv = SoundVideo.load(train(tmp_path/'pack', 'two', SEEING, data, mirror=True))
+    sv = SoundVideo.load(train(tmp_path/'pack', 'two', SEEING, data, settings=dict(mirror=True)))
     assert sv.class_names == ('cat', 'dog') and set(sv.config.metrics) == {'fid', 'scene'} and sv.config.training['mirror'] is True
     video = sv.generate((torch.randn(1, 8000) * .1, 8000), fps=5, class_name='dog')
     assert next(iter(video.frames())).shape == (16, 16, 3)
@@ -80,9 +80,9 @@ def test_a_folder_with_classes(tmp_path):
 @pytest.mark.parametrize('preset', ['two', 'three'])
 def test_without_classes_interrupted_ends_the_same(tmp_path, preset):
     data, how = zip_of(tmp_path/'tool.zip'), dict(ada=.05, mirror=True, path_length=2.)
-    whole = train(tmp_path/'whole', preset, SEEING, data, **how)
-    with pytest.raises(KeyboardInterrupt): train(tmp_path/'broken', preset, SEEING, data, cbs=Stop(40), **how)
-    again = train(tmp_path/'broken', preset, SEEING, data, resume=True, **how)
+    whole = train(tmp_path/'whole', preset, SEEING, data, settings=how)
+    with pytest.raises(KeyboardInterrupt): train(tmp_path/'broken', preset, SEEING, data, cbs=Stop(40), settings=how)
+    again = train(tmp_path/'broken', preset, SEEING, data, resume=True, settings=how)
     assert_same(weights(whole), weights(again))
     kept = [read_checkpoint(tmp_path/f'{name}.training'/'stylegan-16.pt')['memory'] for name in ('whole', 'broken')]
     assert kept[0] == kept[1] and kept[0]['images'] == 96
@@ -131,7 +131,7 @@ def test_fine_tuning_goes_on_with_both_networks(tmp_path):
     G = fake_snapshot.stylegan2()
     D = their_discriminator(G.cfg)
     start, watch = converted(tmp_path, G, D=D), Watch()
-    pack = train(tmp_path/'mine', 'two', ['stylegan'], folder_of(tmp_path/'pictures'), start=start, cbs=watch, images=[48])
+    pack = train(tmp_path/'mine', 'two', ['stylegan'], folder_of(tmp_path/'pictures'), start=start, cbs=watch, settings=dict(images=[48]))
     for k, v in watch.first.items(): assert torch.equal(v, D.state_dict()[k].half().float()), k
     assert torch.equal(watch.G[0], G.mapping.fc0.weight) and not torch.equal(watch.G[0], watch.G[1])
     sv = SoundVideo.load(pack)
@@ -143,7 +143,7 @@ def test_a_new_discriminator_learns_first(tmp_path, make, preset, classes):
     start, watch = converted(tmp_path, make()), Watch()
     assert not (start/'discriminator.safetensors').exists()
     data = folder_of(tmp_path/'pictures', classes=classes)
-    train(tmp_path/'mine', preset, ['stylegan'], data, start=start, cbs=watch, images=[240])
+    train(tmp_path/'mine', preset, ['stylegan'], data, start=start, cbs=watch, settings=dict(images=[240]))
     steps = [bool((a != b).any()) for a, b in zip(watch.G, watch.G[1:])]
     assert steps[:2] == [False, False] and all(steps[2:]) # 12 of 240 pictures are two batches
 
