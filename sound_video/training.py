@@ -143,12 +143,12 @@ PRESETS = {
                            ClipRecipe(200_000, 10_000, 20), HearingRecipe(EncoderConfig(MELS['paper'], width=48, hidden=768), 90_000, 4_500, 4, 50, 384),
                            InversionRecipe(45_000, 4, 100, 90_000, 10, 1024), TrajectoryRecipe(9_000, 450, 20, 20, hidden=256, batch=16), batch=32, gamma=1.)}
 
-# %% ../nbs/13_training.ipynb #775ce859
+# %% ../nbs/13_training.ipynb #231734b7
 def new_generator(cfg): # a StyleGAN2Config or StyleGAN3Config
     "A generator that has learnt nothing."
     return StyleGAN3(cfg) if isinstance(cfg, StyleGAN3Config) else Generator(cfg)
 
-# %% ../nbs/13_training.ipynb #6ea5a3a2
+# %% ../nbs/13_training.ipynb #06496bef
 def _paper(kind, size):
     "The recipe of a paper for pictures of `size` pixels."
     base = 32768 // (1 + (size == 256))
@@ -160,7 +160,7 @@ def _paper(kind, size):
 
 PRESETS |= {f'{kind}-{size}': _paper(kind, size) for kind in ('stylegan2', 'stylegan3-t', 'stylegan3-r') for size in (256, 512, 1024)}
 
-# %% ../nbs/13_training.ipynb #64c9d754
+# %% ../nbs/13_training.ipynb #b1a916da
 def adjusted(recipe:Recipe, settings)->Recipe: # {'batch': 8, …}
     "A recipe with some settings changed."
     plain = {f.name: f.type for f in fields(Recipe) if f.type in (int, float, bool, tuple, str)}
@@ -219,7 +219,7 @@ def measure(G, judges:dict, valid, # {'fid': a network, …}; batches (pictures,
     right = sum(scene_accuracy(x, of.to(c.device)[c], judges['fid']) * len(x) for x, c in samples(G, n)) / n
     return found | dict(scene=round(right, 3))
 
-# %% ../nbs/13_training.ipynb #633fbafa
+# %% ../nbs/13_training.ipynb #5d97d83d
 def mini_judge()->SceneNet:
     "The judge of the pack that comes with the package."
     path = default_pack()
@@ -275,7 +275,7 @@ def train_stylegan(dls, recipe:Recipe, judges:dict, work, resume=False, cbs=None
         nets = train_resolution(dls, recipe, resolution, images, nets, judges, Path(work), resume, cbs, **kwargs)
     return nets.ema
 
-# %% ../nbs/13_training.ipynb #1c3a4fd9
+# %% ../nbs/13_training.ipynb #69c7c242
 def start_from(path, recipe:Recipe): # -> Recipe, `Adversaries`, is the discriminator new?
     "What fine-tuning begins with: the networks of a pack, and the recipe for them."
     (G, _), file = load_pack(path), Path(path)/'discriminator.safetensors'
@@ -397,6 +397,7 @@ def sound_data(recipe:InversionRecipe, hearing, class_names, work, data='world',
     else:
         files, vocab = usable_clips(data, 1.)
         sounds = FolderSounds(files['train'], vocab, c.seconds + 1, c.mel.rate)
+    if lost := set(sounds.vocab) - set(class_names): raise UserError(f"the sounds of '{data}' have the class '{min(lost)}', which the generator does not: codes are learnt for a generator with the classes of the sounds")
     v = _kept_tensors(Path(work)/'vectors.safetensors', lambda: dict(vectors=hear_all(sounds, hearing.encoder, recipe.takes, seed)))['vectors']
     of = torch.tensor([list(class_names).index(name) for name in sounds.vocab])
     return SoundVectors(v, class_words(hearing.clip, class_names), of[sounds.labels], class_names)
@@ -563,6 +564,7 @@ def _judges(dls, recipe, work, anew, cbs, inception=None)->dict:
     if inception: judges['fid_inception'] = Inception(inception).to(dls.device)
     return judges or dict(fid_mini=mini_judge().to(dls.device))
 
+# %% ../nbs/13_training.ipynb #ef1d453b
 _OWN = ('clip', 'hearing', 'inversion', 'trajectory') # parts of a recipe that later stages tell of
 
 def _train_generator(recipe, preset, work, stages, data, resume, seed, cbs, start, inception):

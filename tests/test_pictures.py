@@ -160,6 +160,15 @@ def test_discriminators_that_do_not_fit_are_left(tmp_path):
     (tmp_path/'classes.pkl').write_bytes(fake_snapshot.snapshot(fake_snapshot.stylegan2(c_dim=3), D=Discriminator(replace(G.cfg, c_dim=3))))
     assert read_discriminator(tmp_path/'classes.pkl', replace(G.cfg, c_dim=3)) is None
 
+def test_discriminators_of_stylegan3(tmp_path):
+    large = StyleGAN3Config(img_resolution=1024, channel_base=65536, channel_max=1024, conv_kernel=1, use_radial_filters=True)
+    assert all(large.channels(r) == StyleGAN2Config(img_resolution=1024).channels(r) for r in large.resolutions) # R doubles the generator only
+    G = fake_snapshot.KINDS['StyleGAN3-R']()
+    D = their_discriminator(G.cfg)
+    (tmp_path/'r.pkl').write_bytes(fake_snapshot.snapshot(G, D=D))
+    found = read_discriminator(tmp_path/'r.pkl', G.cfg).state_dict()
+    assert all(torch.equal(v, D.state_dict()[k]) for k, v in found.items())
+
 def said(capsys, *words):
     "The status and the last line on standard error."
     status = main([str(w) for w in words])
@@ -177,6 +186,12 @@ def test_what_does_not_agree_is_one_line(tmp_path, capsys):
         assert not (tmp_path/'out').exists()
     status, line = said(capsys, 'train', '--out', tmp_path/'out', '--preset', 'two', '--data', plain)
     assert status == 2 and 'have no sound' in line[0]
+
+def test_sounds_need_a_generator_of_their_classes(tmp_path):
+    import tiny_pack
+    from sound_video.training import sound_data
+    sv = SoundVideo.load(tiny_pack.make(tmp_path/'pack', hears=True))
+    with pytest.raises(UserError, match='which the generator does not'): sound_data(PRESETS['tiny'].inversion, sv.hearing, (), tmp_path)
 
 # -- pictures as they come
 
