@@ -141,14 +141,14 @@ PRESETS = {
                    InversionRecipe(4_500, 2, 80, 9_000, 4), TrajectoryRecipe(900, 90, 3, 8)),
     'landscape256': Recipe(StyleGAN2Config(img_resolution=256, channel_base=16384), 64, (1_000_000, 2_000_000, 10_000_000), 200_000, 10_000, 6,
                            ClipRecipe(200_000, 10_000, 20), HearingRecipe(EncoderConfig(MELS['paper'], width=48, hidden=768), 90_000, 4_500, 4, 50, 384),
-                           InversionRecipe(45_000, 4, 100, 90_000, 10, 1024), TrajectoryRecipe(9_000, 450, 20, 20, hidden=256, batch=16), batch=32, gamma=1.)}
+                           InversionRecipe(45_000, 4, 100, 90_000, 10, 1024), TrajectoryRecipe(9_000, 450, 20, 20, hidden=256, batch=16), batch=32, gamma=1., mirror=True, ada=.6)}
 
-# %% ../nbs/13_training.ipynb #231734b7
+# %% ../nbs/13_training.ipynb #749f0090
 def new_generator(cfg): # a StyleGAN2Config or StyleGAN3Config
     "A generator that has learnt nothing."
     return StyleGAN3(cfg) if isinstance(cfg, StyleGAN3Config) else Generator(cfg)
 
-# %% ../nbs/13_training.ipynb #06496bef
+# %% ../nbs/13_training.ipynb #15b2df8d
 def _paper(kind, size):
     "The recipe of a paper for pictures of `size` pixels."
     base = 32768 // (1 + (size == 256))
@@ -160,7 +160,7 @@ def _paper(kind, size):
 
 PRESETS |= {f'{kind}-{size}': _paper(kind, size) for kind in ('stylegan2', 'stylegan3-t', 'stylegan3-r') for size in (256, 512, 1024)}
 
-# %% ../nbs/13_training.ipynb #b1a916da
+# %% ../nbs/13_training.ipynb #d1c52191
 def adjusted(recipe:Recipe, settings)->Recipe: # {'batch': 8, …}
     "A recipe with some settings changed."
     plain = {f.name: f.type for f in fields(Recipe) if f.type in (int, float, bool, tuple, str)}
@@ -219,7 +219,7 @@ def measure(G, judges:dict, valid, # {'fid': a network, …}; batches (pictures,
     right = sum(scene_accuracy(x, of.to(c.device)[c], judges['fid']) * len(x) for x, c in samples(G, n)) / n
     return found | dict(scene=round(right, 3))
 
-# %% ../nbs/13_training.ipynb #5d97d83d
+# %% ../nbs/13_training.ipynb #7061778f
 def mini_judge()->SceneNet:
     "The judge of the pack that comes with the package."
     path = default_pack()
@@ -275,7 +275,7 @@ def train_stylegan(dls, recipe:Recipe, judges:dict, work, resume=False, cbs=None
         nets = train_resolution(dls, recipe, resolution, images, nets, judges, Path(work), resume, cbs, **kwargs)
     return nets.ema
 
-# %% ../nbs/13_training.ipynb #69c7c242
+# %% ../nbs/13_training.ipynb #c092c1d8
 def start_from(path, recipe:Recipe): # -> Recipe, `Adversaries`, is the discriminator new?
     "What fine-tuning begins with: the networks of a pack, and the recipe for them."
     (G, _), file = load_pack(path), Path(path)/'discriminator.safetensors'
@@ -564,7 +564,7 @@ def _judges(dls, recipe, work, anew, cbs, inception=None)->dict:
     if inception: judges['fid_inception'] = Inception(inception).to(dls.device)
     return judges or dict(fid_mini=mini_judge().to(dls.device))
 
-# %% ../nbs/13_training.ipynb #ef1d453b
+# %% ../nbs/13_training.ipynb #f6fafff1
 _OWN = ('clip', 'hearing', 'inversion', 'trajectory') # parts of a recipe that later stages tell of
 
 def _train_generator(recipe, preset, work, stages, data, resume, seed, cbs, start, inception):

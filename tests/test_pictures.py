@@ -100,8 +100,10 @@ class Stub(torch.nn.Module):
 
 def test_an_inception_file_measures(tmp_path):
     torch.jit.script(Stub()).save(tmp_path/'inception.pt')
-    pack = train(tmp_path/'pack', 'two', ['stylegan'], folder_of(tmp_path/'pictures'), inception=tmp_path/'inception.pt')
-    assert set(SoundVideo.load(pack).config.metrics) == {'fid_inception'}
+    words = ['train', 'stylegan', '--out', tmp_path/'pack', '--preset', 'two', '--data', folder_of(tmp_path/'pictures'), '--inception', tmp_path/'inception.pt', '--set', 'mirror=true', '--set', 'images=[48]']
+    assert main([str(w) for w in words]) == 0
+    config = SoundVideo.load(tmp_path/'pack').config
+    assert set(config.metrics) == {'fid_inception'} and config.training['mirror'] is True and config.training['images'] == (48,)
     with pytest.raises(UserError, match='no such file'): train(tmp_path/'other', 'two', ['stylegan'], tmp_path/'pictures', inception=tmp_path/'none.pt')
 
 # -- from a generator that is there
