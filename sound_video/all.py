@@ -1,6 +1,7 @@
 "Everything that a notebook wants at hand: `from sound_video.all import *`."
 from .core import *
 from .media import *
+from .pictures import *
 from .score import *
 from .soundscape import synthesise
 from .world import *
@@ -8,6 +9,7 @@ from .dataset import *
 from .audio import *
 from .encoder import AudioEncoder, EncoderConfig, embed_stream
 from .stylegan import *
+from .ada import augment
 from .adversarial import *
 from .inversion import *
 from .stylegan3 import StyleGAN3, StyleGAN3Config, eq_r, eq_t

@@ -244,8 +244,8 @@ def data_render(a):
     write_world(a.out, scenes, a.clips, a.seconds, a.fps, a.size, a.rate, seed=a.seed)
     print(f'{a.out}: {a.clips * len(scenes)} clips of {len(scenes)} scenes')
 
-@command('data check', 'Check that every clip of a folder can be used.',
-    arg('folder', metavar='FOLDER', help='of clips in folders named by class, or beside a manifest ytid,start_time,class,set'),
+@command('data check', 'Check that every clip of a folder, or every picture, can be used.',
+    arg('folder', metavar='FOLDER', help='of clips in folders named by class, or beside a manifest ytid,start_time,class,set; or a folder or zip of pictures'),
     arg('--json', action='store_true', help='one JSON object'),
     examples='  sound-video data check my-videos\n  sound-video data check landscape --json')
 def data_check(a):
@@ -254,19 +254,30 @@ def data_check(a):
     print(json.dumps(report.to_dict()) if a.json else report)
     return int(bool(report.bad))
 
+# %% ../nbs/14_cli.ipynb #987da558
+def _settings(words): # ['batch=8', …] -> {'batch': 8, …}
+    "Settings from the command line."
+    def value(text):
+        try: return json.loads(text)
+        except ValueError: return text
+    return {name: value(text) for name, _, text in (w.partition('=') for w in words)}
+
 # %% ../nbs/14_cli.ipynb #a43e11b4
 @command('train', 'Train a model from nothing, and write it as a pack.',
     arg('stages', nargs='*', metavar='STAGE', help='judge, stylegan, clip, audio, inversion, trajectory (default: these); table: what the table of results compares with. What is not trained is taken from the pack that is there'),
     arg('--out', required=True, metavar='PACK', help='folder of the pack; checkpoints, samples and tables of metrics go to PACK.training'),
-    arg('--data', default='world', metavar='DIR', help='a folder of clips (default: the procedural world)'),
-    arg('--preset', default='mini', help='tiny, mini or landscape256 (default: mini)'),
+    arg('--data', default='world', metavar='DIR', help='a folder of clips; for judge and stylegan also a folder or a zip of pictures (default: the procedural world)'),
+    arg('--preset', default='mini', help='tiny, mini, landscape256, or the settings of the papers: stylegan2, stylegan3-t or stylegan3-r with -256, -512 or -1024 (default: mini)'),
+    arg('--set', dest='settings', action='append', default=[], metavar='NAME=VALUE', help="change a setting of the preset, such as mirror=true, ada=0.6, batch=8 or images=[100000]; more than once if need be"),
+    arg('--from', dest='start', metavar='PACK', help='stylegan goes on from the generator of this pack, for example a converted snapshot'),
+    arg('--inception', metavar='FILE', help="measure the Fréchet distance also by this file, StyleGAN's inception-2015-12-05.pt; what is in it is run"),
     arg('--resume', action='store_true', help='go on with an interrupted training'),
     arg('--seed', type=int, default=0, help='of the first weights and the order of pictures (default: 0)'),
-    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-videos --resume\n  sound-video train clip audio --out my-pack')
+    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-videos --resume\n  sound-video train clip audio --out my-pack\n  sound-video train judge stylegan --out pets --data pets.zip --preset stylegan2-256 --set batch=16\n  sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256')
 def train(a):
     from sound_video.training import STAGES, train as run_recipe
     stages = [s for s in a.stages if s != 'table'] or (() if a.stages else STAGES)
-    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed) if stages else None
+    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, start=a.start, inception=a.inception, settings=_settings(a.settings)) if stages else None
     if 'table' in a.stages:
         from sound_video.evaluation import train_rows
         pack = train_rows(a.out, a.preset, a.data, a.resume, a.seed)
@@ -306,11 +317,11 @@ def _pack_place(out): # -> path that may become a pack
 def convert(a):
     path = _pack_place(a.out)
     from sound_video.pipeline import describe, save_pack
-    from sound_video.snapshots import architecture_name, class_names, read_snapshot
+    from sound_video.snapshots import architecture_name, class_names, read_discriminator, read_snapshot
     G = read_snapshot(a.snapshot, a.network)
-    names = class_names(G)
-    save_pack(path, G, describe(G, names, training={'converted from': Path(a.snapshot).name}, data='see the page of the snapshot'))
-    print(f"{path}: {architecture_name(G)}, {G.cfg.img_resolution} pixels" + (f', {len(names)} classes: {names[0]} to {names[-1]}' if names else ''))
+    names, D = class_names(G), read_discriminator(a.snapshot, G.cfg)
+    save_pack(path, G, describe(G, names, training={'converted from': Path(a.snapshot).name}, data='see the page of the snapshot'), **{'discriminator': D.state_dict()} if D else {})
+    print(f"{path}: {architecture_name(G)}, {G.cfg.img_resolution} pixels" + (f', {len(names)} classes: {names[0]} to {names[-1]}' if names else '') + (', with its discriminator' if D else ''))
 
 # %% ../nbs/14_cli.ipynb #2927c991
 _PACKAGES = 'torch torchaudio torchvision fastai open_clip_torch librosa av safetensors numpy'.split()

@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/snapshots.html.md"""
 
 # %% auto #0
 __all__ = ['Named', 'Net', 'Stored', 'Tensor', 'NumpyType', 'Ignored', 'pairs', 'fill', 'extend', 'build', 'BINPERSID',
-           'read_snapshot', 'architecture_name', 'class_names']
+           'read_snapshot', 'architecture_name', 'class_names', 'read_discriminator']
 
 # %% ../nbs/07d_snapshots.ipynb #5d1becf7
 import mmap, torch
@@ -341,3 +341,20 @@ def architecture_name(G):
     return f"StyleGAN3-{'R' if G.cfg.use_radial_filters else 'T'}"
 
 def class_names(G): return tuple(f'class {i}' for i in range(G.cfg.c_dim)) # snapshots do not have their names
+
+# %% ../nbs/07d_snapshots.ipynb #ddef2c69
+def read_discriminator(path, cfg)->Discriminator: # configuration of the snapshot's generator
+    "The discriminator of a snapshot, as ours; None if there is none that fits."
+    m = _mapped(path)
+    with _readable_faults(path):
+        nets = _obey(m)
+        net = nets.get('D') if isinstance(nets, dict) else None
+        if not isinstance(net, Net) or cfg.c_dim: return None
+        return _fitting(Discriminator(cfg), {k: t for k,t in _named_tensors(net) if not k.endswith('resample_filter')})
+
+def _fitting(D, have): # name -> Tensor
+    "D with these weights; None if they are not its own."
+    want = {k: tuple(v.shape) for k,v in D.state_dict().items() if not k.endswith('resample_filter')}
+    if want != {k: t.size for k,t in have.items()}: return None
+    D.load_state_dict(D.state_dict() | {k: _filled(t, want[k]) for k,t in have.items()})
+    return D

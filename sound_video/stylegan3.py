@@ -58,7 +58,9 @@ class StyleGAN3Config(Config):
     def num_ws(self): return self.num_layers + 2
     @property
     def resolutions(self): return [2**i for i in range(2, self.img_resolution.bit_length())] # of the discriminator
-    def channels(self, res): return min(self.channel_base // (2 if self.conv_kernel == 1 else 1) // res, self.channel_max)
+    def channels(self, res): # of the discriminator: R has twice as many channels in the generator only
+        half = 2 if self.conv_kernel == 1 else 1
+        return min(self.channel_base // half // res, self.channel_max // half)
 
 # %% ../nbs/07c_stylegan3.ipynb #68ef3d14
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from fastai.callback.core import Callback
 from sound_video.core import *
 from sound_video.ops import *
 from sound_video.stylegan import *
+from sound_video.ada import augment
 from sound_video.adversarial import *
 
 parity = Path(os.environ.get('SOUND_VIDEO_PARITY', Path(__file__).parents[2]/'shared'/'parity'))
@@ -142,7 +143,7 @@ def test_adaptive_p(scores, up):
     ada = learn.adaptive_augment
     learn.turn,learn.real,learn.pred = 'discriminator', torch.zeros(4, 3, 16, 16), (torch.full((4,), scores),)
     for step in range(4): learn.memory['steps'] = step; ada.after_pred()
-    assert learn.memory['p'] == pytest.approx(.5 + (16/100_000 if up else -16/100_000))
+    assert learn.memory['p'] == pytest.approx(.5 + (16/500_000 if up else -16/500_000))
     assert learn.memory['r_t'] == scores
 
 def test_mistakes():
