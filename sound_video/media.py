@@ -129,19 +129,29 @@ def _lead(c, f): # first frame of sound -> s that it starts after the first pict
     lead = f.time - float(v.start_time * v.time_base)
     return lead if .002 < abs(lead) < (c.duration or 0) / av.time_base else 0.
 
-def _blocks(path):
+def _first(c, s, at): # -> pairs that begin a little before `at` s, and when the first of them plays
+    pairs = _decoded(c, s)
+    if (first := next(pairs, None)) is None: return pairs, 0.
+    lead, zero = _lead(c, first[1]), first[1].time
+    if not at or zero is None or _track(c, 'video') is None: return chain([first], pairs), lead
+    try: c.seek(max(0, int((at - lead + zero - .5) / s.time_base)), stream=s)
+    except av.FFmpegError: return chain([first], pairs), lead
+    there = next(pairs := _decoded(c, s), None)
+    return (chain([there], pairs), there[1].time - zero + lead) if there else (pairs, 0.)
+
+def _blocks(path, at=0): # whole s to begin with
     "Pairs of a block [C, n] and its rate in Hz, as the file has them."
     with _reading(path) as c:
         s, n = _need(c, 'audio', path), 0
-        pairs = _decoded(c, s)
+        pairs, plays = _first(c, s, at)
         if first := next(pairs, None):
             f = first[1]
             rate = f.sample_rate
-            for x in _shift(_floats(chain([first], pairs), f.layout, rate), round(_lead(c, f) * rate)):
+            for x in _shift(_floats(chain([first], pairs), f.layout, rate), round((plays - at) * rate)):
                 n += x.shape[1]
                 yield x, rate
-        if not n: raise UserError(f"no sound can be decoded from '{path}': it has no length, or is damaged")
-        _refuse_stump(path, c, s, n / rate)
+        if not (n or at): raise UserError(f"no sound can be decoded from '{path}': it has no length, or is damaged")
+        if n: _refuse_stump(path, c, s, n / rate + at)
 
 # %% ../nbs/01_media.ipynb #788a45f3
 _LAYOUTS = {1:'mono', 2:'stereo', 3:'3.0', 4:'quad', 5:'5.0', 6:'5.1', 7:'6.1', 8:'7.1'}
@@ -173,10 +183,11 @@ def _pieces(x): # [C, N] or [N] -> blocks of at most 48000 samples
 
 def _sound(source,      # path, or (tensor [C, N], rate in Hz)
            rate=None,   # Hz; None: the sound's own
-           mono=False): # -> iterator of float32 [C, n], rate, C
+           mono=False, at=0): # of a path: whole s to begin with -> iterator of float32 [C, n], rate, C
     if isinstance(source, (str, Path)):
-        pairs = _blocks(source)
-        first, r0 = next(pairs)
+        pairs = _blocks(source, at)
+        first, r0 = next(pairs, (None, 0))
+        if first is None: raise UserError(f"'{source}' has no sound at {at} s: it ends before")
         blocks = (x for x, _ in pairs)
     else:
         blocks, r0 = _pieces(source[0]), int(source[1])
@@ -213,8 +224,9 @@ def read_sound(path,         # a sound, or a video that has one
                seconds=None, # at most so many; None: to the end
               ): # float32 [C, N] in [-1, 1], rate in Hz
     "The sound, or a part of it."
-    blocks, rate, _ = _sound(path, rate, mono)
-    taker, skip = _Taker(blocks), round(start * rate)
+    at = max(0, int(start) - 1) # at whole seconds all rates have a sample
+    blocks, rate, _ = _sound(path, rate, mono, at)
+    taker, skip = _Taker(blocks), round((start - at) * rate)
     while skip > 0 and (n := taker.take(min(skip, rate)).shape[1]): skip -= n
     left = math.inf if seconds is None else round(seconds * rate)
     got = []
