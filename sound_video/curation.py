@@ -125,7 +125,7 @@ def _safe(rows):
         if label.startswith('.') or re.search(r'[/\\\0]', label): raise UserError(f"the class '{label}' cannot be the name of a folder: call it otherwise in the manifest")
     return rows
 
-def _in_manifest(rows, index, cfg, gone={}): # gone: why ids could not be fetched
+def _in_manifest(rows, index, gone, cfg): # paths by file name; why ids could not be fetched
     "Stretches of a manifest's rows, and what was dropped."
     stretches, dropped, opened, seen = [], [], {}, set()
     classes = {row['class'] for row in rows}
@@ -171,18 +171,29 @@ def _source(source): # -> folder, rows of its manifest or None
     manifest = _manifest_of(source)
     return source, manifest and _safe(_read_manifest(manifest))
 
+def _mixed(folder, out, rows):
+    "Would clips be taken for videos? A manifest's output may lie beside it, as it is not looked at."
+    a, b = out.resolve(), folder.resolve()
+    return a == b or a in b.parents or not rows and b in a.parents
+
+def _videos(folder, rows, fetch, out):
+    "Paths by file name, and why ids could not be fetched."
+    def index(folder): return {name: kept for name, paths in _index(folder).items() if (kept := [p for p in paths if not out or Path(out).resolve() not in p.resolve().parents])}
+    found, classes = index(folder), {r['class'] for r in rows}
+    if not fetch: return found, {}
+    gone = fetch_videos([r['ytid'] for r in rows if not _match(r, found, classes)[0]], fetch)
+    for name, paths in index(Path(fetch)).items(): found[name] = found.get(name, []) + paths
+    return found, gone
+
 def find_stretches(source, # folder with 'class name/long video.mp4', or with a manifest beside the videos, or the manifest
-                   cfg:CurateConfig, fetch=None): # folder for what yt-dlp fetches
+                   cfg:CurateConfig,
+                   fetch=None,  # folder for what yt-dlp fetches
+                   out=None):   # folder of the clips: nothing in it is read
     "What may become clips, sorted, and what cannot."
     folder, rows = _source(source)
     if fetch and not rows: raise UserError(f"there is nothing to fetch: '{source}' has no manifest ytid,start_time,class,set")
-    if rows:
-        index, gone = _index(folder), {}
-        if fetch:
-            gone = fetch_videos([r['ytid'] for r in rows if not _match(r, index, {r['class'] for r in rows})[0]], fetch)
-            for name, paths in _index(Path(fetch)).items(): index[name] = index.get(name, []) + paths
-        stretches, dropped = _in_manifest(rows, index, cfg, gone)
-    else: stretches, dropped = _in_folders(folder, cfg)
+    if out and _mixed(folder, Path(out), rows): raise UserError(f"the clips cannot lie in '{out}', which is mixed up with '{folder}': choose another place")
+    stretches, dropped = _in_manifest(rows, *_videos(folder, rows, fetch, out), cfg) if rows else _in_folders(folder, cfg)
     if not (stretches or dropped): raise UserError(f"no videos are there in '{source}': it must hold 'class name/long video.mp4' files, or a manifest and its files")
     return sorted(stretches, key=lambda s: (s.name, s.start, s.label)), dropped
 
@@ -407,11 +418,6 @@ def _lines(self):
     if self.moved: yield f'{self.moved} lines of the manifest changed their set, so that each film is in one'
 
 # %% ../nbs/03b_curation.ipynb #dd558672
-def _check_place(source, out):
-    "The output lies neither inside what is read nor around it."
-    a, b = Path(out).resolve(), (Path(source) if Path(source).is_dir() else Path(source).parent).resolve()
-    if a == b or a in b.parents or b in a.parents: raise UserError(f"'{out}' and '{source}' lie one in the other: choose another place for the clips")
-
 def _place(out):
     "The output folder, ready."
     with readable_os_errors(out):
@@ -473,8 +479,7 @@ def curate(source,       # folder with 'class name/long video.mp4', or with a ma
           )->CurateReport:
     "Cut long videos into clips `out/class/<video>_<start>.mp4` with a manifest and a report."
     cfg, out = CurateConfig(float(seconds), int(size), str(fps), int(rate)).check(), Path(out)
-    _check_place(source, out)
-    stretches, dropped = find_stretches(source, cfg, fetch)
+    stretches, dropped = find_stretches(source, cfg, fetch, out)
     _place(out)
     report, kept = _report(stretches, *_examined(stretches, cfg, out, workers), dropped)
     _clear(out, stretches, kept)
