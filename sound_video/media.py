@@ -421,14 +421,14 @@ def _cover(H, W, size): # -> scaled (H, W) that just covers size, and where to c
     H, W = max(h, round(H*k)), max(w, round(W*k))
     return (H, W), (slice((H-h)//2, (H-h)//2 + h), slice((W-w)//2, (W-w)//2 + w))
 
-def _to_rgb(f, size): # decoded frame -> uint8 [H, W, 3]
+def _to_rgb(f, size, scaler): # decoded frame; what converts all frames of a film -> uint8 [H, W, 3]
     turns = round(f.rotation / 90) % 4
-    if size is None: x = f.to_ndarray(format='rgb24')
+    if size is None: x = scaler.reformat(f, format='rgb24').to_ndarray()
     else:
         h, w = _size(size)
         (H, W), cut = _cover(f.height, f.width, (w, h) if turns % 2 else (h, w))
         way = 'AREA' if H < f.height else 'BICUBIC'
-        x = f.reformat(W, H, 'rgb24', interpolation=way).to_ndarray()[cut]
+        x = scaler.reformat(f, W, H, 'rgb24', interpolation=way).to_ndarray()[cut]
     return np.ascontiguousarray(np.rot90(x, turns))
 
 # %% ../nbs/01_media.ipynb #01e3e9b0
@@ -452,11 +452,12 @@ def stream_frames(path,         # a video
     "The frames of a video, one by one."
     with _reading(path) as c:
         s = _need(c, 'video', path)
+        s.codec_context.thread_count, scaler = 1, av.video.reformatter.VideoReformatter() # several threads only wait for each other here
         rate = s.average_rate or Fraction(25) if fps is None else parse_fps(fps)
         k, n, held, shown = 0, math.inf if seconds is None else round(seconds * rate), None, None
         for t, f in _timed(c, s, start):
             while held and k < n and start + (k + .5)/rate < t:
-                shown = _to_rgb(held, size) if shown is None else shown
+                shown = _to_rgb(held, size, scaler) if shown is None else shown
                 yield shown
                 k += 1
             if k >= n: return
