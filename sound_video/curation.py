@@ -18,6 +18,7 @@ from functools import partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 import av, numpy as np, pandas as pd, torch
+from fastcore.basics import patch
 from PIL import Image
 from .core import *
 from .media import *
@@ -185,6 +186,7 @@ def _videos(folder, rows, fetch, out):
     for name, paths in index(Path(fetch)).items(): found[name] = found.get(name, []) + paths
     return found, gone
 
+# %% ../nbs/03b_curation.ipynb #d46b25dd
 def find_stretches(source, # folder with 'class name/long video.mp4', or with a manifest beside the videos, or the manifest
                    cfg:CurateConfig,
                    fetch=None,  # folder for what yt-dlp fetches
@@ -404,18 +406,21 @@ class CurateReport:
         return {r: found[r] for r in REASONS if found[r]}
 
     def to_dict(self):
-        return dict(clips=len(self.clips), dropped=self.reasons(), moved=self.moved, counts={c: {s: int(n) for s, n in row.items()} for c, row in self.counts().iterrows()},
-                    kept=self.clips, left_out=[asdict(d) for d in self.dropped])
+        counts = {c: {s: int(n) for s, n in row.items()} for c, row in self.counts().iterrows()}
+        return dict(clips=len(self.clips), dropped=self.reasons(), moved=self.moved, counts=counts, kept=self.clips, left_out=[asdict(d) for d in self.dropped])
 
-    def _repr_html_(self): return self.counts().to_html() + pd.DataFrame(self.dropped).to_html(index=False)
-
-    def __str__(self): return '\n'.join(_lines(self))
-
+# %% ../nbs/03b_curation.ipynb #99416802
 def _lines(self):
     yield f'{len(self.clips)} clips, {len(self.dropped)} dropped' + ''.join(f', {n} {r}' for r, n in self.reasons().items())
     if self.clips: yield self.counts().to_string()
     for d in self.dropped: yield f"{d.source}{'' if d.start is None else f' at {_seconds(d.start)} s'}: {d.reason}: {d.detail}"
     if self.moved: yield f'{self.moved} lines of the manifest changed their set, so that each film is in one'
+
+@patch
+def __str__(self:CurateReport): return '\n'.join(_lines(self))
+
+@patch
+def _repr_html_(self:CurateReport): return self.counts().to_html() + pd.DataFrame(self.dropped).to_html(index=False)
 
 # %% ../nbs/03b_curation.ipynb #dd558672
 def _place(out):
@@ -468,6 +473,7 @@ def _report(stretches, records, copied, dropped):
     moved = sum(bool(stretches[i].split) and stretches[i].split != split for i, split in zip(kept, sets))
     return CurateReport(clips, sorted(dropped, key=lambda d: (d.source, d.start or 0., d.reason)), moved), [stretches[i] for i in kept]
 
+# %% ../nbs/03b_curation.ipynb #34f69754
 def curate(source,       # folder with 'class name/long video.mp4', or with a manifest beside the videos, or the manifest
            out,          # folder to be made; whole clips in it are kept
            size=256,     # pixels of a side

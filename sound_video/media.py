@@ -224,7 +224,7 @@ def read_sound(path,         # a sound, or a video that has one
                seconds=None, # at most so many; None: to the end
               ): # float32 [C, N] in [-1, 1], rate in Hz
     "The sound, or a part of it."
-    at = max(0, int(start) - 1) # at whole seconds all rates have a sample
+    at = int(max(0, start - .05)) # at whole seconds all rates have a sample; a resampler needs a moment to begin
     blocks, rate, _ = _sound(path, rate, mono, at)
     taker, skip = _Taker(blocks), round((start - at) * rate)
     while skip > 0 and (n := taker.take(min(skip, rate)).shape[1]): skip -= n

@@ -331,3 +331,29 @@ def test_windows_of_clips_are_parts_of_them(whole):
     ds = FolderClips(files, ['raining', 'thunder'], seconds=.5, fps=FPS, size=SIZE, rate=RATE, train=True)
     frames, sound, label = ds[3]
     assert frames.shape == (4, 3, SIZE, SIZE) and sound.shape == (1, RATE // 2) and ds.vocab[int(label)] == files[3].label
+
+def test_mels_on_disk_survive_an_interruption_and_follow_their_files(whole, tmp_path, monkeypatch):
+    from sound_video import hearing
+    from sound_video.audio import MelConfig
+    from sound_video.encoder import EncoderConfig
+    files = check_folder(whole[0]).good
+    cfg = EncoderConfig(MelConfig(RATE, 512, 128, 32, 50., 4000.), seconds=.5)
+    sounds = hearing.FolderSounds(files * 3, ['raining', 'thunder'], cfg.seconds, RATE)
+    want, real, calls, parts = hearing.guises(sounds, cfg, 2), hearing._dressed, [], tmp_path/'parts'
+    parts.mkdir()
+    def interrupted(sounds, cfg, mel, takes, seed, idxs):
+        calls.append(idxs[0])
+        if idxs[0] == 36: raise KeyboardInterrupt
+        return real(sounds, cfg, mel, takes, seed, idxs)
+    monkeypatch.setattr(hearing, '_dressed', interrupted)
+    with pytest.raises(KeyboardInterrupt): hearing.guises(sounds, cfg, 2, parts=parts)
+    done = {int(p.stem) for p in parts.glob('*.npy')}
+    assert {0, 18} <= done and 36 not in done and not list(parts.glob('.*'))
+    monkeypatch.setattr(hearing, '_dressed', lambda *a: calls.append(a[-1][0]) or real(*a))
+    calls.clear()
+    assert torch.equal(hearing.guises(sounds, cfg, 2, parts=parts), want) and not done & set(calls)
+    key, stamp = hearing._key(sounds, 'train', cfg, 2, 0), files[-1].path.stat()
+    os.utime(files[-1].path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 1))
+    assert hearing._key(sounds, 'train', cfg, 2, 0) != key
+    os.utime(files[-1].path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert hearing._key(sounds, 'train', cfg, 2, 0) == key
