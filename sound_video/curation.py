@@ -262,7 +262,7 @@ class _Watched:
         self.n, self.at = n_frames(cfg.seconds, self.fps), {int(t * self.fps) for t in frame_times(round(4 * cfg.seconds), 4)}
 
     def _read(self):
-        with _damage(self.st.path): yield from stream_frames(self.st.path, self.fps, self.cfg.size, self.st.start, self.cfg.seconds)
+        with _damage(self.st.path): yield from stream_frames(self.st.path, self.fps, self.cfg.size, self.st.start, self.cfg.seconds, strict=True)
 
     def __iter__(self):
         for f in self._read():

@@ -73,7 +73,7 @@ def _need(c, kind, path):
     return s
 
 # %% ../nbs/01_media.ipynb #601d9cac
-def _decoded(c, s):
+def _decoded(c, s, damaged=lambda p: None): # called with what is left out
     "Pairs of packet and frame; what is damaged is left out."
     packets = c.demux(s)
     while True:
@@ -81,7 +81,7 @@ def _decoded(c, s):
         except av.FFmpegError: return
         if p is None: return
         try: yield from ((p, f) for f in p.decode())
-        except av.FFmpegError: continue
+        except av.FFmpegError: damaged(p)
 
 def _as_array(f): # packed float frame -> float32 [C, n] in [-1, 1]
     x = f.to_ndarray().reshape(f.samples, -1).T
@@ -432,12 +432,14 @@ def _to_rgb(f, size, scaler): # decoded frame; what converts all frames of a fil
     return np.ascontiguousarray(np.rot90(x, turns))
 
 # %% ../nbs/01_media.ipynb #01e3e9b0
-def _timed(c, s, start):
+def _timed(c, s, start, path=None): # path: of a film in which nothing may be damaged from `start` on
     "Pairs of time in s and frame, from a key frame before `start` on, and last the end with None."
     zero, stay = (s.start_time or 0) * s.time_base, 1 / (s.average_rate or 25)
     if start > 1: c.seek(int((start + zero) / s.time_base), stream=s)
     t = None
-    for p, f in _decoded(c, s):
+    def damaged(p):
+        if path and p.pts is not None and (at := float(p.pts * s.time_base - zero)) >= start: raise UserError(f"'{path}' is damaged at {at:.1f} s: get it again, or leave that part out")
+    for p, f in _decoded(c, s, damaged):
         t = float(f.pts * f.time_base - zero) if f.pts is not None else (0. if t is None else t + float(stay))
         yield t, f
     if t is not None: yield t + float(f.duration * f.time_base if f.duration else stay), None
@@ -448,6 +450,7 @@ def stream_frames(path,         # a video
                   size=None,    # int for a square, or (H, W); None: the file's own
                   start=0.,     # s
                   seconds=None, # at most so many; None: to the end
+                  strict=False, # refuse what is damaged in the middle? else it is left out
                  ): # iterator of uint8 [H, W, 3]
     "The frames of a video, one by one."
     with _reading(path) as c:
@@ -455,7 +458,7 @@ def stream_frames(path,         # a video
         s.codec_context.thread_count, scaler = 1, av.video.reformatter.VideoReformatter() # several threads only wait for each other here
         rate = s.average_rate or Fraction(25) if fps is None else parse_fps(fps)
         k, n, held, shown = 0, math.inf if seconds is None else round(seconds * rate), None, None
-        for t, f in _timed(c, s, start):
+        for t, f in _timed(c, s, start, path if strict else None):
             while held and k < n and start + (k + .5)/rate < t:
                 shown = _to_rgb(held, size, scaler) if shown is None else shown
                 yield shown

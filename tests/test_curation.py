@@ -153,6 +153,14 @@ def test_every_reason(tmp_path):
     assert [c for c in clips if c.startswith('good')] == [f'good_{k}.mp4' for k in range(3)] and 'half_0.mp4' in clips and found['half.mp4', 5.] == 'damaged'
     assert all('\n' not in d.detail and str(tmp_path) not in d.detail for d in report.dropped)
 
+def test_damage_in_the_middle_costs_its_seconds_only(tmp_path):
+    data = bytearray((path := film(tmp_path/'films'/'raining'/'a.mp4', 1, 6.)).read_bytes())
+    for at in range(int(.35*len(data)), len(data)//2): data[at] = 7 * at % 251
+    path.write_bytes(data)
+    report = curate(tmp_path/'films', tmp_path/'out', **ASK)
+    lost = [d.start for d in report.dropped]
+    assert lost and {d.reason for d in report.dropped} == {'damaged'} and set(lost) <= {1., 2., 3.} and len(report.clips) == 6 - len(lost)
+
 def test_nothing_usable_is_said_in_one_line(tmp_path):
     film(tmp_path/'films'/'raining'/'mute.mp4', sound=False)
     with pytest.raises(UserError, match='1 no sound') as e: curate(tmp_path/'films', tmp_path/'out', **ASK)
