@@ -336,12 +336,14 @@ def _follow_parent():
     torch.set_num_threads(1)
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
 
+_WORTH = 8 # clips, or a process takes longer to start than it saves
+
 def _cut_all(todo, cfg, out, workers):
-    job = partial(_cut, cfg, out)
-    if min(workers, len(todo)) < 2:
+    job, n = partial(_cut, cfg, out), min(workers, len(todo) // _WORTH)
+    if n < 2:
         for st in progress(todo, desc='clips'): job(st)
         return
-    with ProcessPoolExecutor(min(workers, len(todo)), get_context('spawn'), _follow_parent) as pool:
+    with ProcessPoolExecutor(n, get_context('spawn'), _follow_parent) as pool:
         try:
             for _ in progress(pool.map(job, todo), len(todo), 'clips'): pass
         except BaseException:
