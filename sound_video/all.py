@@ -6,6 +6,7 @@ from .score import *
 from .soundscape import synthesise
 from .world import *
 from .dataset import *
+from .curation import curate
 from .audio import *
 from .encoder import AudioEncoder, EncoderConfig, embed_stream
 from .stylegan import *

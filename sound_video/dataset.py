@@ -115,9 +115,11 @@ CLIP_ENDINGS = ('.mp4', '.mkv', '.webm', '.mov', '.avi', '.m4v', '.mpg', '.mpeg'
 def _is_clip(p): return p.suffix.lower() in CLIP_ENDINGS and not p.name.startswith('.') and p.is_file()
 
 # %% ../nbs/03_dataset.ipynb #df441fb7
+def _video_of(name): # of a file -> without its start time
+    return re.sub(r'^(.{11})_\d+$', r'\1', name) # a ytid has 11 characters
+
 def _bucket(name): # of a file -> 0 .. 9
-    video = re.sub(r'^(.{11})_\d+$', r'\1', name) # a ytid has 11 characters
-    return hashlib.sha256(video.encode()).digest()[0] * 10 // 256
+    return hashlib.sha256(_video_of(name).encode()).digest()[0] * 10 // 256
 
 def _hold_out(files):
     "Give small sets, in which chance put nothing aside, a tenth for validation."

@@ -10,7 +10,7 @@ __all__ = ['TEMPLATES', 'steadied', 'WorldSounds', 'FolderSounds', 'as_bytes', '
            'hearing_learner', 'label_vectors', 'fit_scale', 'calibrate', 'Heard', 'bar', 'check_labels', 'Hearing']
 
 # %% ../nbs/05b_hearing.ipynb #48242eae
-import hashlib, os
+import hashlib, os, shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -97,10 +97,18 @@ def _dressed(sounds, cfg:EncoderConfig, mel, takes, seed, idxs): # a few items, 
     x = torch.as_tensor(np.stack([plain, *([guise(x, rng) for x, rng in zip(raw, rngs)] for _ in range(takes - 1))]))
     return as_bytes(mel(normalise_level(x.flatten(0, 1)))[:, 0]).unflatten(0, (takes, len(idxs)))
 
+def _kept(make, parts, idxs):
+    "What `make` makes of some items, from the folder `parts` if it is there."
+    if not parts: return make(idxs)
+    file = parts/f'{idxs[0]:07d}.npy'
+    if not file.exists():
+        with atomic(file) as tmp: np.save(tmp, make(idxs).numpy())
+    return torch.from_numpy(np.load(file))
+
 def guises(sounds, cfg:EncoderConfig, takes:int, # of each sound: one plain, the others in guises
-           seed=0): # uint8 [takes, n, bands, steps]
+           seed=0, parts=None): # folder for what is done, so that an interrupted run goes on -> uint8 [takes, n, bands, steps]
     "Every sound in several takes, as mel spectrograms."
-    dress = partial(_dressed, sounds, cfg, Mel(cfg.mel), takes, seed)
+    dress = partial(_kept, partial(_dressed, sounds, cfg, Mel(cfg.mel), takes, seed), parts)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         groups = list(chunked(range(len(sounds)), 18))
         return torch.cat(list(progress(pool.map(dress, groups), len(groups), 'sounds')), 1)
@@ -166,7 +174,8 @@ class GuiseLoader(CaptionLoader):
 # %% ../nbs/05b_hearing.ipynb #44c62675
 def _key(sounds, split, cfg, takes, seed):
     "A file name that changes with whatever changes the sounds; of the world, its first one stands for all."
-    what = [cfg.mel, cfg.seconds, takes, seed, sounds.sound(0, np.random.default_rng(0)).tobytes(), getattr(sounds, 'files', None)]
+    first, files = sounds.sound(0, np.random.default_rng(0)).tobytes(), getattr(sounds, 'files', [])
+    what = [cfg.mel, cfg.seconds, takes, seed, first, files, [(f.path.stat().st_size, f.path.stat().st_mtime_ns) for f in files]]
     return f'{split}-{len(sounds)}-{hashlib.sha256(repr(what).encode()).hexdigest()[:10]}.safetensors'
 
 def _made(sounds, split, cfg, clip, takes, seed, cache):
@@ -175,10 +184,13 @@ def _made(sounds, split, cfg, clip, takes, seed, cache):
     file = cache and Path(cache)/_key(sounds, split, cfg, takes, seed)
     if file and file.exists(): d = load_file(file)
     else:
-        d = dict(mels=guises(sounds, cfg, takes, seed), looks=sounds.pictures(clip.size).contiguous())
+        if parts := file and file.with_suffix('.parts'):
+            with readable_os_errors(cache):
+                for d in (Path(cache), parts): d.mkdir(exist_ok=True)
+        d = dict(mels=guises(sounds, cfg, takes, seed, parts), looks=sounds.pictures(clip.size).contiguous())
         if file:
-            with readable_os_errors(cache): Path(cache).mkdir(exist_ok=True)
             with atomic(file) as tmp: tmp.write_bytes(to_bytes(d))
+            shutil.rmtree(parts)
     return Guises(d['mels'], picture_vectors(clip, d['looks']), sounds.labels, sounds.vocab)
 
 def hearing_dls(clip:Clip, cfg:EncoderConfig,

@@ -74,7 +74,7 @@ def _need(c, kind, path):
     return s
 
 # %% ../nbs/01_media.ipynb #601d9cac
-def _decoded(c, s):
+def _decoded(c, s, damaged=lambda p: None): # called with what is left out
     "Pairs of packet and frame; what is damaged is left out."
     packets = c.demux(s)
     while True:
@@ -82,7 +82,7 @@ def _decoded(c, s):
         except av.FFmpegError: return
         if p is None: return
         try: yield from ((p, f) for f in p.decode())
-        except av.FFmpegError: continue
+        except av.FFmpegError: damaged(p)
 
 def _as_array(f): # packed float frame -> float32 [C, n] in [-1, 1]
     x = f.to_ndarray().reshape(f.samples, -1).T
@@ -130,19 +130,29 @@ def _lead(c, f): # first frame of sound -> s that it starts after the first pict
     lead = f.time - float(v.start_time * v.time_base)
     return lead if .002 < abs(lead) < (c.duration or 0) / av.time_base else 0.
 
-def _blocks(path):
+def _first(c, s, at): # -> pairs that begin a little before `at` s, and when the first of them plays
+    pairs = _decoded(c, s)
+    if (first := next(pairs, None)) is None: return pairs, 0.
+    lead, zero = _lead(c, first[1]), first[1].time
+    if not at or zero is None or _track(c, 'video') is None: return chain([first], pairs), lead
+    try: c.seek(max(0, int((at - lead + zero - .5) / s.time_base)), stream=s)
+    except av.FFmpegError: return chain([first], pairs), lead
+    there = next(pairs := _decoded(c, s), None)
+    return (chain([there], pairs), there[1].time - zero + lead) if there else (pairs, 0.)
+
+def _blocks(path, at=0): # whole s to begin with
     "Pairs of a block [C, n] and its rate in Hz, as the file has them."
     with _reading(path) as c:
         s, n = _need(c, 'audio', path), 0
-        pairs = _decoded(c, s)
+        pairs, plays = _first(c, s, at)
         if first := next(pairs, None):
             f = first[1]
             rate = f.sample_rate
-            for x in _shift(_floats(chain([first], pairs), f.layout, rate), round(_lead(c, f) * rate)):
+            for x in _shift(_floats(chain([first], pairs), f.layout, rate), round((plays - at) * rate)):
                 n += x.shape[1]
                 yield x, rate
-        if not n: raise UserError(f"no sound can be decoded from '{path}': it has no length, or is damaged")
-        _refuse_stump(path, c, s, n / rate)
+        if not (n or at): raise UserError(f"no sound can be decoded from '{path}': it has no length, or is damaged")
+        if n: _refuse_stump(path, c, s, n / rate + at)
 
 # %% ../nbs/01_media.ipynb #788a45f3
 _LAYOUTS = {1:'mono', 2:'stereo', 3:'3.0', 4:'quad', 5:'5.0', 6:'5.1', 7:'6.1', 8:'7.1'}
@@ -174,10 +184,11 @@ def _pieces(x): # [C, N] or [N] -> blocks of at most 48000 samples
 
 def _sound(source,      # path, or (tensor [C, N], rate in Hz)
            rate=None,   # Hz; None: the sound's own
-           mono=False): # -> iterator of float32 [C, n], rate, C
+           mono=False, at=0): # of a path: whole s to begin with -> iterator of float32 [C, n], rate, C
     if isinstance(source, (str, Path)):
-        pairs = _blocks(source)
-        first, r0 = next(pairs)
+        pairs = _blocks(source, at)
+        first, r0 = next(pairs, (None, 0))
+        if first is None: raise UserError(f"'{source}' has no sound at {at} s: it ends before")
         blocks = (x for x, _ in pairs)
     else:
         blocks, r0 = _pieces(source[0]), int(source[1])
@@ -214,8 +225,9 @@ def read_sound(path,         # a sound, or a video that has one
                seconds=None, # at most so many; None: to the end
               ): # float32 [C, N] in [-1, 1], rate in Hz
     "The sound, or a part of it."
-    blocks, rate, _ = _sound(path, rate, mono)
-    taker, skip = _Taker(blocks), round(start * rate)
+    at = int(max(0, start - .05)) # at whole seconds all rates have a sample; a resampler needs a moment to begin
+    blocks, rate, _ = _sound(path, rate, mono, at)
+    taker, skip = _Taker(blocks), round((start - at) * rate)
     while skip > 0 and (n := taker.take(min(skip, rate)).shape[1]): skip -= n
     left = math.inf if seconds is None else round(seconds * rate)
     got = []
@@ -410,23 +422,25 @@ def _cover(H, W, size): # -> scaled (H, W) that just covers size, and where to c
     H, W = max(h, round(H*k)), max(w, round(W*k))
     return (H, W), (slice((H-h)//2, (H-h)//2 + h), slice((W-w)//2, (W-w)//2 + w))
 
-def _to_rgb(f, size): # decoded frame -> uint8 [H, W, 3]
+def _to_rgb(f, size, scaler): # decoded frame; what converts all frames of a film -> uint8 [H, W, 3]
     turns = round(f.rotation / 90) % 4
-    if size is None: x = f.to_ndarray(format='rgb24')
+    if size is None: x = scaler.reformat(f, format='rgb24').to_ndarray()
     else:
         h, w = _size(size)
         (H, W), cut = _cover(f.height, f.width, (w, h) if turns % 2 else (h, w))
         way = 'AREA' if H < f.height else 'BICUBIC'
-        x = f.reformat(W, H, 'rgb24', interpolation=way).to_ndarray()[cut]
+        x = scaler.reformat(f, W, H, 'rgb24', interpolation=way).to_ndarray()[cut]
     return np.ascontiguousarray(np.rot90(x, turns))
 
 # %% ../nbs/01_media.ipynb #01e3e9b0
-def _timed(c, s, start):
+def _timed(c, s, start, path=None): # path: of a film in which nothing may be damaged from `start` on
     "Pairs of time in s and frame, from a key frame before `start` on, and last the end with None."
     zero, stay = (s.start_time or 0) * s.time_base, 1 / (s.average_rate or 25)
     if start > 1: c.seek(int((start + zero) / s.time_base), stream=s)
     t = None
-    for p, f in _decoded(c, s):
+    def damaged(p):
+        if path and p.pts is not None and (at := float(p.pts * s.time_base - zero)) >= start: raise UserError(f"'{path}' is damaged at {at:.1f} s: get it again, or leave that part out")
+    for p, f in _decoded(c, s, damaged):
         t = float(f.pts * f.time_base - zero) if f.pts is not None else (0. if t is None else t + float(stay))
         yield t, f
     if t is not None: yield t + float(f.duration * f.time_base if f.duration else stay), None
@@ -437,15 +451,17 @@ def stream_frames(path,         # a video
                   size=None,    # int for a square, or (H, W); None: the file's own
                   start=0.,     # s
                   seconds=None, # at most so many; None: to the end
+                  strict=False, # refuse what is damaged in the middle? else it is left out
                  ): # iterator of uint8 [H, W, 3]
     "The frames of a video, one by one."
     with _reading(path) as c:
         s = _need(c, 'video', path)
+        s.codec_context.thread_count, scaler = 1, av.video.reformatter.VideoReformatter() # several threads only wait for each other here
         rate = s.average_rate or Fraction(25) if fps is None else parse_fps(fps)
         k, n, held, shown = 0, math.inf if seconds is None else round(seconds * rate), None, None
-        for t, f in _timed(c, s, start):
+        for t, f in _timed(c, s, start, path if strict else None):
             while held and k < n and start + (k + .5)/rate < t:
-                shown = _to_rgb(held, size) if shown is None else shown
+                shown = _to_rgb(held, size, scaler) if shown is None else shown
                 yield shown
                 k += 1
             if k >= n: return
