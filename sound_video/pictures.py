@@ -18,24 +18,16 @@ import numpy as np
 from PIL import Image, ImageOps
 from fastcore.basics import chunked
 from .core import *
+from .media import *
 
 # %% ../nbs/01b_pictures.ipynb #49b232b9
-def _eight_bits(im): # PIL image -> PIL image
-    "As RGB of eight bits a channel."
-    if im.mode == 'F': raise ValueError('it has floating-point pixels: save it with 8 or 16 bits')
-    if im.mode.startswith('I'): im = Image.fromarray((np.asarray(im).clip(0, 65535) / 257).round().astype(np.uint8))
-    if im.has_transparency_data:
-        im = im.convert('RGBA')
-        im = Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im)
-    return im.convert('RGB')
-
 def decode_picture(data,      # bytes of a JPEG, PNG, WebP, …
                    size=None, # pixels of a square's side; None: its own shape
                   ): # uint8 [H, W, 3]
     "A picture from the bytes of its file."
-    im = Image.open(io.BytesIO(data))
+    im = open_picture(io.BytesIO(data))
     if size: im.draft('RGB', (2*size, 2*size)) # only JPEG can
-    im = _eight_bits(ImageOps.exif_transpose(im))
+    im = as_rgb8(im)
     return np.array(ImageOps.fit(im, (size, size), Image.Resampling.LANCZOS) if size else im)
 
 # %% ../nbs/01b_pictures.ipynb #06b55df0

@@ -451,3 +451,9 @@ def test_real_recordings(tmp_path):
         a, b = (read_sound(p, rate=8000, mono=True, seconds=5)[0][0] for p in (path, out))
         n = min(len(a), len(b))
         assert torch.corrcoef(torch.stack([a[:n], b[:n]]))[0, 1] > .9, path.name
+
+def test_the_same_frames_make_the_same_file(tmp_path):
+    "With x264's tree of macroblocks, small videos differ from run to run."
+    frames = np.random.default_rng(0).integers(0, 255, (60, 64, 64, 3), np.uint8).repeat(2, 0)
+    files = {write_video(tmp_path/f'{i}.mp4', frames, 30, (torch.zeros(1, 8000), 4000)).read_bytes() for i in range(6)}
+    assert len(files) == 1
