@@ -103,7 +103,7 @@ def test_an_inception_file_measures(tmp_path):
     words = ['train', 'stylegan', '--out', tmp_path/'pack', '--preset', 'two', '--data', folder_of(tmp_path/'pictures'), '--inception', tmp_path/'inception.pt', '--set', 'mirror=true', '--set', 'images=[48]']
     assert main([str(w) for w in words]) == 0
     config = SoundVideo.load(tmp_path/'pack').config
-    assert set(config.metrics) == {'fid_inception'} and config.training['mirror'] is True and config.training['images'] == (48,)
+    assert set(config.metrics) == {'fid_inception'} and config.training['mirror'] is True and list(config.training['images']) == [48]
     with pytest.raises(UserError, match='no such file'): train(tmp_path/'other', 'two', ['stylegan'], tmp_path/'pictures', inception=tmp_path/'none.pt')
 
 # -- from a generator that is there
