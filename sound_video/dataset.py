@@ -460,6 +460,13 @@ def _collect(pictures, batches):
     return np.concatenate(labels)
 
 # %% ../nbs/03_dataset.ipynb #b43e1700
+def _map(path, shape):
+    "Pictures on disk, all of whose space is there: writing to a map on a full disk ends a process without a word."
+    pictures = np.lib.format.open_memmap(path, 'w+', np.uint8, shape)
+    if hasattr(os, 'posix_fallocate'):
+        with open(path, 'r+b') as f: os.posix_fallocate(f.fileno(), 0, path.stat().st_size)
+    return pictures
+
 def _cached(cache, key, batches, n, size):
     "Pictures uint8 [n, 3, size, size] and labels [n], in memory or from the folder `cache`."
     shape = (n, 3, size, size)
@@ -471,7 +478,7 @@ def _cached(cache, key, batches, n, size):
     if not path.exists():
         with atomic(path) as tmp:
             tmp.mkdir()
-            np.save(tmp/'labels.npy', _collect(np.lib.format.open_memmap(tmp/'pictures.npy', 'w+', np.uint8, shape), batches))
+            np.save(tmp/'labels.npy', _collect(_map(tmp/'pictures.npy', shape), batches))
     return np.load(path/'pictures.npy', mmap_mode='r'), np.load(path/'labels.npy')
 
 # %% ../nbs/03_dataset.ipynb #6b945607

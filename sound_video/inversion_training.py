@@ -16,6 +16,8 @@ from fastai.callback.schedule import Learner # with `fit_flat_cos`
 from fastai.data.core import DataLoaders
 from fastai.optimizer import OptimWrapper
 from .core import *
+from .processes import *
+from .callbacks import *
 from .dataset import *
 from .adversarial import *
 from .inversion import *

@@ -7,28 +7,27 @@ Docs: https://sound-video.github.io/sound_video/training.html.md"""
 # %% auto #0
 __all__ = ['PRESETS', 'STAGES', 'ClipRecipe', 'HearingRecipe', 'InversionRecipe', 'TrajectoryRecipe', 'Recipe', 'scenes_of',
            'ToScene', 'train_judge', 'samples', 'measure', 'shrink', 'Shrink', 'Measure', 'Measured',
-           'train_resolution', 'train_stylegan', 'EpochCheckpoint', 'train_clip', 'measure_hearing', 'train_hearing',
-           'hear_all', 'class_words', 'sound_data', 'CodeGrid', 'train_inversion', 'film_data', 'Watched',
-           'WatcherLoader', 'WatchedScene', 'train_watcher', 'follow', 'FilmGrid', 'Follows', 'train_trajectory',
-           'Parts', 'read_parts', 'train']
+           'train_resolution', 'train_stylegan', 'train_clip', 'measure_hearing', 'train_hearing', 'hear_all',
+           'class_words', 'sound_data', 'CodeGrid', 'train_inversion', 'film_data', 'Watched', 'WatcherLoader',
+           'WatchedScene', 'train_watcher', 'follow', 'FilmGrid', 'Follows', 'train_trajectory', 'Parts', 'read_parts',
+           'train']
 
 # %% ../nbs/13_training.ipynb #f5bb45f7
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
-from fastai.callback.core import Callback, CancelEpochException
-from fastai.callback.progress import CSVLogger
+from fastai.callback.core import Callback
 from fastai.callback.schedule import Learner # with `fit_one_cycle`
 from fastai.learner import Metric
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
 from fastai.data.core import DataLoaders
-from fastai.optimizer import OptimWrapper
-from fastai.torch_core import to_device
 from fastcore.basics import chunked
 from fastcore.foundation import L
 from safetensors.torch import load_file, save as to_bytes
 from .core import *
+from .processes import *
+from .callbacks import *
 from .score import *
 from .world import *
 from .dataset import *
@@ -199,58 +198,25 @@ class Measured(Metric):
     def name(self): return self.key
 
 # %% ../nbs/13_training.ipynb #756bee93
-def train_resolution(dls, recipe:Recipe, resolution:int, images:int, nets, judge, work:Path, resume, cbs=None):
+def train_resolution(dls, recipe:Recipe, resolution:int, images:int, nets, judge, work:Path, resume, cbs=None, seed=0):
     "Train at one resolution, from the networks of the one before; gives the networks."
+    seed_all(seed) # the same new layers, whether what came before was trained now or read
     if nets: nets = grow(nets, resolution)
-    file, every = work/f'stylegan-{resolution}.pt', max(images // 20, 1)
+    every = max(images // 20, 1)
     learn = stylegan_learner(dls, recipe.at(resolution), nets, recipe.lr, gamma=recipe.gamma, mapping_lr=recipe.mapping_lr, mixing=recipe.mixing,
         precision=getattr(torch, recipe.precision),
-        cbs=[Shrink(resolution), Measure(judge), SampleGrid(work/f'samples-{resolution}', every), Checkpoint(file, every), CSVLogger(work/f'metrics-{resolution}.csv', append=resume)])
+        cbs=[Shrink(resolution), Measure(judge), SampleGrid(work/f'samples-{resolution}', every), *keeping(work, f'stylegan-{resolution}', None, resume, seed, every), *L(cbs)])
     learn.metrics = learn.metrics + [Measured(k) for k in ('fid', 'scene')]
     epochs = max(1, round(images / (len(dls.train) * recipe.batch)))
-    learn.fit(epochs, cbs=L(cbs) + ([Resume(file)] if resume and file.exists() else []))
+    learn.fit(epochs)
     return learn.model
 
-def train_stylegan(dls, recipe:Recipe, judge:SceneNet, work, resume=False, cbs=None)->Generator:
+def train_stylegan(dls, recipe:Recipe, judge:SceneNet, work, resume=False, cbs=None, seed=0)->Generator:
     "Train a generator from nothing, growing; checkpoints, samples and metrics go to the folder `work`."
     nets = None
     for resolution, images in zip(recipe.resolutions, recipe.images):
-        nets = train_resolution(dls, recipe, resolution, images, nets, judge, Path(work), resume, cbs)
+        nets = train_resolution(dls, recipe, resolution, images, nets, judge, Path(work), resume, cbs, seed)
     return nets.ema
-
-# %% ../nbs/13_training.ipynb #8d9125b3
-def _plain_state(opt):
-    "The state of an optimiser, with numbers that are Python's own: others are not read without being executed."
-    state = opt.state_dict()
-    if not isinstance(opt, OptimWrapper): return dict(state=state['state'], hypers=[{k: float(v) for k, v in h.items()} for h in opt.hypers])
-    plain = lambda v: float(v) if isinstance(v, np.floating) else v
-    return dict(state=state['state'], param_groups=[{k: plain(v) for k, v in g.items()} for g in state['param_groups']])
-
-class EpochCheckpoint(Callback):
-    "Writes the model and the optimiser after each epoch; if asked to resume, goes on after the last one written."
-    order = 70
-    def __init__(self, file, recipe:Config, resume=False): self.file, self.recipe, self.resume = Path(file), recipe.to_dict(), resume
-
-    def before_fit(self):
-        self.done = 0
-        if not (self.resume and self.file.exists()): return
-        s = to_device(read_checkpoint(self.file), self.dls.device)
-        if s['recipe'] != self.recipe: raise UserError(f"'{self.file}' was made with other settings: use the same preset and data, or start again without --resume")
-        self.model.load_state_dict(s['model']); self.opt.load_state_dict(s['opt'])
-        vars(self.learn).setdefault('memory', {}).update(s['memory'])
-        self.done = s['epochs']
-
-    def before_epoch(self):
-        if self.epoch < self.done: raise CancelEpochException
-
-    def after_epoch(self):
-        if self.epoch < self.done: return
-        state = dict(recipe=self.recipe, model=self.model.state_dict(), opt=_plain_state(self.opt), memory=dict(getattr(self.learn, 'memory', {})), epochs=self.epoch + 1)
-        with atomic(self.file) as tmp: torch.save(state, tmp)
-
-def _kept(work, name, recipe, resume, seed, cbs):
-    "The callbacks of a short stage."
-    return [EpochSeed(seed), EpochCheckpoint(work/f'{name}.pt', recipe, resume), CSVLogger(work/f'metrics-{name}.csv', append=resume), *L(cbs)]
 
 # %% ../nbs/13_training.ipynb #d8900860
 def _read_clip(folder):
@@ -265,7 +231,7 @@ def train_clip(recipe:ClipRecipe, work, data='world', resume=False, seed=0, cbs=
         seed_all(seed)
         clip = small_clip(() if data == 'world' else usable_clips(data, 1.)[1])
         dls = caption_dls(clip.tokenize, data, clip.size, min(recipe.batch, recipe.stills), recipe.stills, recipe.valid, cache=work/'stills', seed=seed)
-        learn = clip_learner(dls, clip, cbs=_kept(work, 'clip', recipe, resume, seed, cbs))
+        learn = clip_learner(dls, clip, cbs=[*keeping(work, 'clip', recipe, resume, seed), *L(cbs)])
         learn.fit_one_cycle(recipe.epochs, recipe.lr)
         save_clip(work/'clip', clip.freeze())
     return _read_clip(work/'clip')
@@ -287,7 +253,7 @@ def train_hearing(recipe:HearingRecipe, clip, work, data='world', resume=False, 
     seed_all(seed)
     cfg, work = replace(recipe.encoder, dim=clip.dim), Path(work)
     dls = hearing_dls(clip, cfg, data, recipe.batch, recipe.sounds, recipe.valid, recipe.takes, work/'sounds', seed)
-    learn = hearing_learner(dls, AudioEncoder(cfg), cbs=_kept(work, 'audio', recipe, resume, seed, cbs))
+    learn = hearing_learner(dls, AudioEncoder(cfg), cbs=[*keeping(work, 'audio', recipe, resume, seed), *L(cbs)])
     learn.fit_one_cycle(recipe.epochs, recipe.lr)
     hearing = Hearing(learn.model, clip, calibrate(learn.model, dls.valid))
     return hearing, measure_hearing(hearing, dls.valid)
@@ -344,12 +310,13 @@ def train_inversion(recipe:InversionRecipe, G, hearing, class_names, work, data=
     sounds, shape = sound_data(recipe, hearing, class_names, work, data, seed), (G.synthesis.num_ws, G.mapping.w_avg.shape[0])
     E = Inverter(InverterConfig(hearing.clip.dim, *shape, hidden=recipe.hidden), *code_statistics(G)).to(device)
     show = CodeGrid(work/'samples-inversion', G, sounds.vectors[0, :9])
-    learn = inversion_learner(vector_dls(sounds, recipe.batch, seed), E, G, hearing.clip, recipe.lr, seed=seed, cbs=[show, *_kept(work, 'inversion', recipe, resume, seed, cbs)])
+    learn = inversion_learner(vector_dls(sounds, recipe.batch, seed), E, G, hearing.clip, recipe.lr, seed=seed, cbs=[show, *keeping(work, 'inversion', recipe, resume, seed), *L(cbs)])
     learn.fit_flat_cos(recipe.epochs)
     size = min(64, G.cfg.img_resolution)
+    seed_all(seed)
     P = PictureEncoder(PictureEncoderConfig(*shape, size, hidden=recipe.hidden), *code_statistics(G)).to(device)
     dls = still_dls(data, G.cfg.img_resolution, max(1, recipe.batch // 4), recipe.stills, 90, cache=work/'stills', seed=seed)
-    learn = picture_learner(dls, P, G, hearing.clip, 2*recipe.lr, seed, _kept(work, 'pictures', recipe, resume, seed, cbs))
+    learn = picture_learner(dls, P, G, hearing.clip, 2*recipe.lr, seed, [*keeping(work, 'pictures', recipe, resume, seed), *L(cbs)])
     learn.fit_flat_cos(recipe.picture_epochs)
     return E.eval(), P.eval()
 
@@ -413,7 +380,7 @@ def train_watcher(recipe:TrajectoryRecipe, train, valid, # `Watched`
     load = lambda d, shuffle: WatcherLoader(d, bs=min(18, len(d)), seed=seed, shuffle=shuffle, drop_last=shuffle)
     dls = DataLoaders(load(train, True), load(valid, False), device=default_device())
     net = VideoNet(train.films.vocab, train.names)
-    learn = Learner(dls, net, loss_func=lambda pred, *y: video_loss(pred, *y), metrics=WatchedScene(), cbs=_kept(Path(work), 'watcher', recipe, resume, seed, cbs))
+    learn = Learner(dls, net, loss_func=lambda pred, *y: video_loss(pred, *y), metrics=WatchedScene(), cbs=[*keeping(Path(work), 'watcher', recipe, resume, seed), *L(cbs)])
     learn.fit_one_cycle(recipe.watcher_epochs, 3e-3)
     return net.eval()
 
@@ -445,7 +412,7 @@ def train_trajectory(recipe:TrajectoryRecipe, M:TrajectoryGenerator, films:Films
     seed_all(seed)
     dls, work = film_dls(films, min(recipe.batch, len(films)), steps=recipe.steps, seed=seed), Path(work)
     learn = trajectory_learner(dls, M.to(dls.device), G, clip, anchors, recipe.lr, seed=seed, **kwargs,
-                               cbs=[FilmGrid(work/f'samples-{name}', valid, recipe.rate), *_kept(work, name, recipe, resume, seed, cbs)])
+                               cbs=[FilmGrid(work/f'samples-{name}', valid, recipe.rate), *keeping(work, name, recipe, resume, seed), *L(cbs)])
     learn.metrics = learn.metrics + [Follows()]
     learn.fit_flat_cos(recipe.epochs)
     return M.eval()
@@ -472,11 +439,12 @@ def read_parts(out)->Parts:
     return Parts(sv.generator, sv.config, sv.hearing if sv.config.hearing else None, {name: sv.part(name) for name in sv.config.parts}, {name: load_file(f) for name, f in files.items() if f.exists()})
 
 # %% ../nbs/13_training.ipynb #cee5340f
-def _judge_of(dls, recipe, work, anew, cbs):
+def _judge_of(dls, recipe, work, anew, resume, seed, cbs):
     "The judge: trained, or read from the work folder."
     file = work/'judge.safetensors'
     if anew or not file.exists():
-        judge = train_judge(dls, recipe.judge_epochs, cbs)
+        seed_all(seed)
+        judge = train_judge(dls, recipe.judge_epochs, [*keeping(work, 'judge', recipe, resume, seed), *L(cbs)])
         with atomic(file) as tmp: tmp.write_bytes(to_bytes(judge.state_dict()))
     judge = SceneNet(scenes_of(dls.vocab)[0])
     judge.load_state_dict(load_file(file))
@@ -489,9 +457,9 @@ def _train_generator(preset, work, stages, data, resume, seed, cbs):
     recipe = PRESETS[preset]
     dls = still_dls(data, recipe.generator.img_resolution, recipe.batch, recipe.stills, recipe.valid, min(recipe.stills, 10_000), work/'stills', seed)
     recipe = replace(recipe, generator=replace(recipe.generator, c_dim=len(dls.vocab)))
-    judge = _judge_of(dls, recipe, work, 'judge' in stages and not resume, cbs)
+    judge = _judge_of(dls, recipe, work, 'judge' in stages and not resume, resume, seed, cbs)
     if 'stylegan' not in stages: return None
-    G = train_stylegan(dls, recipe, judge, work, resume, cbs)
+    G = train_stylegan(dls, recipe, judge, work, resume, cbs, seed)
     training = {k: v for k, v in recipe.to_dict().items() if k not in _OWN} | dict(preset=preset, seed=seed)
     return Parts(G, describe(G, dls.vocab, training=training, data=str(data), metrics=measure(G, judge, dls.valid, dls.vocab)), weights=dict(judge=judge.state_dict()))
 
@@ -569,4 +537,5 @@ def _workplace(out, preset, stages, resume):
     if any(work.glob('*.pt')) and not resume and set(stages) == set(STAGES):
         raise UserError(f"'{work}' holds an earlier training: go on with --resume, or choose another --out")
     with readable_os_errors(work): work.mkdir(exist_ok=True)
+    if is_first(): sweep(work)
     return work

@@ -16,6 +16,7 @@ from fastai.data.core import DataLoaders
 from fastai.callback.core import Callback
 from fastcore.basics import chunked
 from .core import *
+from .processes import *
 from .media import *
 from .audio import *
 from .dataset import *

@@ -68,7 +68,7 @@ def test_a_pack_says_how_it_was_made(tmp_path, brief):
     assert config['training']['trajectory']['epochs'] == 2 and set(config['parts']) == {'inverter', 'picture_encoder', 'trajectory'}
     assert files(pack) == {'config.json', 'generator.safetensors', 'judge.safetensors', 'watcher.safetensors', 'inverter.safetensors', 'picture_encoder.safetensors', 'trajectory.safetensors', 'audio.safetensors', 'names.safetensors', 'README.md',
                            'clip/open_clip_config.json', 'clip/open_clip_model.safetensors', 'clip/merges.txt.gz'}
-    assert {f'metrics-{k}.csv' for k in ('16', '32', 'clip', 'audio', 'inversion', 'pictures', 'watcher', 'trajectory')} <= {p.name for p in (tmp_path/'pack.training').iterdir()}
+    assert {f'metrics-{k}.csv' for k in ('judge', 'stylegan-16', 'stylegan-32', 'clip', 'audio', 'inversion', 'pictures', 'watcher', 'trajectory')} <= {p.name for p in (tmp_path/'pack.training').iterdir()}
     assert 'hearing_named' in (pack/'README.md').read_text()
 
 def test_stages_one_by_one(tmp_path, brief):
