@@ -47,7 +47,7 @@ def path_lengths(synthesis, # w [B, L, D] -> pictures
                  w):
     "How far pictures move per step of w, in random directions [B]."
     img = synthesis(w)
-    y = torch.randn_like(img) / math.sqrt(img.shape[2] * img.shape[3])
+    y = draw_rows(torch.randn, *img.shape, device=img.device).to(img) / math.sqrt(img.shape[2] * img.shape[3])
     g, = torch.autograd.grad((img*y).sum(), w, create_graph=True)
     return g.square().sum(2).mean(1).sqrt()
 
@@ -56,7 +56,8 @@ def mix_styles(w, other, # codes [B, L, D]
                prob=.9):
     "With probability `prob`, the layers from a random one on come from `other`."
     B,L,_ = w.shape
-    cut = torch.where(torch.rand(B) < prob, torch.randint(1, L, (B,)), L).to(w.device)
+    n = n_rows(B)
+    cut = my_rows(torch.where(torch.rand(n) < prob, torch.randint(1, L, (n,)), L)).to(w.device)
     return torch.where((torch.arange(L, device=w.device) < cut[:,None])[...,None], w, other)
 
 # %% ../nbs/07b_adversarial.ipynb #04a6f178
@@ -163,21 +164,21 @@ class StyleGANLearner(Learner):
 
     def make_w(self, c):
         "Codes for classes `c`, with styles mixed."
-        z = torch.randn(2, len(c), self.model.cfg.z_dim, device=c.device)
+        z = my_rows(torch.randn(2, n_rows(len(c)), self.model.cfg.z_dim, device=c.device), 1)
         w = self.model.G.mapping(z[0], c)
-        if self.turn == 'generator': self.model.G.mapping.track(w.detach())
+        if self.turn == 'generator': self.model.G.mapping.track(all_rows(w.detach()))
         return mix_styles(w, self.model.G.mapping(z[1], c), self.mixing) if self.mixing else w
 
     def make(self, w): return self.model.G.synthesis(w, self.noise_mode)
     def fake(self): return self.make(self.make_w(self.c))
-    def score(self, x): return self.model.D(augment(x, self.memory['p']), self.c)
+    def score(self, x): return self.model.D(my_rows(augment(all_rows(x), self.memory['p'])), self.c)
 
 # %% ../nbs/07b_adversarial.ipynb #5cd07a07
 def _do_one_batch(self:StyleGANLearner):
     self.real,self.c = self.xb[0],self.yb[0]
     self.report = {}
     for self.turn in self.turns: self.one_turn()
-    self.memory['images'] += len(self.real); self.memory['steps'] += 1; self.report['p'] = self.memory['p']
+    self.memory['images'] += n_rows(len(self.real)); self.memory['steps'] += 1; self.report['p'] = self.memory['p']
     self.loss = sum(self.report[k] for k in ('loss_D', 'loss_G'))
 
 def one_turn(self:StyleGANLearner):
@@ -200,7 +201,7 @@ class R1(Callback):
     def __init__(self, gamma=None, every=16): self.gamma,self.every = gamma,every
     def after_loss(self):
         if self.turn != 'discriminator' or self.memory['steps'] % self.every: return
-        gamma = .0002 * self.real[:,0].numel() / len(self.real)**2 if self.gamma is None else self.gamma
+        gamma = .0002 * self.real[:,0].numel() / n_rows(len(self.real))**2 if self.gamma is None else self.gamma
         with self.half(): r1 = r1_penalty(self.score, self.real)
         self.learn.loss_grad = self.loss_grad + r1 * (gamma/2 * self.every)
         self.report['r1'] = r1.detach()
@@ -211,7 +212,7 @@ class PathLength(Callback):
     def after_loss(self):
         if self.turn != 'generator' or self.memory['steps'] % self.every: return
         with self.half(): lengths = path_lengths(self.make, self.make_w(self.c[:(len(self.c)+1)//2]))
-        mean = self.memory['path'] + self.decay * (lengths.mean().item() - self.memory['path'])
+        mean = self.memory['path'] + self.decay * (all_rows(lengths.detach()).mean().item() - self.memory['path'])
         self.memory['path'] = self.report['path'] = mean
         self.learn.loss_grad = self.loss_grad + (lengths - mean).square().mean() * (self.weight * self.every)
 
@@ -223,7 +224,7 @@ class RunningAverage(Callback):
         "The share of the average that a step keeps."
         return .5 ** (batch / max(min(self.half_life, self.rampup * images), 1e-8))
     def after_step(self):
-        if self.turn == 'generator': self.model.average(self.kept(len(self.real), self.memory['images']))
+        if self.turn == 'generator': self.model.average(self.kept(n_rows(len(self.real)), self.memory['images']))
 
 # %% ../nbs/07b_adversarial.ipynb #e378de1d
 class AdaptiveAugment(Callback):
@@ -232,9 +233,9 @@ class AdaptiveAugment(Callback):
     def after_pred(self):
         if self.turn != 'discriminator': return
         m = self.memory
-        m['sign'] += self.pred[0].detach().sign().mean().item() / self.every
+        m['sign'] += all_rows(self.pred[0].detach()).sign().mean().item() / self.every
         if (m['steps'] + 1) % self.every: return
-        step = self.every * len(self.real) / self.images
+        step = self.every * n_rows(len(self.real)) / self.images
         m['p'] = min(max(m['p'] + math.copysign(step, m['sign'] - self.target), 0.), 1.)
         m['r_t'],m['sign'] = m['sign'],0.
 

@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/callbacks.html.md"""
 
 # %% auto #0
 __all__ = ['get_rng', 'set_rng', 'EpochSeed', 'versions', 'write_checkpoint', 'read_checkpoint', 'Checkpoint', 'Resume',
-           'first_broken', 'Guard', 'quiet', 'Table', 'Board', 'Together', 'keeping']
+           'first_broken', 'Guard', 'quiet', 'EpochTable', 'Board', 'Together', 'ComputeIn', 'keeping']
 
 # %% ../nbs/03b_callbacks.ipynb #d8c25148
 import csv, importlib.util, io, random, sys, numpy as np, torch
@@ -24,7 +24,7 @@ def get_rng():
     "The state of Python's, numpy's and torch's random generators, as plain values."
     np_state = np.random.get_state()
     return dict(python=random.getstate(), numpy=[np_state[0], torch.from_numpy(np_state[1].astype(np.int64)), *map(float, np_state[2:])],
-                torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])
+                torch=torch.get_rng_state(), cuda=[torch.cuda.get_rng_state()] if torch.cuda.is_available() else [])
 
 def set_rng(state):
     "Undo what happened since `get_rng`."
@@ -32,7 +32,7 @@ def set_rng(state):
     kind,keys,pos,has,cached = state['numpy']
     np.random.set_state((kind, keys.numpy().astype(np.uint32), int(pos), int(has), cached))
     torch.set_rng_state(state['torch'])
-    if state['cuda']: torch.cuda.set_rng_state_all(state['cuda'])
+    if state['cuda']: torch.cuda.set_rng_state(state['cuda'][0]) # of this process's GPU
 
 # %% ../nbs/03b_callbacks.ipynb #7d7b36b8
 class EpochSeed(Callback):
@@ -188,7 +188,7 @@ class Guard(Callback):
 def _cell(v): return f'{v:.6g}' if isinstance(v, float) else str(v)
 def quiet(): return not IN_NOTEBOOK and not sys.stderr.isatty()
 
-class Table(Callback):
+class EpochTable(Callback):
     "Writes a table of the epochs to `file`; where there is no terminal, no bar is drawn, and each epoch gives a line."
     order = 55 # after the recorder, before the bar
     def __init__(self, file, stage=None): self.file, self.stage = Path(file), stage or Path(file).stem
@@ -215,7 +215,7 @@ class Table(Callback):
 # %% ../nbs/03b_callbacks.ipynb #3cd9eeae
 class Board(Callback):
     "Writes the loss of each step and the columns of the table for TensorBoard."
-    order = 56 # after `Table`
+    order = 56 # after `EpochTable`
     def __init__(self, folder, writer=None): self.folder, self.make = Path(folder), writer
     def before_fit(self):
         if self.make is None: from torch.utils.tensorboard import SummaryWriter as make
@@ -241,10 +241,10 @@ class Together(Callback):
 
     def before_batch(self):
         n, self.all_y, self.n_rows = n_processes(), self.yb, len(self.xb[0])
-        if self.training and self.n_rows % n: raise UserError(f'a batch of {self.n_rows} cannot be shared by {n} processes: choose a number that divides it')
+        if self.n_rows < n and not self.gathers: raise UserError(f'a batch of {self.n_rows} cannot be shared by {n} processes: start fewer, or take a larger batch')
         self.step, self.layers = step_of(rank(), n), WholeBatch()
         self.step.__enter__(); self.layers.__enter__()
-        mine = lambda x: my_rows(_padded(x, n))
+        mine = lambda x: my_rows(_padded(x, n) if self.gathers else x[:len(x) // n * n])
         self.learn.xb = _nested(mine, self.xb)
         if not self.gathers: self.learn.yb = _nested(mine, self.yb)
 
@@ -260,10 +260,31 @@ class Together(Callback):
 
     def after_batch(self):
         self.layers.__exit__(None, None, None); self.step.__exit__(None, None, None)
-        if self.gathers or not hasattr(self.learn, 'loss'): return
+        if self.gathers or getattr(self.learn, 'loss', None) is None: return
         report = getattr(self.learn, 'report', {})
         values = mean_of_all(torch.stack([torch.as_tensor(v, dtype=torch.float32, device=self.loss.device) for v in (self.loss, *report.values())]))
         self.learn.loss, self.learn.report = values[0], dict(zip(report, values[1:]))
+
+# %% ../nbs/03b_callbacks.ipynb #53ac97fd
+class ComputeIn(Callback):
+    "Computes predictions in 'bfloat16' or 'float32'; Learners that have a `precision` of their own are told."
+    order = 6
+    def __init__(self, name):
+        if name not in ('float32', 'bfloat16'): raise UserError(f"no precision is called '{name}': choose float32 or bfloat16")
+        self.dtype = getattr(torch, name)
+
+    def before_fit(self):
+        last = [cb for cb in self.learn.cbs if isinstance(cb, ComputeIn)][-1] is self
+        self.halves = last and not hasattr(self.learn, 'precision') and self.dtype != torch.float32
+        if last and hasattr(self.learn, 'precision'): self.learn.precision = self.dtype
+    def before_batch(self):
+        if not self.halves: return
+        self.autocast = torch.autocast(self.x.device.type, self.dtype)
+        self.autocast.__enter__()
+    def after_pred(self):
+        if not self.halves: return
+        self.autocast.__exit__(None, None, None)
+        self.learn.pred = _nested(torch.Tensor.float, self.pred) # losses are computed in full
 
 # %% ../nbs/03b_callbacks.ipynb #73919e27
 def keeping(work, # folder
@@ -273,7 +294,7 @@ def keeping(work, # folder
             every:int=None): # images between checkpoints within an epoch
     "The callbacks of a training that loses nothing and says what it does."
     work, file = Path(work), Path(work)/f'{name}.pt'
-    cbs = [EpochSeed(seed), Checkpoint(file, every, cfg), Guard(work/f'stopped-{name}.txt', name), Table(work/f'metrics-{name}.csv', name)]
+    cbs = [EpochSeed(seed), Checkpoint(file, every, cfg), Guard(work/f'stopped-{name}.txt', name), EpochTable(work/f'metrics-{name}.csv', name)]
     if n_processes() > 1: cbs.append(Together())
     if is_first() and importlib.util.find_spec('tensorboard'): cbs.append(Board(work/'tensorboard'/name))
     return cbs + ([Resume(file, cfg)] if resume and any(p.exists() for p in versions(file)) else [])

@@ -261,15 +261,22 @@ def data_check(a):
     arg('--preset', default='mini', help='tiny, mini or landscape256 (default: mini)'),
     arg('--resume', action='store_true', help='go on with an interrupted training'),
     arg('--seed', type=int, default=0, help='of the first weights and the order of pictures (default: 0)'),
-    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-videos --resume\n  sound-video train clip audio --out my-pack')
+    arg('--precision', metavar='P', help='float32 or bfloat16, for all stages (default: what the recipe says)'),
+    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-videos --resume\n  sound-video train clip audio --out my-pack\n  accelerate launch -m sound_video train --out my-pack   # on all GPUs; torchrun -m does too')
 def train(a):
+    from sound_video.processes import is_first, joined
+    with joined():
+        said = _train(a)
+        if is_first(): print(said)
+
+def _train(a): # -> what to say
     from sound_video.training import STAGES, train as run_recipe
     stages = [s for s in a.stages if s != 'table'] or (() if a.stages else STAGES)
-    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed) if stages else None
+    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, precision=a.precision) if stages else None
     if 'table' in a.stages:
         from sound_video.evaluation import train_rows
         pack = train_rows(a.out, a.preset, a.data, a.resume, a.seed)
-    print(f'{pack}: complete' if pack else f'{a.out}.training: {" and ".join(a.stages)} trained, which is not yet a pack')
+    return f'{pack}: complete' if pack else f'{a.out}.training: {" and ".join(a.stages)} trained, which is not yet a pack'
 
 # %% ../nbs/14_cli.ipynb #54b72970
 @command('evaluate', 'Measure a model on sounds that it was not trained on: the table of results.',

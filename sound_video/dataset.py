@@ -21,6 +21,7 @@ from fastcore.basics import chunked, merge, patch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader, SkipItemException
 from .core import *
+from .processes import *
 from .media import *
 from .score import *
 from .soundscape import synthesise
@@ -467,6 +468,11 @@ def _map(path, shape):
         with open(path, 'r+b') as f: os.posix_fallocate(f.fileno(), 0, path.stat().st_size)
     return pictures
 
+def _write_stills(path, batches, shape):
+    with atomic(path) as tmp:
+        tmp.mkdir()
+        np.save(tmp/'labels.npy', _collect(_map(tmp/'pictures.npy', shape), batches))
+
 def _cached(cache, key, batches, n, size):
     "Pictures uint8 [n, 3, size, size] and labels [n], in memory or from the folder `cache`."
     shape = (n, 3, size, size)
@@ -475,10 +481,8 @@ def _cached(cache, key, batches, n, size):
         return pictures, _collect(pictures, batches)
     with readable_os_errors(cache): Path(cache).mkdir(exist_ok=True)
     path = Path(cache)/key
-    if not path.exists():
-        with atomic(path) as tmp:
-            tmp.mkdir()
-            np.save(tmp/'labels.npy', _collect(_map(tmp/'pictures.npy', shape), batches))
+    with in_turn():
+        if not path.exists(): _write_stills(path, batches, shape)
     return np.load(path/'pictures.npy', mmap_mode='r'), np.load(path/'labels.npy')
 
 # %% ../nbs/03_dataset.ipynb #6b945607

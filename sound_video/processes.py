@@ -12,7 +12,6 @@ __all__ = ['n_processes', 'rank', 'is_first', 'joined', 'my_part', 'wait_for_all
 import os, torch, torch.nn.functional as F, torch.distributed as dist
 from contextlib import contextmanager
 from datetime import timedelta
-from torch.distributed.nn.functional import all_reduce
 from torch.overrides import TorchFunctionMode
 
 # %% ../nbs/00b_processes.ipynb #1e610fcb
@@ -92,17 +91,40 @@ def draw_rows(f,         # torch.randn, torch.rand, …
     return my_rows(f(n_rows(n), *size, **kwargs))
 
 # %% ../nbs/00b_processes.ipynb #9a7133d1
+def _view(v, x): return v.to(x.dtype).view(1, -1, *[1]*(x.dim() - 2)) # [C] beside x [B, C, ...]
+
+class _Normalised(torch.autograd.Function):
+    "Rows with mean 0 and variance 1 over all processes, the mean, and the variance; sums in 64 bits."
+    @staticmethod
+    def forward(ctx, x, eps): # [B, C, ...]
+        ctx.dims, ctx.n = [0, *range(2, x.dim())], x.numel() // x.shape[1] * n_processes()
+        mean = _total(x.sum(ctx.dims, dtype=torch.float64)) / ctx.n
+        y = x - _view(mean, x)
+        var = _total(y.square().sum(ctx.dims, dtype=torch.float64)) / ctx.n
+        inv = (var + eps).rsqrt()
+        y *= _view(inv, x)
+        ctx.save_for_backward(y, inv); ctx.mark_non_differentiable(mean, var)
+        return y, mean, var
+
+    @staticmethod
+    def backward(ctx, g, *_):
+        y, inv = ctx.saved_tensors
+        a, b = _total(torch.stack([x.sum(ctx.dims, dtype=torch.float64) for x in (g, g * y)])) / ctx.n
+        return _view(inv, g) * (g - _view(a, g) - y * _view(b, g)), None
+
+def _total(x):
+    dist.all_reduce(x)
+    return x
+
+# %% ../nbs/00b_processes.ipynb #eda226df
 def whole_batch_norm(x, mean, var, weight=None, bias=None, training=False, momentum=.1, eps=1e-5): # as torch's `batch_norm`
     "Normalisation by the statistics of all processes' rows."
     if not training: return F.batch_norm(x, mean, var, weight, bias, False, momentum, eps)
-    dims, shape, n = [0, *range(2, x.dim())], (1, -1) + (1,)*(x.dim() - 2), x.numel() // x.shape[1] * n_processes()
-    m = all_reduce(x.float().sum(dims)) / n
-    centred = x.float() - m.view(shape)
-    v = all_reduce(centred.square().sum(dims)) / n
+    y, m, v = _Normalised.apply(x.float(), eps)
+    n = x.numel() // x.shape[1] * n_processes()
     if mean is not None:
-        mean.lerp_(m.detach(), momentum); var.lerp_(v.detach() * (n / (n - 1)), momentum)
-    y = centred * (v + eps).rsqrt().view(shape)
-    if weight is not None: y = y * weight.view(shape) + bias.view(shape)
+        mean.lerp_(m.to(mean), momentum); var.lerp_((v * (n / (n - 1))).to(var), momentum)
+    if weight is not None: y = y * _view(weight, y) + _view(bias, y)
     return y.to(x.dtype)
 
 class WholeBatch(TorchFunctionMode):

@@ -233,7 +233,8 @@ def train_clip(recipe:ClipRecipe, work, data='world', resume=False, seed=0, cbs=
         dls = caption_dls(clip.tokenize, data, clip.size, min(recipe.batch, recipe.stills), recipe.stills, recipe.valid, cache=work/'stills', seed=seed)
         learn = clip_learner(dls, clip, cbs=[*keeping(work, 'clip', recipe, resume, seed), *L(cbs)])
         learn.fit_one_cycle(recipe.epochs, recipe.lr)
-        save_clip(work/'clip', clip.freeze())
+        if is_first(): save_clip(work/'clip', clip.freeze())
+        wait_for_all()
     return _read_clip(work/'clip')
 
 # %% ../nbs/13_training.ipynb #d005c064
@@ -261,9 +262,10 @@ def train_hearing(recipe:HearingRecipe, clip, work, data='world', resume=False, 
 # %% ../nbs/13_training.ipynb #0193c3f5
 def _kept_tensors(file, make):
     "Tensors from a file, or made and written to it."
-    if not file.exists():
-        made = {k: v.contiguous() for k, v in make().items()}
-        with atomic(file) as tmp: tmp.write_bytes(to_bytes(made))
+    with in_turn():
+        if not file.exists():
+            made = {k: v.contiguous() for k, v in make().items()}
+            with atomic(file) as tmp: tmp.write_bytes(to_bytes(made))
     return load_file(file) # what was just made too: a resumed run must see the same
 
 @torch.no_grad()
@@ -430,7 +432,10 @@ class Parts:
     weights:dict = field(default_factory=dict)  # likewise: of judge and watcher
 
     def say(self, training=None, metrics=None): self.config = replace(self.config, training=self.config.training | (training or {}), metrics=self.config.metrics | (metrics or {}))
-    def save(self, out): return save_pack(out, self.G, self.config, hearing=self.hearing, networks=self.networks, **self.weights)
+    def save(self, out):
+        if is_first(): save_pack(out, self.G, self.config, hearing=self.hearing, networks=self.networks, **self.weights)
+        wait_for_all()
+        return Path(out)
 
 def read_parts(out)->Parts:
     "The parts of the pack that is there; None if there is none."
@@ -445,7 +450,9 @@ def _judge_of(dls, recipe, work, anew, resume, seed, cbs):
     if anew or not file.exists():
         seed_all(seed)
         judge = train_judge(dls, recipe.judge_epochs, [*keeping(work, 'judge', recipe, resume, seed), *L(cbs)])
-        with atomic(file) as tmp: tmp.write_bytes(to_bytes(judge.state_dict()))
+        if is_first():
+            with atomic(file) as tmp: tmp.write_bytes(to_bytes(judge.state_dict()))
+        wait_for_all()
     judge = SceneNet(scenes_of(dls.vocab)[0])
     judge.load_state_dict(load_file(file))
     return judge.to(dls.device).eval()
@@ -495,8 +502,10 @@ def train(out,             # folder of the pack to be made
           stages=STAGES,   # those to run; the others' results are taken from an earlier run
           data='world',    # or a folder of clips
           resume=False,    # go on with an interrupted training
-          seed=0, cbs=None):
+          seed=0, cbs=None,
+          precision=None): # of all stages, 'float32' or 'bfloat16'; None: what the recipe says
     "Run a recipe and write the pack; None if these stages do not complete one."
+    cbs = [*L(cbs), *([ComputeIn(precision)] if precision else [])]
     work, recipe, stages = _workplace(out, preset, stages, resume), PRESETS[preset], set(stages)
     seed_all(seed)
     parts, old, common = None, read_parts(out), (data, resume, seed, cbs)
@@ -538,4 +547,5 @@ def _workplace(out, preset, stages, resume):
         raise UserError(f"'{work}' holds an earlier training: go on with --resume, or choose another --out")
     with readable_os_errors(work): work.mkdir(exist_ok=True)
     if is_first(): sweep(work)
+    wait_for_all()
     return work
