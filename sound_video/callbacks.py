@@ -6,10 +6,10 @@ Docs: https://sound-video.github.io/sound_video/callbacks.html.md"""
 
 # %% auto #0
 __all__ = ['get_rng', 'set_rng', 'EpochSeed', 'versions', 'write_checkpoint', 'read_checkpoint', 'Checkpoint', 'Resume',
-           'first_broken', 'Guard', 'quiet', 'EpochTable', 'Board', 'Together', 'ComputeIn', 'keeping']
+           'first_broken', 'Guard', 'quiet', 'EpochTable', 'Board', 'board_writer', 'Together', 'ComputeIn', 'keeping']
 
 # %% ../nbs/03b_callbacks.ipynb #d8c25148
-import csv, importlib.util, io, random, sys, numpy as np, torch
+import csv, io, random, sys, numpy as np, torch
 from pathlib import Path
 from fastai.callback.core import Callback, CancelBatchException, CancelEpochException
 from fastai.learner import Learner
@@ -216,17 +216,20 @@ class EpochTable(Callback):
 class Board(Callback):
     "Writes the loss of each step and the columns of the table for TensorBoard."
     order = 56 # after `EpochTable`
-    def __init__(self, folder, writer=None): self.folder, self.make = Path(folder), writer
-    def before_fit(self):
-        if self.make is None: from torch.utils.tensorboard import SummaryWriter as make
-        else: make = self.make
-        self.writer = make(self.folder)
+    def __init__(self, folder, writer): self.folder, self.make = Path(folder), writer # writer: TensorBoard's class
+    def before_fit(self): self.writer = self.make(self.folder)
     def after_batch(self):
         if self.training and hasattr(self, 'smooth_loss'): self.writer.add_scalar('smooth_loss', float(self.smooth_loss), self.epoch*self.n_iter + self.iter)
     def after_epoch(self):
         for k, v in zip(self.recorder.metric_names[1:], self.recorder.log[1:]):
             if isinstance(v, float): self.writer.add_scalar(k, v, self.epoch)
     def after_fit(self): self.writer.close()
+
+def board_writer():
+    "TensorBoard's class for writing; None where it is not installed."
+    try: from torch.utils.tensorboard import SummaryWriter
+    except ImportError: return None
+    return SummaryWriter
 
 # %% ../nbs/03b_callbacks.ipynb #b7cc013b
 def _nested(f, x): return tuple(_nested(f, y) for y in x) if isinstance(x, (tuple, list)) else f(x)
@@ -265,7 +268,7 @@ class Together(Callback):
         values = mean_of_all(torch.stack([torch.as_tensor(v, dtype=torch.float32, device=self.loss.device) for v in (self.loss, *report.values())]))
         self.learn.loss, self.learn.report = values[0], dict(zip(report, values[1:]))
 
-# %% ../nbs/03b_callbacks.ipynb #53ac97fd
+# %% ../nbs/03b_callbacks.ipynb #471497f3
 class ComputeIn(Callback):
     "Computes predictions in 'bfloat16' or 'float32'; Learners that have a `precision` of their own are told."
     order = 6
@@ -296,5 +299,5 @@ def keeping(work, # folder
     work, file = Path(work), Path(work)/f'{name}.pt'
     cbs = [EpochSeed(seed), Checkpoint(file, every, cfg), Guard(work/f'stopped-{name}.txt', name), EpochTable(work/f'metrics-{name}.csv', name)]
     if n_processes() > 1: cbs.append(Together())
-    if is_first() and importlib.util.find_spec('tensorboard'): cbs.append(Board(work/'tensorboard'/name))
+    if is_first() and (writer := board_writer()): cbs.append(Board(work/'tensorboard'/name, writer))
     return cbs + ([Resume(file, cfg)] if resume and any(p.exists() for p in versions(file)) else [])
