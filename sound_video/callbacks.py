@@ -245,8 +245,8 @@ class Together(Callback):
     def before_batch(self):
         n, self.all_y, self.n_rows = n_processes(), self.yb, len(self.xb[0])
         if self.n_rows < n and not self.gathers: raise UserError(f'a batch of {self.n_rows} cannot be shared by {n} processes: start fewer, or take a larger batch')
-        self.step, self.layers = step_of(rank(), n), WholeBatch()
-        self.step.__enter__(); self.layers.__enter__()
+        self.my_step, self.over_all = step_of(rank(), n), WholeBatch()
+        self.my_step.__enter__(); self.over_all.__enter__()
         mine = lambda x: my_rows(_padded(x, n) if self.gathers else x[:len(x) // n * n])
         self.learn.xb = _nested(mine, self.xb)
         if not self.gathers: self.learn.yb = _nested(mine, self.yb)
@@ -262,13 +262,13 @@ class Together(Callback):
     def before_step(self): add_gradients(self.model.parameters())
 
     def after_batch(self):
-        self.layers.__exit__(None, None, None); self.step.__exit__(None, None, None)
+        self.over_all.__exit__(None, None, None); self.my_step.__exit__(None, None, None)
         if self.gathers or getattr(self.learn, 'loss', None) is None: return
         report = getattr(self.learn, 'report', {})
         values = mean_of_all(torch.stack([torch.as_tensor(v, dtype=torch.float32, device=self.loss.device) for v in (self.loss, *report.values())]))
         self.learn.loss, self.learn.report = values[0], dict(zip(report, values[1:]))
 
-# %% ../nbs/03b_callbacks.ipynb #471497f3
+# %% ../nbs/03b_callbacks.ipynb #80f15170
 class ComputeIn(Callback):
     "Computes predictions in 'bfloat16' or 'float32'; Learners that have a `precision` of their own are told."
     order = 6

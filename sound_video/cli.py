@@ -269,10 +269,12 @@ def train(a):
         said = _train(a)
         if is_first(): print(said)
 
+_LAUNCHED = dict(bf16='bfloat16', fp16='float16') # what `accelerate launch --mixed_precision` asks for
+
 def _train(a): # -> what to say
     from sound_video.training import STAGES, train as run_recipe
     stages = [s for s in a.stages if s != 'table'] or (() if a.stages else STAGES)
-    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, precision=a.precision) if stages else None
+    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, precision=a.precision or _LAUNCHED.get(os.environ.get('ACCELERATE_MIXED_PRECISION'))) if stages else None
     if 'table' in a.stages:
         from sound_video.evaluation import train_rows
         pack = train_rows(a.out, a.preset, a.data, a.resume, a.seed)
