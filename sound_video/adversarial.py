@@ -7,21 +7,21 @@ Docs: https://sound-video.github.io/sound_video/adversarial.html.md"""
 # %% auto #0
 __all__ = ['discriminator_loss', 'generator_loss', 'r1_penalty', 'path_lengths', 'mix_styles', 'Adversaries', 'StyleGANLearner',
            'one_turn', 'R1', 'PathLength', 'RunningAverage', 'AdaptiveAugment', 'WarmUp', 'class_grid', 'SampleGrid',
-           'save_grid', 'get_rng', 'set_rng', 'EpochSeed', 'Checkpoint', 'read_checkpoint', 'Resume', 'Report',
-           'as_dls', 'stylegan_learner', 'grow']
+           'save_grid', 'Report', 'as_dls', 'stylegan_learner', 'grow']
 
 # %% ../nbs/07b_adversarial.ipynb #85931ca3
-import copy, math, random, numpy as np, torch, torch.nn.functional as F
-from contextlib import contextmanager
+import copy, math, torch, torch.nn.functional as F
 from dataclasses import replace
 from pathlib import Path
 from torch import nn
-from fastai.callback.core import Callback, CancelBatchException, CancelEpochException
+from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner, Metric
 from fastai.optimizer import OptimWrapper
 from .core import *
+from .processes import *
+from .callbacks import *
 from .ops import *
 from .stylegan import *
 from .ada import *
@@ -48,7 +48,7 @@ def path_lengths(synthesis, # w [B, L, D] -> pictures
                  w):
     "How far pictures move per step of w, in random directions [B]."
     img = synthesis(w)
-    y = torch.randn_like(img) / math.sqrt(img.shape[2] * img.shape[3])
+    y = draw_rows(torch.randn, *img.shape, device=img.device).to(img) / math.sqrt(img.shape[2] * img.shape[3])
     g, = torch.autograd.grad((img*y).sum(), w, create_graph=True)
     return g.square().sum(2).mean(1).sqrt()
 
@@ -57,7 +57,8 @@ def mix_styles(w, other, # codes [B, L, D]
                prob=.9):
     "With probability `prob`, the layers from a random one on come from `other`."
     B,L,_ = w.shape
-    cut = torch.where(torch.rand(B) < prob, torch.randint(1, L, (B,)), L).to(w.device)
+    n = n_rows(B)
+    cut = my_rows(torch.where(torch.rand(n) < prob, torch.randint(1, L, (n,)), L)).to(w.device)
     return torch.where((torch.arange(L, device=w.device) < cut[:,None])[...,None], w, other)
 
 # %% ../nbs/07b_adversarial.ipynb #ef56fc0a
@@ -88,21 +89,21 @@ class StyleGANLearner(Learner):
 
     def make_w(self, c):
         "Codes for classes `c`, with styles mixed."
-        z = torch.randn(2, len(c), self.model.cfg.z_dim, device=c.device)
+        z = my_rows(torch.randn(2, n_rows(len(c)), self.model.cfg.z_dim, device=c.device), 1)
         w = self.model.G.mapping(z[0], c)
-        if self.turn == 'generator': self.model.G.mapping.track(w.detach())
+        if self.turn == 'generator': self.model.G.mapping.track(all_rows(w.detach()))
         return mix_styles(w, self.model.G.mapping(z[1], c), self.mixing) if self.mixing else w
 
     def make(self, w): return self.model.G.synthesis(w, self.noise_mode)
     def fake(self): return self.make(self.make_w(self.c))
-    def score(self, x): return self.model.D(augment(x, self.memory['p']), self.c)
+    def score(self, x): return self.model.D(my_rows(augment(all_rows(x), self.memory['p'])), self.c)
 
 # %% ../nbs/07b_adversarial.ipynb #5cd07a07
 def _do_one_batch(self:StyleGANLearner):
     self.real,self.c = self.xb[0],self.yb[0]
     self.report = {}
     for self.turn in self.turns: self.one_turn()
-    self.memory['images'] += len(self.real); self.memory['steps'] += 1; self.report['p'] = self.memory['p']
+    self.memory['images'] += n_rows(len(self.real)); self.memory['steps'] += 1; self.report['p'] = self.memory['p']
     self.loss = sum(self.report.get(k, 0.) for k in ('loss_D', 'loss_G'))
 
 def one_turn(self:StyleGANLearner):
@@ -125,7 +126,7 @@ class R1(Callback):
     def __init__(self, gamma=None, every=16): self.gamma,self.every = gamma,every
     def after_loss(self):
         if self.turn != 'discriminator' or self.memory['steps'] % self.every: return
-        gamma = .0002 * self.real[:,0].numel() / len(self.real)**2 if self.gamma is None else self.gamma
+        gamma = .0002 * self.real[:,0].numel() / n_rows(len(self.real))**2 if self.gamma is None else self.gamma
         with self.half(): r1 = r1_penalty(self.score, self.real)
         self.learn.loss_grad = self.loss_grad + r1 * (gamma/2 * self.every)
         self.report['r1'] = r1.detach()
@@ -136,7 +137,7 @@ class PathLength(Callback):
     def after_loss(self):
         if self.turn != 'generator' or self.memory['steps'] % self.every: return
         with self.half(): lengths = path_lengths(self.make, self.make_w(self.c[:(len(self.c)+1)//2]))
-        mean = self.memory['path'] + self.decay * (lengths.mean().item() - self.memory['path'])
+        mean = self.memory['path'] + self.decay * (all_rows(lengths.detach()).mean().item() - self.memory['path'])
         self.memory['path'] = self.report['path'] = mean
         self.learn.loss_grad = self.loss_grad + (lengths - mean).square().mean() * (self.weight * self.every)
 
@@ -148,7 +149,7 @@ class RunningAverage(Callback):
         "The share of the average that a step keeps."
         return .5 ** (batch / max(self.half_life if self.rampup is None else min(self.half_life, self.rampup * images), 1e-8))
     def after_step(self):
-        if self.turn == 'generator': self.model.average(self.kept(len(self.real), self.memory['images']))
+        if self.turn == 'generator': self.model.average(self.kept(n_rows(len(self.real)), self.memory['images']))
 
 # %% ../nbs/07b_adversarial.ipynb #e378de1d
 class AdaptiveAugment(Callback):
@@ -157,9 +158,9 @@ class AdaptiveAugment(Callback):
     def after_pred(self):
         if self.turn != 'discriminator': return
         m = self.memory
-        m['sign'] += self.pred[0].detach().sign().mean().item() / self.every
+        m['sign'] += all_rows(self.pred[0].detach()).sign().mean().item() / self.every
         if (m['steps'] + 1) % self.every: return
-        m['p'] = adapted(m['p'], m['sign'], self.every * len(self.real), self.target, self.images)
+        m['p'] = adapted(m['p'], m['sign'], self.every * n_rows(len(self.real)), self.target, self.images)
         m['r_t'],m['sign'] = m['sign'],0.
 
 # %% ../nbs/07b_adversarial.ipynb #d873b0b3
@@ -189,77 +190,8 @@ class SampleGrid(Callback):
 def save_grid(images, ncol, path):
     "Pictures side by side as one file."
     from torchvision.utils import save_image
+    if not is_first(): return
     with atomic(path) as tmp: save_image(images, tmp, nrow=ncol, normalize=True, value_range=(-1, 1))
-
-# %% ../nbs/07b_adversarial.ipynb #8196cd3a
-def get_rng():
-    "The state of Python's, numpy's and torch's random generators, as plain values."
-    np_state = np.random.get_state()
-    return dict(python=random.getstate(), numpy=[np_state[0], torch.from_numpy(np_state[1].astype(np.int64)), *map(float, np_state[2:])],
-                torch=torch.get_rng_state(), cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])
-
-def set_rng(state):
-    "Undo what happened since `get_rng`."
-    random.setstate(state['python'])
-    kind,keys,pos,has,cached = state['numpy']
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), int(pos), int(has), cached))
-    torch.set_rng_state(state['torch'])
-    if state['cuda']: torch.cuda.set_rng_state_all(state['cuda'])
-
-# %% ../nbs/07b_adversarial.ipynb #7d7b36b8
-class EpochSeed(Callback):
-    "Every epoch has a seed of its own, so that it can be had again."
-    order = -20
-    def __init__(self, seed=0): self.seed = seed
-    def before_epoch(self):
-        seed_all(self.seed + 7919*(self.epoch + 1))
-        dl = self.dls.train
-        if hasattr(dl, 'rng'): dl.rng = random.Random(self.seed + self.epoch) # fastai's loaders shuffle with this
-        if hasattr(dl, 'set_epoch'): dl.set_epoch(self.epoch)                  # data with an order of its own
-
-class Checkpoint(Callback):
-    "Writes all that training needs to go on, about every so many images and at the end."
-    order = 90
-    def __init__(self, file, every:int): self.file,self.every = Path(file),every
-    def before_fit(self): self.last,self.written = self.memory['images'] // self.every, self.memory['images']
-    def after_batch(self):
-        if self.memory['images'] // self.every != self.last: self.write()
-    def after_fit(self):
-        if self.memory['images'] != self.written: self.write()
-
-    def write(self):
-        state = dict(config=self.model.cfg.to_dict(), nets=self.model.state_dict(), opt=self.opt.state_dict(), memory=dict(self.memory),
-                     place=(self.epoch, self.iter + 1, self.n_iter), rng=get_rng())
-        with atomic(self.file) as tmp: torch.save(state, tmp)
-        self.last,self.written = self.memory['images'] // self.every, self.memory['images']
-
-# %% ../nbs/07b_adversarial.ipynb #8e693eee
-def read_checkpoint(path, cfg=None):
-    "The state that `Checkpoint` wrote; nothing in the file is executed."
-    try: state = torch.load(path, weights_only=True, map_location='cpu')
-    except FileNotFoundError: raise UserError(f"no such checkpoint: '{path}'")
-    except Exception as e: raise UserError(f"'{path}' is not a checkpoint of this package: {type(e).__name__}") from e
-    if cfg is not None and (other := type(cfg).from_dict(state['config'])) != cfg:
-        k = next(k for k,v in cfg.to_dict().items() if other.to_dict()[k] != v)
-        raise UserError(f"'{path}' has {k} {getattr(other, k)}, and this network {getattr(cfg, k)}: use the same configuration, or `grow`")
-    return state
-
-class Resume(Callback):
-    "Goes on where `Checkpoint` wrote: `learn.fit(n, cbs=Resume(path))`, with the same `n` and the same data."
-    order = 70
-    def __init__(self, file): self.file = file
-    def before_fit(self):
-        s = read_checkpoint(self.file, self.model.cfg)
-        self.model.load_state_dict(s['nets']); self.opt.load_state_dict(s['opt']); self.memory.update(s['memory'])
-        (self.from_epoch,self.from_iter,n),self.rng = s['place'],s['rng']
-        if self.from_iter == n: self.from_epoch,self.from_iter = self.from_epoch+1,0
-
-    def before_epoch(self):
-        if self.epoch < self.from_epoch: raise CancelEpochException
-    def before_batch(self):
-        if self.epoch == self.from_epoch and self.iter < self.from_iter: raise CancelBatchException
-    def after_cancel_batch(self):
-        if self.iter == self.from_iter - 1: set_rng(self.rng)
 
 # %% ../nbs/07b_adversarial.ipynb #452fb642
 class Report(Metric):

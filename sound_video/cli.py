@@ -9,7 +9,8 @@ __all__ = ['arg', 'command', 'main', 'generate', 'edit', 'name', 'data_render', 
            'convert', 'doctor']
 
 # %% ../nbs/14_cli.ipynb #7e337229
-import argparse, json, os, signal, sys
+import argparse, glob, json, os, signal, sys
+from collections import Counter
 from itertools import groupby
 from pathlib import Path
 from . import __version__
@@ -75,7 +76,7 @@ def _run(f, a): # -> exit status
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        _say('interrupted, nothing was written')
+        _say('interrupted, nothing unfinished is left')
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()) # or Python complains at its end
@@ -95,6 +96,62 @@ def main(argv=None): # list of words; the process's own by default
     a = _parser().parse_args(argv)
     return _run(a.run, a)
 
+# %% ../nbs/14_cli.ipynb #fd4b4f08
+_HEARD = '.wav .mp3 .flac .ogg .oga .opus .m4a .aac .wma .aif .aiff .mp4 .mkv .webm .mov .avi .m4v .mpg .mpeg'.split() # endings of what a folder's sounds are
+
+def _meant(word): # -> paths
+    "The files that a word of the command line means."
+    if os.path.isdir(word): found = [p for p in sorted(Path(word).iterdir()) if p.suffix.lower() in _HEARD]
+    elif os.path.exists(word) or not glob.has_magic(word): return [Path(word)]
+    else: found = map(Path, sorted(glob.glob(word, recursive=True)))
+    return [p for p in found if p.is_file() and not p.name.startswith('.')]
+
+def _sounds(words): # -> paths, and whether videos go to a folder
+    "What is to become videos."
+    from sound_video.core import UserError
+    many = len(words) > 1 or os.path.isdir(words[0]) or (glob.has_magic(words[0]) and not os.path.exists(words[0]))
+    sounds = list(dict.fromkeys(p for word in words for p in _meant(word)))
+    if not sounds: raise UserError(f"no sounds in '{words[0]}': name a folder that holds some, or a pattern such as 'sounds/*.mp3'")
+    return sounds, many
+
+# %% ../nbs/14_cli.ipynb #0f0c534a
+def _places(sounds, out): # -> {sound: its video}
+    "Where the videos of many sounds go; sounds that differ only in their ending keep it."
+    from sound_video.core import UserError, readable_os_errors
+    if Path(out).suffix in ('.mp4', '.webm', '.gif') and not os.path.isdir(out): raise UserError(f"'{out}' is the name of one video, and there are {len(sounds)} sounds: name a folder with -o")
+    with readable_os_errors(out): Path(out).mkdir(exist_ok=True)
+    stems, places = Counter(p.stem.casefold() for p in sounds), {}
+    for p in sounds:
+        place = Path(out)/f'{p.stem if stems[p.stem.casefold()] == 1 else p.name}.mp4'
+        if other := places.get(key := place.name.casefold()): raise UserError(f"'{other[0]}' and '{p}' would both become '{place}': give them folders of their own")
+        if place.exists() and any(s.exists() and place.samefile(s) for s in sounds): raise UserError(f"'{place}' is one of the sounds: name another folder with -o")
+        places[key] = p, place
+    return dict(places.values())
+
+# %% ../nbs/14_cli.ipynb #9eab2a25
+def _make(sv, a, sound, out):
+    "One video."
+    from sound_video.core import progress
+    from sound_video.media import write_video
+    start = int(a.start) if a.start and a.start.isdecimal() and not os.path.exists(a.start) else a.start
+    video = sv.generate(sound, a.fps, a.seed, a.psi, a.motion, a.class_name, a.speed, a.prompt, a.mix, start)
+    write_video(out, progress(video.frames(), len(video), 'frames'), video.fps, video.sound)
+    print(f"{out}: {len(video)} frames, {float(len(video)/video.fps):.2f} s" + (f', {video.class_name}' if video.class_name else ''), flush=True)
+
+def _make_all(a, places): # -> exit status
+    "This process's part of many videos."
+    from sound_video.core import UserError
+    from sound_video.pipeline import SoundVideo
+    from sound_video.processes import my_part
+    mine, failed = my_part(places.items()), 0
+    todo = [(sound, out) for sound, out in mine if not out.exists()]
+    sv = SoundVideo.load(a.pack) if todo else None
+    for sound, out in todo:
+        try: _make(sv, a, sound, out)
+        except UserError as e: failed += 1; _say(e)
+    print(f'{len(todo) - failed} videos made, {len(mine) - len(todo)} were there already, {failed} failed')
+    return 2 if failed else 0
+
 # %% ../nbs/14_cli.ipynb #2d147a61
 def _output(sound, out): # -> path to write to
     "Where the video goes: beside nothing, in the current folder, if nobody says; never onto the sound itself."
@@ -106,8 +163,8 @@ def _output(sound, out): # -> path to write to
     return path
 
 @command('generate', 'Make a video that moves with a sound.',
-    arg('sound', metavar='SOUND', help='a sound, or a video that has one'),
-    arg('-o', '--out', metavar='OUT', help='.mp4, .webm, .gif, or a name without ending for a folder of PNGs (default: the name of the sound, .mp4)'),
+    arg('sound', metavar='SOUND', nargs='+', help="a sound, or a video that has one; for many, several, a folder, or a pattern such as 'sounds/*.mp3'"),
+    arg('-o', '--out', metavar='OUT', help='.mp4, .webm, .gif, or a name without ending for a folder of PNGs (default: the name of the sound, .mp4); for many sounds, a folder of .mp4 files, of which those that are there are kept'),
     arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)'),
     arg('--fps', default='30', help='frames a second, such as 30, 23.976 or 30000/1001 (default: 30)'),
     arg('--seed', type=int, default=0, help='another seed, another scene (default: 0)'),
@@ -118,17 +175,15 @@ def _output(sound, out): # -> path to write to
     arg('--prompt', metavar='TEXT', help='words for what to show, beside what is heard'),
     arg('--mix', default='.5', help='0 to 1: how much the words count (default: 0.5)'),
     arg('--start', metavar='IMAGE', help='a picture to begin with, or the seed of another scene'),
-    examples='  sound-video generate rain.wav\n  sound-video generate song.mp3 -o song.webm --seed 7 --speed 2\n  sound-video generate storm.ogg --class thunder --fps 25 --motion reactive\n  sound-video generate waves.mp3 --prompt "a beach at night" --mix 0.4\n  sound-video generate wind.wav --start hills.jpg')
+    examples='  sound-video generate rain.wav\n  sound-video generate song.mp3 -o song.webm --seed 7 --speed 2\n  sound-video generate storm.ogg --class thunder --fps 25 --motion reactive\n  sound-video generate waves.mp3 --prompt "a beach at night" --mix 0.4\n  sound-video generate wind.wav --start hills.jpg\n  sound-video generate "sounds/*.mp3" -o videos\n  accelerate launch -m sound_video generate sounds -o videos   # shared by several GPUs')
 def generate(a):
-    out = _output(a.sound, a.out)
-    from sound_video.core import progress
-    from sound_video.media import parse_fps, write_video
+    sounds, many = _sounds(a.sound)
+    places = _places(sounds, a.out or '.') if many else {sounds[0]: _output(sounds[0], a.out)}
+    from sound_video.media import parse_fps
     from sound_video.pipeline import SoundVideo
     parse_fps(a.fps) # before the model is loaded
-    start = int(a.start) if a.start and a.start.isdecimal() and not os.path.exists(a.start) else a.start
-    video = SoundVideo.load(a.pack).generate(a.sound, a.fps, a.seed, a.psi, a.motion, a.class_name, a.speed, a.prompt, a.mix, start)
-    write_video(out, progress(video.frames(), len(video), 'frames'), video.fps, video.sound)
-    print(f"{out}: {len(video)} frames, {float(len(video)/video.fps):.2f} s" + (f', {video.class_name}' if video.class_name else ''))
+    if many: return _make_all(a, places)
+    _make(SoundVideo.load(a.pack), a, *places.popitem())
 
 # %% ../nbs/14_cli.ipynb #7d87cc36
 def _edit_output(a): # -> path to write to, is it a video?
@@ -289,15 +344,24 @@ def _settings(words): # ['batch=8', …] -> {'batch': 8, …}
     arg('--inception', metavar='FILE', help="measure the Fréchet distance also by this file, StyleGAN's inception-2015-12-05.pt; what is in it is run"),
     arg('--resume', action='store_true', help='go on with an interrupted training'),
     arg('--seed', type=int, default=0, help='of the first weights and the order of pictures (default: 0)'),
-    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-videos --resume\n  sound-video train clip audio --out my-pack\n  sound-video train judge stylegan --out pets --data pets.zip --preset stylegan2-256 --set batch=16\n  sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256')
+    arg('--precision', metavar='P', help='float32 or bfloat16, for all stages (default: what the recipe says)'),
+    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-videos --resume\n  sound-video train clip audio --out my-pack\n  sound-video train judge stylegan --out pets --data pets.zip --preset stylegan2-256 --set batch=16\n  sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256\n  accelerate launch -m sound_video train --out my-pack   # on all GPUs; torchrun -m does too')
 def train(a):
+    from sound_video.processes import is_first, joined
+    with joined():
+        said = _train(a)
+        if is_first(): print(said)
+
+_LAUNCHED = dict(bf16='bfloat16', fp16='float16') # what `accelerate launch --mixed_precision` asks for
+
+def _train(a): # -> what to say
     from sound_video.training import STAGES, train as run_recipe
     stages = [s for s in a.stages if s != 'table'] or (() if a.stages else STAGES)
-    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, start=a.start, inception=a.inception, settings=_settings(a.settings)) if stages else None
+    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, precision=a.precision or _LAUNCHED.get(os.environ.get('ACCELERATE_MIXED_PRECISION')), start=a.start, inception=a.inception, settings=_settings(a.settings)) if stages else None
     if 'table' in a.stages:
         from sound_video.evaluation import train_rows
         pack = train_rows(a.out, a.preset, a.data, a.resume, a.seed)
-    print(f'{pack}: complete' if pack else f'{a.out}.training: {" and ".join(a.stages)} trained, which is not yet a pack')
+    return f'{pack}: complete' if pack else f'{a.out}.training: {" and ".join(a.stages)} trained, which is not yet a pack'
 
 # %% ../nbs/14_cli.ipynb #54b72970
 @command('evaluate', 'Measure a model on sounds that it was not trained on: the table of results.',

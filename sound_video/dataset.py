@@ -21,6 +21,7 @@ from fastcore.basics import chunked, merge, patch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader, SkipItemException
 from .core import *
+from .processes import *
 from .media import *
 from .pictures import *
 from .score import *
@@ -488,6 +489,18 @@ def _collect(pictures, batches):
     return np.concatenate(labels)
 
 # %% ../nbs/03_dataset.ipynb #b43e1700
+def _map(path, shape):
+    "Pictures on disk, all of whose space is there: writing to a map on a full disk ends a process without a word."
+    pictures = np.lib.format.open_memmap(path, 'w+', np.uint8, shape)
+    if hasattr(os, 'posix_fallocate'):
+        with open(path, 'r+b') as f: os.posix_fallocate(f.fileno(), 0, path.stat().st_size)
+    return pictures
+
+def _write_stills(path, batches, shape):
+    with atomic(path) as tmp:
+        tmp.mkdir()
+        np.save(tmp/'labels.npy', _collect(_map(tmp/'pictures.npy', shape), batches))
+
 def _cached(cache, key, batches, n, size):
     "Pictures uint8 [n, 3, size, size] and labels [n], in memory or from the folder `cache`."
     shape = (n, 3, size, size)
@@ -496,11 +509,8 @@ def _cached(cache, key, batches, n, size):
         return pictures, _collect(pictures, batches)
     with readable_os_errors(cache): Path(cache).mkdir(exist_ok=True)
     path = Path(cache)/key
-    if not path.exists():
-        if math.prod(shape) > (free := shutil.disk_usage(cache).free): raise UserError(f"'{cache}' has {free / 1e9:.1f} GB left, and {n} pictures of {size} pixels need {math.prod(shape) / 1e9:.1f} GB: free some space")
-        with atomic(path) as tmp:
-            tmp.mkdir()
-            np.save(tmp/'labels.npy', _collect(np.lib.format.open_memmap(tmp/'pictures.npy', 'w+', np.uint8, shape), batches))
+    with in_turn():
+        if not path.exists(): _write_stills(path, batches, shape)
     return np.load(path/'pictures.npy', mmap_mode='r'), np.load(path/'labels.npy')
 
 # %% ../nbs/03_dataset.ipynb #6b945607

@@ -6,8 +6,8 @@ Docs: https://sound-video.github.io/sound_video/hearing.html.md"""
 
 # %% auto #0
 __all__ = ['TEMPLATES', 'steadied', 'WorldSounds', 'FolderSounds', 'as_bytes', 'from_bytes', 'guises', 'Guises',
-           'picture_vectors', 'GuiseLoader', 'hearing_dls', 'HearingLoss', 'Named', 'Pictured', 'Brief',
-           'hearing_learner', 'label_vectors', 'fit_scale', 'calibrate', 'Heard', 'bar', 'check_labels', 'Hearing']
+           'picture_vectors', 'GuiseLoader', 'hearing_dls', 'HearingLoss', 'Named', 'Pictured', 'hearing_learner',
+           'label_vectors', 'fit_scale', 'calibrate', 'Heard', 'bar', 'check_labels', 'Hearing']
 
 # %% ../nbs/05b_hearing.ipynb #48242eae
 import hashlib, os, shutil
@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
-from fastai.callback.core import Callback
 from fastai.callback.schedule import Learner # with `fit_one_cycle`
 from fastai.data.core import DataLoaders
 from fastai.learner import Metric
 from fastcore.basics import chunked, merge, patch
 from safetensors.torch import save as to_bytes
 from .core import *
+from .processes import *
+from .callbacks import *
 from .media import *
 from .score import *
 from .soundscape import synthesise
@@ -178,19 +179,23 @@ def _key(sounds, split, cfg, takes, seed):
     what = [cfg.mel, cfg.seconds, takes, seed, first, files, [(f.path.stat().st_size, f.path.stat().st_mtime_ns) for f in files]]
     return f'{split}-{len(sounds)}-{hashlib.sha256(repr(what).encode()).hexdigest()[:10]}.safetensors'
 
+def _write_once(file, make): # make: called with a folder for what is done
+    parts = file.with_suffix('.parts')
+    with readable_os_errors(parts): parts.mkdir(exist_ok=True)
+    with atomic(file) as tmp: tmp.write_bytes(to_bytes(make(parts)))
+    shutil.rmtree(parts)
+
 def _made(sounds, split, cfg, clip, takes, seed, cache):
     "The `Guises` of these sounds, made or from the folder `cache`."
     from safetensors.torch import load_file
-    file = cache and Path(cache)/_key(sounds, split, cfg, takes, seed)
-    if file and file.exists(): d = load_file(file)
+    make = lambda parts=None: dict(mels=guises(sounds, cfg, takes, seed, parts), looks=sounds.pictures(clip.size).contiguous())
+    if cache is None: d = make()
     else:
-        if parts := file and file.with_suffix('.parts'):
-            with readable_os_errors(cache):
-                for d in (Path(cache), parts): d.mkdir(exist_ok=True)
-        d = dict(mels=guises(sounds, cfg, takes, seed, parts), looks=sounds.pictures(clip.size).contiguous())
-        if file:
-            with atomic(file) as tmp: tmp.write_bytes(to_bytes(d))
-            shutil.rmtree(parts)
+        file = Path(cache)/_key(sounds, split, cfg, takes, seed)
+        with readable_os_errors(cache): Path(cache).mkdir(exist_ok=True)
+        with in_turn():
+            if not file.exists(): _write_once(file, make)
+        d = load_file(file)
     return Guises(d['mels'], picture_vectors(clip, d['looks']), sounds.labels, sounds.vocab)
 
 def hearing_dls(clip:Clip, cfg:EncoderConfig,
@@ -249,13 +254,6 @@ class Pictured(_Heard):
         a, v, scene = map(torch.cat, (self.a, self.v, self.scene))
         return float((scene[(a @ v.T).argmax(1)] == scene).float().mean())
 
-class Brief(Callback):
-    "Computes in bfloat16, where the processor can."
-    def before_batch(self):
-        self.half = torch.autocast(self.x.device.type, torch.bfloat16)
-        self.half.__enter__()
-    def after_pred(self): self.half.__exit__(None, None, None)
-
 def hearing_learner(dls,                  # as `hearing_dls` gives them
                     encoder:AudioEncoder, # to be trained
                     words=1., pictures=1., guises=1., # weights of the loss
@@ -264,7 +262,7 @@ def hearing_learner(dls,                  # as `hearing_dls` gives them
     encoder.to(memory_format=torch.channels_last)
     loss = HearingLoss(dls.train.clip.logit_scale, words, pictures, guises)
     kwargs = dict(loss_func=loss, metrics=[Named(), Pictured()], wd=.02) | kwargs
-    return Learner(dls, encoder, **kwargs | dict(cbs=[Brief(), *(kwargs.get('cbs') or [])]))
+    return Learner(dls, encoder, **kwargs | dict(cbs=[ComputeIn('bfloat16'), *(kwargs.get('cbs') or [])]))
 
 # %% ../nbs/05b_hearing.ipynb #167177d9
 TEMPLATES = ('{}', 'the sound of {}', 'a recording of {}')

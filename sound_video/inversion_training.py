@@ -16,6 +16,8 @@ from fastai.callback.schedule import Learner # with `fit_flat_cos`
 from fastai.data.core import DataLoaders
 from fastai.optimizer import OptimWrapper
 from .core import *
+from .processes import *
+from .callbacks import *
 from .dataset import *
 from .adversarial import *
 from .inversion import *
@@ -51,7 +53,7 @@ class Opponents(nn.Module):
 
 class InversionLearner(StyleGANLearner):
     "Two turns a batch: the critic learns to tell codes apart, then the inverter to make them."
-    def make_w(self, v): return torch.randn(len(v), self.model.G.cfg.z_dim, device=v.device)
+    def make_w(self, v): return draw_rows(torch.randn, len(v), self.model.G.cfg.z_dim, device=v.device)
     def make(self, z):
         self.w = self.model.G(self.c, z)
         return whiten(self.w, self.model.G.mean, self.model.G.std)
@@ -82,9 +84,10 @@ class Term(Callback):
 def picture_distance(G, clip, words=.5, n=32):
     "The paper's two CLIP terms, on `n` pictures: to the sound, and, weighted by `words`, to the words."
     def distance(learn):
-        with torch.autocast(learn.w.device.type, torch.bfloat16): x = G.synthesis(learn.w[:n])
+        k = n * len(learn.w) // n_rows(len(learn.w)) # of these rows
+        with torch.autocast(learn.w.device.type, torch.bfloat16): x = G.synthesis(learn.w[:k])
         seen = clip.embed_image(x)
-        return clip_distance(seen, learn.sounds[:n]).mean() + words * clip_distance(seen, learn.said[:n]).mean()
+        return clip_distance(seen, my_rows(learn.sounds)[:k]).mean() + words * clip_distance(seen, my_rows(learn.said)[:k]).mean()
     return distance
 
 # %% ../nbs/08b_inversion_training.ipynb #ec699e0c
@@ -124,7 +127,7 @@ class PictureLearner(Learner):
         x, G = self.xb[0], self.G
         with torch.no_grad():
             c = self.yb[0] if G.cfg.c_dim else None
-            w = G.mapping(torch.randn(len(x), G.mapping.z_dim, device=x.device), c, psi=.9)
+            w = G.mapping(draw_rows(torch.randn, len(x), G.mapping.z_dim, device=x.device), c, psi=.9)
             with torch.autocast(x.device.type, torch.bfloat16): own = G.synthesis(w)
         self.pred = None
         self.loss_grad = picture_loss(G, self.clip, self.model, x) + picture_loss(G, self.clip, self.model, own, w)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fastcore.basics import patch
 from torch import nn
 from .core import *
+from .processes import *
 from .audio import *
 from .inversion import *
 from .trajectory import *
@@ -126,7 +127,7 @@ def _walk(self, a, s, # {group: [B, T, k]}, [B, T, 12]
     B, T = s.shape[:2]
     state, ways = state or self.start(B), []
     for t in range(T):
-        noise = torch.randn(B, self.cfg.noise, generator=generator).to(s)
+        noise = draw_rows(torch.randn, B, self.cfg.noise, generator=generator).to(s)
         state = self.step({g: x[:, t] for g, x in a.items()}, s[:, t], state, noise)
         ways.append(state[0])
     return {g: torch.stack([w[g] for w in ways], 1) for g in a}, state

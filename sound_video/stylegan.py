@@ -14,6 +14,7 @@ import copy, math, torch, torch.nn.functional as F
 from dataclasses import dataclass
 from torch import nn
 from .core import *
+from .processes import *
 from .ops import *
 
 # %% ../nbs/07_stylegan.ipynb #d9f7a560
@@ -127,7 +128,7 @@ class SynthesisLayer(nn.Module):
         return finish(x if noise_mode == 'none' else x + self.noise(x, noise_mode), self.clamp)
 
     def noise(self, x, noise_mode):
-        n = self.noise_const if noise_mode == 'const' else torch.randn(len(x), 1, *x.shape[2:], device=x.device)
+        n = self.noise_const if noise_mode == 'const' else draw_rows(torch.randn, len(x), 1, *x.shape[2:], device=x.device)
         n = (n * (self.noise_strength * GAIN)).to(x.dtype)
         return channels_last(n.expand(len(n) if n.ndim == 4 else 1, x.shape[1], -1, -1)) # written out: short broadcasts are slow on a CPU
 

@@ -7,29 +7,28 @@ Docs: https://sound-video.github.io/sound_video/training.html.md"""
 # %% auto #0
 __all__ = ['PRESETS', 'STAGES', 'ClipRecipe', 'HearingRecipe', 'InversionRecipe', 'TrajectoryRecipe', 'Recipe', 'new_generator',
            'adjusted', 'scenes_of', 'ToScene', 'train_judge', 'samples', 'measure', 'mini_judge', 'shrink', 'Shrink',
-           'Measure', 'Measured', 'train_resolution', 'train_stylegan', 'start_from', 'EpochCheckpoint', 'train_clip',
-           'measure_hearing', 'train_hearing', 'hear_all', 'class_words', 'sound_data', 'CodeGrid', 'train_inversion',
-           'film_data', 'Watched', 'WatcherLoader', 'WatchedScene', 'train_watcher', 'follow', 'FilmGrid', 'Follows',
+           'Measure', 'Measured', 'train_resolution', 'train_stylegan', 'start_from', 'train_clip', 'measure_hearing',
+           'train_hearing', 'hear_all', 'class_words', 'sound_data', 'CodeGrid', 'train_inversion', 'film_data',
+           'Watched', 'WatcherLoader', 'WatchedScene', 'train_watcher', 'follow', 'FilmGrid', 'Follows',
            'train_trajectory', 'Parts', 'read_parts', 'train']
 
 # %% ../nbs/13_training.ipynb #f5bb45f7
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
-from fastai.callback.core import Callback, CancelEpochException
-from fastai.callback.progress import CSVLogger
+from fastai.callback.core import Callback
 from fastai.callback.schedule import Learner # with `fit_one_cycle`
 from fastai.learner import Metric
 from fastai.losses import CrossEntropyLossFlat
 from fastai.metrics import accuracy
 from fastai.data.core import DataLoaders
-from fastai.optimizer import OptimWrapper
-from fastai.torch_core import to_device
 from fastcore.basics import chunked
 from fastcore.foundation import L
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save as to_bytes
 from .core import *
+from .processes import *
+from .callbacks import *
 from .score import *
 from .world import *
 from .dataset import *
@@ -256,23 +255,24 @@ class Measured(Metric):
     def name(self): return self.key
 
 # %% ../nbs/13_training.ipynb #756bee93
-def train_resolution(dls, recipe:Recipe, resolution:int, images:int, nets, judges:dict, work:Path, resume, cbs=None, **kwargs):
+def train_resolution(dls, recipe:Recipe, resolution:int, images:int, nets, judges:dict, work:Path, resume, cbs=None, seed=0, **kwargs):
     "Train at one resolution, from the networks of the one before; gives the networks. `kwargs` as for `stylegan_learner`."
-    cfg, file, every = recipe.at(resolution), work/f'stylegan-{resolution}.pt', max(images // 20, 1)
+    seed_all(seed) # the same new layers, whether what came before was trained now or read
+    cfg, every = recipe.at(resolution), max(images // 20, 1)
     if nets is None: nets = Adversaries(new_generator(cfg), Discriminator(cfg))
     elif nets.cfg.img_resolution < resolution: nets = grow(nets, resolution)
     learn = stylegan_learner(dls, cfg, nets, recipe.lr, gamma=recipe.gamma, mapping_lr=recipe.mapping_lr, d_lr=recipe.d_lr, mixing=recipe.mixing, path_length=recipe.path_length,
         ada_target=recipe.ada, half_life=recipe.half_life, precision=getattr(torch, recipe.precision), **kwargs,
-        cbs=[Shrink(resolution), Measure(judges), SampleGrid(work/f'samples-{resolution}', every), Checkpoint(file, every), CSVLogger(work/f'metrics-{resolution}.csv', append=resume)])
+        cbs=[Shrink(resolution), Measure(judges), SampleGrid(work/f'samples-{resolution}', every), *keeping(work, f'stylegan-{resolution}', None, resume, seed, every), *L(cbs)])
     learn.metrics = learn.metrics + [Measured(k) for k in (*judges, *['scene'] * ('fid' in judges))]
     epochs = max(1, round(images / (len(dls.train) * recipe.batch)))
-    learn.fit(epochs, cbs=L(cbs) + ([Resume(file)] if resume and file.exists() else []))
+    learn.fit(epochs)
     return learn.model
 
-def train_stylegan(dls, recipe:Recipe, judges:dict, work, resume=False, cbs=None, nets=None, **kwargs): # nets: `Adversaries` to start from
+def train_stylegan(dls, recipe:Recipe, judges:dict, work, resume=False, cbs=None, seed=0, nets=None, **kwargs): # nets: `Adversaries` to start from
     "Train a generator, growing; checkpoints, samples and metrics go to the folder `work`."
     for resolution, images in zip(recipe.resolutions, recipe.images):
-        nets = train_resolution(dls, recipe, resolution, images, nets, judges, Path(work), resume, cbs, **kwargs)
+        nets = train_resolution(dls, recipe, resolution, images, nets, judges, Path(work), resume, cbs, seed, **kwargs)
     return nets.ema
 
 # %% ../nbs/13_training.ipynb #c092c1d8
@@ -293,40 +293,6 @@ def _check_classes(path, cfg, data, vocab):
     "Do the generator's classes and those of the data agree?"
     if cfg.c_dim != len(vocab): raise UserError(f"'{path}' has {cfg.c_dim or 'no'} classes and '{data}' has {len(vocab) or 'none'}: " + ('put the pictures into one folder, without folders for classes' if not cfg.c_dim else f'sort the pictures into {cfg.c_dim} folders, one for each class'))
 
-# %% ../nbs/13_training.ipynb #8d9125b3
-def _plain_state(opt):
-    "The state of an optimiser, with numbers that are Python's own: others are not read without being executed."
-    state = opt.state_dict()
-    if not isinstance(opt, OptimWrapper): return dict(state=state['state'], hypers=[{k: float(v) for k, v in h.items()} for h in opt.hypers])
-    plain = lambda v: float(v) if isinstance(v, np.floating) else v
-    return dict(state=state['state'], param_groups=[{k: plain(v) for k, v in g.items()} for g in state['param_groups']])
-
-class EpochCheckpoint(Callback):
-    "Writes the model and the optimiser after each epoch; if asked to resume, goes on after the last one written."
-    order = 70
-    def __init__(self, file, recipe:Config, resume=False): self.file, self.recipe, self.resume = Path(file), recipe.to_dict(), resume
-
-    def before_fit(self):
-        self.done = 0
-        if not (self.resume and self.file.exists()): return
-        s = to_device(read_checkpoint(self.file), self.dls.device)
-        if s['recipe'] != self.recipe: raise UserError(f"'{self.file}' was made with other settings: use the same preset and data, or start again without --resume")
-        self.model.load_state_dict(s['model']); self.opt.load_state_dict(s['opt'])
-        vars(self.learn).setdefault('memory', {}).update(s['memory'])
-        self.done = s['epochs']
-
-    def before_epoch(self):
-        if self.epoch < self.done: raise CancelEpochException
-
-    def after_epoch(self):
-        if self.epoch < self.done: return
-        state = dict(recipe=self.recipe, model=self.model.state_dict(), opt=_plain_state(self.opt), memory=dict(getattr(self.learn, 'memory', {})), epochs=self.epoch + 1)
-        with atomic(self.file) as tmp: torch.save(state, tmp)
-
-def _kept(work, name, recipe, resume, seed, cbs):
-    "The callbacks of a short stage."
-    return [EpochSeed(seed), EpochCheckpoint(work/f'{name}.pt', recipe, resume), CSVLogger(work/f'metrics-{name}.csv', append=resume), *L(cbs)]
-
 # %% ../nbs/13_training.ipynb #d8900860
 def _read_clip(folder):
     from sound_video.clip import Clip # not above: it takes seconds
@@ -340,9 +306,10 @@ def train_clip(recipe:ClipRecipe, work, data='world', resume=False, seed=0, cbs=
         seed_all(seed)
         clip = small_clip(() if data == 'world' else usable_clips(data, 1.)[1])
         dls = caption_dls(clip.tokenize, data, clip.size, min(recipe.batch, recipe.stills), recipe.stills, recipe.valid, cache=work/'stills', seed=seed)
-        learn = clip_learner(dls, clip, cbs=_kept(work, 'clip', recipe, resume, seed, cbs))
+        learn = clip_learner(dls, clip, cbs=[*keeping(work, 'clip', recipe, resume, seed), *L(cbs)])
         learn.fit_one_cycle(recipe.epochs, recipe.lr)
-        save_clip(work/'clip', clip.freeze())
+        if is_first(): save_clip(work/'clip', clip.freeze())
+        wait_for_all()
     return _read_clip(work/'clip')
 
 # %% ../nbs/13_training.ipynb #d005c064
@@ -362,7 +329,7 @@ def train_hearing(recipe:HearingRecipe, clip, work, data='world', resume=False, 
     seed_all(seed)
     cfg, work = replace(recipe.encoder, dim=clip.dim), Path(work)
     dls = hearing_dls(clip, cfg, data, recipe.batch, recipe.sounds, recipe.valid, recipe.takes, work/'sounds', seed)
-    learn = hearing_learner(dls, AudioEncoder(cfg), cbs=_kept(work, 'audio', recipe, resume, seed, cbs))
+    learn = hearing_learner(dls, AudioEncoder(cfg), cbs=[*keeping(work, 'audio', recipe, resume, seed), *L(cbs)])
     learn.fit_one_cycle(recipe.epochs, recipe.lr)
     hearing = Hearing(learn.model, clip, calibrate(learn.model, dls.valid))
     return hearing, measure_hearing(hearing, dls.valid)
@@ -370,9 +337,10 @@ def train_hearing(recipe:HearingRecipe, clip, work, data='world', resume=False, 
 # %% ../nbs/13_training.ipynb #0193c3f5
 def _kept_tensors(file, make):
     "Tensors from a file, or made and written to it."
-    if not file.exists():
-        made = {k: v.contiguous() for k, v in make().items()}
-        with atomic(file) as tmp: tmp.write_bytes(to_bytes(made))
+    with in_turn():
+        if not file.exists():
+            made = {k: v.contiguous() for k, v in make().items()}
+            with atomic(file) as tmp: tmp.write_bytes(to_bytes(made))
     return load_file(file) # what was just made too: a resumed run must see the same
 
 @torch.no_grad()
@@ -420,12 +388,13 @@ def train_inversion(recipe:InversionRecipe, G, hearing, class_names, work, data=
     sounds, shape = sound_data(recipe, hearing, class_names, work, data, seed), (G.synthesis.num_ws, G.mapping.w_avg.shape[0])
     E = Inverter(InverterConfig(hearing.clip.dim, *shape, hidden=recipe.hidden), *code_statistics(G)).to(device)
     show = CodeGrid(work/'samples-inversion', G, sounds.vectors[0, :9])
-    learn = inversion_learner(vector_dls(sounds, recipe.batch, seed), E, G, hearing.clip, recipe.lr, seed=seed, cbs=[show, *_kept(work, 'inversion', recipe, resume, seed, cbs)])
+    learn = inversion_learner(vector_dls(sounds, recipe.batch, seed), E, G, hearing.clip, recipe.lr, seed=seed, cbs=[show, *keeping(work, 'inversion', recipe, resume, seed), *L(cbs)])
     learn.fit_flat_cos(recipe.epochs)
     size = min(64, G.cfg.img_resolution)
+    seed_all(seed)
     P = PictureEncoder(PictureEncoderConfig(*shape, size, hidden=recipe.hidden), *code_statistics(G)).to(device)
     dls = still_dls(data, G.cfg.img_resolution, max(1, recipe.batch // 4), recipe.stills, 90, cache=work/'stills', seed=seed)
-    learn = picture_learner(dls, P, G, hearing.clip, 2*recipe.lr, seed, _kept(work, 'pictures', recipe, resume, seed, cbs))
+    learn = picture_learner(dls, P, G, hearing.clip, 2*recipe.lr, seed, [*keeping(work, 'pictures', recipe, resume, seed), *L(cbs)])
     learn.fit_flat_cos(recipe.picture_epochs)
     return E.eval(), P.eval()
 
@@ -489,7 +458,7 @@ def train_watcher(recipe:TrajectoryRecipe, train, valid, # `Watched`
     load = lambda d, shuffle: WatcherLoader(d, bs=min(18, len(d)), seed=seed, shuffle=shuffle, drop_last=shuffle)
     dls = DataLoaders(load(train, True), load(valid, False), device=default_device())
     net = VideoNet(train.films.vocab, train.names)
-    learn = Learner(dls, net, loss_func=lambda pred, *y: video_loss(pred, *y), metrics=WatchedScene(), cbs=_kept(Path(work), 'watcher', recipe, resume, seed, cbs))
+    learn = Learner(dls, net, loss_func=lambda pred, *y: video_loss(pred, *y), metrics=WatchedScene(), cbs=[*keeping(Path(work), 'watcher', recipe, resume, seed), *L(cbs)])
     learn.fit_one_cycle(recipe.watcher_epochs, 3e-3)
     return net.eval()
 
@@ -521,7 +490,7 @@ def train_trajectory(recipe:TrajectoryRecipe, M:TrajectoryGenerator, films:Films
     seed_all(seed)
     dls, work = film_dls(films, min(recipe.batch, len(films)), steps=recipe.steps, seed=seed), Path(work)
     learn = trajectory_learner(dls, M.to(dls.device), G, clip, anchors, recipe.lr, seed=seed, **kwargs,
-                               cbs=[FilmGrid(work/f'samples-{name}', valid, recipe.rate), *_kept(work, name, recipe, resume, seed, cbs)])
+                               cbs=[FilmGrid(work/f'samples-{name}', valid, recipe.rate), *keeping(work, name, recipe, resume, seed), *L(cbs)])
     learn.metrics = learn.metrics + [Follows()]
     learn.fit_flat_cos(recipe.epochs)
     return M.eval()
@@ -539,7 +508,10 @@ class Parts:
     weights:dict = field(default_factory=dict)  # likewise: of judge and watcher
 
     def say(self, training=None, metrics=None): self.config = replace(self.config, training=self.config.training | (training or {}), metrics=self.config.metrics | (metrics or {}))
-    def save(self, out): return save_pack(out, self.G, self.config, hearing=self.hearing, networks=self.networks, **self.weights)
+    def save(self, out):
+        if is_first(): save_pack(out, self.G, self.config, hearing=self.hearing, networks=self.networks, **self.weights)
+        wait_for_all()
+        return Path(out)
 
 def read_parts(out)->Parts:
     "The parts of the pack that is there; None if there is none."
@@ -548,19 +520,22 @@ def read_parts(out)->Parts:
     return Parts(sv.generator, sv.config, sv.hearing if sv.config.hearing else None, {name: sv.part(name) for name in sv.config.parts}, {name: load_file(f) for name, f in files.items() if f.exists()})
 
 # %% ../nbs/13_training.ipynb #cee5340f
-def _judge_of(dls, recipe, work, anew, cbs):
+def _judge_of(dls, recipe, work, anew, resume, seed, cbs):
     "The judge: trained, or read from the work folder."
     file = work/'judge.safetensors'
     if anew or not file.exists():
-        judge = train_judge(dls, recipe.judge_epochs, cbs)
-        with atomic(file) as tmp: tmp.write_bytes(to_bytes(judge.state_dict()))
+        seed_all(seed)
+        judge = train_judge(dls, recipe.judge_epochs, [*keeping(work, 'judge', recipe, resume, seed), *L(cbs)])
+        if is_first():
+            with atomic(file) as tmp: tmp.write_bytes(to_bytes(judge.state_dict()))
+        wait_for_all()
     judge = SceneNet(scenes_of(dls.vocab)[0])
     judge.load_state_dict(load_file(file))
     return judge.to(dls.device).eval()
 
-def _judges(dls, recipe, work, anew, cbs, inception=None)->dict:
+def _judges(dls, recipe, work, anew, resume, seed, cbs, inception=None)->dict:
     "The networks that measure, by the names of what they measure."
-    judges = dict(fid=_judge_of(dls, recipe, work, anew, cbs)) if len(scenes_of(dls.vocab)[0]) > 1 else {}
+    judges = dict(fid=_judge_of(dls, recipe, work, anew, resume, seed, cbs)) if len(scenes_of(dls.vocab)[0]) > 1 else {}
     if inception: judges['fid_inception'] = Inception(inception).to(dls.device)
     return judges or dict(fid_mini=mini_judge().to(dls.device))
 
@@ -577,9 +552,9 @@ def _train_generator(recipe, preset, work, stages, data, resume, seed, cbs, star
         _check_classes(start, nets.cfg, data, dls.vocab)
         own = dict(nets=nets, rampup=None, cbs=L(cbs) + ([WarmUp(min(20_000, recipe.images[0] // 20))] if is_new else []))
     recipe = replace(recipe, generator=replace(recipe.generator, c_dim=len(dls.vocab)))
-    judges = _judges(dls, recipe, work, 'judge' in stages and not resume, cbs, inception)
+    judges = _judges(dls, recipe, work, 'judge' in stages and not resume, resume, seed, cbs, inception)
     if 'stylegan' not in stages: return None
-    G = train_stylegan(dls, recipe, judges, work, resume, **dict(cbs=cbs) | own)
+    G = train_stylegan(dls, recipe, judges, work, resume, **dict(cbs=cbs, seed=seed) | own)
     training = {k: v for k, v in recipe.to_dict().items() if k not in _OWN} | dict(preset=preset, seed=seed) | ({'from': Path(start).name} if start else {})
     return Parts(G, describe(G, dls.vocab, training=training, data=str(data), metrics=measure(G, judges, dls.valid, dls.vocab)), weights={'judge': judges['fid'].state_dict()} if 'fid' in judges else {})
 
@@ -616,6 +591,7 @@ def train(out,             # folder of the pack to be made
           data='world',    # or a folder of clips; for the first two stages also a folder or zip of pictures
           resume=False,    # go on with an interrupted training
           seed=0, cbs=None,
+          precision=None,  # of all stages, 'float32' or 'bfloat16'; None: what the recipe says
           start=None,      # folder of a pack whose generator goes on learning
           inception=None,  # path of StyleGAN's Inception network as TorchScript, to measure by
           settings=None):  # of the recipe, to be changed: {'batch': 8, …}
@@ -623,6 +599,7 @@ def train(out,             # folder of the pack to be made
     if preset not in PRESETS: raise UserError(f"no preset is called '{preset}': choose from {', '.join(PRESETS)}")
     recipe, stages = adjusted(PRESETS[preset], settings or {}), set(stages)
     _check_pictures(data, stages)
+    cbs = [*L(cbs), *([ComputeIn(precision)] if precision else [])]
     work = _workplace(out, stages, resume)
     seed_all(seed)
     parts, old, common = None, read_parts(out), (data, resume, seed, cbs)
@@ -666,4 +643,6 @@ def _workplace(out, stages, resume):
     if any(work.glob('*.pt')) and not resume and set(stages) == set(STAGES):
         raise UserError(f"'{work}' holds an earlier training: go on with --resume, or choose another --out")
     with readable_os_errors(work): work.mkdir(exist_ok=True)
+    if is_first(): sweep(work)
+    wait_for_all()
     return work

@@ -16,6 +16,7 @@ from fastai.data.core import DataLoaders
 from fastai.callback.core import Callback
 from fastcore.basics import chunked
 from .core import *
+from .processes import *
 from .media import *
 from .audio import *
 from .dataset import *
@@ -168,7 +169,7 @@ class Mismatched(Callback):
     def after_loss(self):
         if self.turn != 'discriminator' or not self.model.D.video: return
         T = self.real.shape[1]
-        with self.half(): wrong = self.model.D.video(self.real, self.c[:, -T:].roll(1, 0))
+        with self.half(): wrong = self.model.D.video(self.real, my_rows(all_rows(self.c).roll(1, 0))[:, -T:])
         self.learn.loss_grad = self.loss_grad + F.softplus(wrong).mean() / 2
 
 def shown_distance(clip):
@@ -185,7 +186,7 @@ def moved_far(learn):
 # %% ../nbs/09c_trajectory_training.ipynb #cff31d6a
 def sound_anchors(E:Inverter):
     "Each film's code of its sound, by chance one of many."
-    return lambda v: E(v, torch.randn(len(v), E.cfg.z_dim, device=v.device))
+    return lambda v: E(v, draw_rows(torch.randn, len(v), E.cfg.z_dim, device=v.device))
 
 def trajectory_learner(dls, # of films, as `film_dls` gives them
                        M:TrajectoryGenerator, G, clip, # generator and CLIP are frozen

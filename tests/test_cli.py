@@ -185,3 +185,26 @@ def test_learned_motion_and_what_steers_it(place, tmp_path):
 def test_faults_of_what_steers(place, tmp_path, words, says):
     words = [place/w if w == 'tone.wav' else w for w in words]
     assert_refused(cli('generate', place/'tone.wav', '-o', tmp_path/'out.mp4', '--pack', place/'able', *words), tmp_path, says)
+
+def test_a_folder_of_sounds(place, tmp_path):
+    sounds, out = tmp_path/'sounds', tmp_path/'videos'
+    sounds.mkdir()
+    for name, of in {'a.wav': 'tone.wav', 'B.flac': 'stereo.flac', 'b.wav': 'tone.wav', 'broken.wav': 'text.wav'}.items(): (sounds/name).symlink_to(place/of)
+    (sounds/'notes.txt').write_text('nothing to hear')
+    make = lambda *words, **env: subprocess.run([sys.executable, '-m', 'sound_video', 'generate', *map(str, words), '--pack', str(place/'pack'), '--fps', '5'], env=ENV | env, capture_output=True, text=True)
+    halves = [make(sounds, '-o', out, RANK=i, WORLD_SIZE='2') for i in '01']
+    assert sorted(r.returncode for r in halves) == [0, 2]
+    assert sorted(p.name for p in out.iterdir()) == ['B.flac.mp4', 'a.mp4', 'b.wav.mp4']
+    before = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
+    again = make(sounds/'*.wav', sounds/'*.flac', '-o', out)
+    assert again.returncode == 2 and '3 were there already, 1 failed' in again.stdout
+    assert again.stderr.count('\n') == 1 and 'broken.wav' in again.stderr
+    assert {p.name: p.stat().st_mtime_ns for p in out.iterdir()} == before
+
+@pytest.mark.parametrize('words,says', [(['one/a.mp4', 'two/a.mp4', '-o', 'out'], 'both become'), (['one', '-o', 'one'], 'one of the sounds'), (['one', '-o', 'x.mp4'], 'name a folder'), (['three'], 'no sounds'), (['*.ogg'], 'no sounds')])
+def test_folders_that_cannot_be(place, tmp_path, words, says):
+    for name in ('one', 'two', 'three'): (tmp_path/name).mkdir()
+    for name in ('one', 'two'): (tmp_path/name/'a.mp4').write_bytes(b'as it is')
+    r = cli('generate', *words, '--pack', place/'pack', cwd=tmp_path)
+    assert r.returncode == 2 and r.stderr.count('\n') == 1 and says in r.stderr, r.stderr
+    assert (tmp_path/'one/a.mp4').read_bytes() == b'as it is'

@@ -5,6 +5,7 @@ import pytest, torch
 from safetensors.torch import load_file
 from fastai.callback.progress import ProgressCallback
 from fastcore.basics import noop
+from sound_video.callbacks import *
 from sound_video.adversarial import *
 from sound_video.core import *
 from sound_video.filtered import *

@@ -4,11 +4,11 @@ import json
 import pytest, torch
 from fastai.callback.core import Callback
 from safetensors.torch import load_file
+from brief import BRIEF
 from sound_video.core import UserError
 from sound_video.dataset import write_world
-from sound_video.encoder import EncoderConfig
 from sound_video.pipeline import SoundVideo
-from sound_video.training import PRESETS, ClipRecipe, HearingRecipe, InversionRecipe, TrajectoryRecipe, train
+from sound_video.training import PRESETS, ClipRecipe, train
 
 class Stop(Callback):
     "Interrupts a StyleGAN's training at a resolution, after so many pictures."
@@ -28,10 +28,7 @@ class StopLater(Callback):
 @pytest.fixture
 def brief(monkeypatch):
     "The tiny recipe made shorter still, under the name of a preset."
-    recipe = replace(PRESETS['tiny'], images=(64, 64), stills=45, valid=18, judge_epochs=1,
-                     clip=ClipRecipe(36, 18, 2, 18), hearing=HearingRecipe(EncoderConfig(width=4, hidden=16), 18, 9, 2, 2, 9),
-                     inversion=InversionRecipe(18, 2, 2, 36, 2, 16, 9), trajectory=TrajectoryRecipe(9, 4, 2, 2, 1., 10., 4, 8, 4))
-    monkeypatch.setitem(PRESETS, 'tiny', recipe)
+    monkeypatch.setitem(PRESETS, 'tiny', BRIEF)
 
 SEEING = ['judge', 'stylegan']
 
@@ -68,7 +65,7 @@ def test_a_pack_says_how_it_was_made(tmp_path, brief):
     assert config['training']['trajectory']['epochs'] == 2 and set(config['parts']) == {'inverter', 'picture_encoder', 'trajectory'}
     assert files(pack) == {'config.json', 'generator.safetensors', 'judge.safetensors', 'watcher.safetensors', 'inverter.safetensors', 'picture_encoder.safetensors', 'trajectory.safetensors', 'audio.safetensors', 'names.safetensors', 'README.md',
                            'clip/open_clip_config.json', 'clip/open_clip_model.safetensors', 'clip/merges.txt.gz'}
-    assert {f'metrics-{k}.csv' for k in ('16', '32', 'clip', 'audio', 'inversion', 'pictures', 'watcher', 'trajectory')} <= {p.name for p in (tmp_path/'pack.training').iterdir()}
+    assert {f'metrics-{k}.csv' for k in ('judge', 'stylegan-16', 'stylegan-32', 'clip', 'audio', 'inversion', 'pictures', 'watcher', 'trajectory')} <= {p.name for p in (tmp_path/'pack.training').iterdir()}
     assert 'hearing_named' in (pack/'README.md').read_text()
 
 def test_stages_one_by_one(tmp_path, brief):
@@ -114,3 +111,15 @@ def test_own_videos(tmp_path, brief):
     film = sv.generate(next((videos/'raining').glob('*.mp4')), fps=5)
     assert film.class_name in sv.class_names and next(film.frames()).shape == (32, 32, 3)
     assert sv.name(next((videos/'raining').glob('*.mp4')), sv.class_names).overall.sum() == pytest.approx(1)
+
+def test_precision(tmp_path, brief, monkeypatch):
+    from sound_video.cli import main
+    judges = {}
+    for name, words, env in [('full', ['--precision', 'float32'], {}), ('half', ['--precision', 'bfloat16'], {}), ('launched', [], dict(ACCELERATE_MIXED_PRECISION='bf16'))]:
+        for k, v in env.items(): monkeypatch.setenv(k, v)
+        assert main(['train', 'judge', '--preset', 'tiny', '--out', str(tmp_path/name), *words]) == 0
+        judges[name] = load_file(tmp_path/f'{name}.training/judge.safetensors')
+    full, half, launched = judges.values()
+    assert all(torch.equal(half[k], launched[k]) and half[k].isfinite().all() and half[k].dtype == full[k].dtype for k in half)
+    assert not all(torch.equal(half[k], full[k]) for k in half)
+    assert main(['train', 'judge', '--preset', 'tiny', '--out', str(tmp_path/'x'), '--precision', 'float16']) == 2
