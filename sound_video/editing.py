@@ -17,14 +17,9 @@ from .core import *
 from .inversion import *
 
 # %% ../nbs/10_editing.ipynb #100673cd
-@torch.no_grad()
-def code_basis(G,      # generator with `mapping(z, c)`
-               n=8192, # draws, the classes in turn
-               seed=0):
+def code_basis(G, n=8192, seed=0): # as for `drawn_codes`
     "Mean [D] and principal axes [D, D] of the generator's codes, each as long as their standard deviation along it, the longest first."
-    device = G.mapping.w_avg.device
-    z = torch.randn(n, G.mapping.z_dim, generator=torch.Generator().manual_seed(seed)).to(device)
-    w = G.mapping(z, torch.arange(n, device=device) % G.cfg.c_dim if G.cfg.c_dim else None)[:, 0].double()
+    w = drawn_codes(G, n, seed).double()
     variance, axes = torch.linalg.eigh(torch.cov(w.T))
     axes = (axes * variance.clamp(min=1e-6 * variance[-1]).sqrt()).flip(1).T
     return w.mean(0).float(), axes.float()
@@ -202,7 +197,7 @@ def damping(energy,     # factor of what is faster than a second in a video's co
 def blended(x,      # frames [B, 3, H, W] in [-1, 1]
             before, # what the generator makes of their codes [B, 3, H, W]
             after,  # and of the edited codes
-            much=.15): # change of a place, mean of a neighbourhood, that hides what was there
+            much=.08): # change of a place, mean of a neighbourhood, that hides what was there
     "Edited frames with the details that inversion lost, where the edit has not changed the place."
     change = F.avg_pool2d(F.pad((after - before).abs().mean(1, keepdim=True), (3,)*4, mode='replicate'), 7, 1)
     return after + (1 - change / much).clamp(min=0) * (x - before)

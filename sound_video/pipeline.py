@@ -591,6 +591,7 @@ def _edit_picture(self:SoundVideo, footage, targets, strength, method, seed, ste
     return EditedPicture(next(footage.frames()), to_uint8(inverted)[0], to_uint8(edited)[0], w0, w, shown, agreement)
 
 # %% ../nbs/12_pipeline.ipynb #11474385
+_PSI = .4 # of what is peculiar to a moment, less stays than of a picture
 _FLICKER = 1.25, 2e-5 # of the original's; and what is allowed where that hardly moves
 
 @patch
@@ -625,10 +626,10 @@ def _edit_film(self:SoundVideo, footage, sound, feats, at, targets, strength, me
         codes, layers = goals(self.inverter, targets)
         here, there = middles(self.inverter, here), self._sound_path(feats, codes, at, times, seed, speed)
         amount = strength * (np.interp(times, feats.times, pace(feats).clip(0, 1)) if schedule == 'loudness' else np.ones(n))
-        w = moved(w0, here, there, layers, amount)
+        w = moved(w0, here, there, layers, amount, _PSI)
     if method == 'optimised':
         mid = slice(n//2, n//2 + 1)
-        start = moved(w0[mid], here, there[mid], layers)
+        start = moved(w0[mid], here, there[mid], layers, psi=_PSI)
         off = self._optimised(w0[mid], start, targets, steps, seed) - start
         w = w + torch.as_tensor(amount).to(w).view(-1, 1, 1) * off
     if not still: w = self._bounded(footage, w0, w, fps)

@@ -85,6 +85,7 @@ def test_without_classes_interrupted_ends_the_same(tmp_path, preset):
     again = train(tmp_path/'broken', preset, SEEING, data, resume=True, settings=how)
     assert_same(weights(whole), weights(again))
     kept = [read_checkpoint(tmp_path/f'{name}.training'/'stylegan-16.pt')['memory'] for name in ('whole', 'broken')]
+    for memory in kept: memory.pop('rows') # a table's averages over the epoch that was interrupted are of its rest
     assert kept[0] == kept[1] and kept[0]['images'] == 96
     sv = SoundVideo.load(again)
     assert sv.class_names == () and set(sv.config.metrics) == {'fid_mini'} and set(weights(again)) == {'generator.safetensors'}
