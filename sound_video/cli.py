@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/cli.html.md"""
 
 # %% auto #0
 __all__ = ['arg', 'command', 'main', 'generate', 'edit', 'name', 'data_render', 'data_curate', 'data_check', 'train', 'evaluate',
-           'convert', 'doctor']
+           'convert', 'doctor', 'completion']
 
 # %% ../nbs/14_cli.ipynb #7e337229
 import argparse, json, os, signal, sys
@@ -386,3 +386,38 @@ def doctor(a):
     for part, facts in report.items():
         print(part)
         for k, v in facts.items(): print(f"  {k:16} {', '.join(map(str, v)) if isinstance(v, list) else v}")
+
+# %% ../nbs/14_cli.ipynb #d55fe3bc
+def _followers(p, line='sound-video '): # yields (words so far, what may come next), the longest first
+    "What the parser takes: commands and choices, then options."
+    subs = next((a.choices for a in p._actions if isinstance(a, argparse._SubParsersAction)), {})
+    for name, sub in subs.items(): yield from _followers(sub, f'{line}{name} ')
+    choices = [c for a in p._actions if not (subs or a.option_strings) for c in a.choices or ()]
+    yield line, [*subs, *choices, *(o for a in p._actions for o in a.option_strings if o.startswith('--'))]
+
+# %% ../nbs/14_cli.ipynb #6172f7dc
+def _bash(followers): # zsh reads it too
+    cases = '\n'.join(f"        '{line}'*) follow='{' '.join(words)}' ;;" for line, words in followers)
+    return f"""[ -n "$ZSH_VERSION" ] && autoload -U +X compinit bashcompinit && compinit && bashcompinit
+_sound_video() {{
+    local follow= cur="${{COMP_WORDS[COMP_CWORD]}}"
+    case "sound-video ${{COMP_WORDS[*]:1:$((COMP_CWORD-1))}} " in
+{cases}
+    esac
+    [[ $cur != -* && $follow == -* ]] && return # files
+    COMPREPLY=($(compgen -W "$follow" -- "$cur"))
+}}
+complete -o default -F _sound_video sound-video"""
+
+def _fish(followers):
+    typed = "string join ' ' -- (commandline -opc) ''"
+    for line, words in followers:
+        match, files = (f'{line}*', '') if words[0].startswith('-') else (line, '-f ')
+        yield f"""complete -c sound-video {files}-n "{typed} | string match -q '{match}'" -a '{' '.join(words)}'"""
+
+@command('completion', 'Print what makes a shell complete commands and options.',
+    arg('shell', choices=['bash', 'zsh', 'fish'], metavar='SHELL', help='bash, zsh or fish'),
+    examples='  sound-video completion bash >> ~/.bashrc\n  sound-video completion zsh >> ~/.zshrc\n  sound-video completion fish > ~/.config/fish/completions/sound-video.fish')
+def completion(a):
+    followers = _followers(_parser())
+    print('\n'.join(_fish(followers)) if a.shell == 'fish' else _bash(followers))
