@@ -1,14 +1,14 @@
 "The examples that `--help` and the README print: all are understood, and the quick ones do what they say."
-import json, re, shlex
+import json, re, shlex, shutil, subprocess
 from pathlib import Path
 import numpy as np, pytest, soundfile, torch
 from sound_video import cli
 from sound_video.media import probe, read_image, write_image, write_video
 from sound_video.pipeline import default_pack
 
-COMMANDS = {name: (args, [shlex.split(line)[1:] for line in examples.splitlines()]) for name, (_, _, args, examples) in cli._COMMANDS.items()}
+COMMANDS = {name: (args, [shlex.split(re.sub(' >.*', '', line))[1:] for line in examples.splitlines()]) for name, (_, _, args, examples) in cli._COMMANDS.items()}
 EXAMPLES = {shlex.join(words): words for _, examples in COMMANDS.values() for words in examples}
-README = re.findall(r'sound-video ((?:generate|edit|name|train|data|evaluate|convert|doctor) [^`\n]*)', (Path(__file__).parents[1]/'README.md').read_text(encoding='utf-8'))
+README = re.findall(r'sound-video ((?:generate|edit|name|train|data|evaluate|convert|doctor|completion) [^`\n]*)', (Path(__file__).parents[1]/'README.md').read_text(encoding='utf-8'))
 QUICK = [e for e, words in EXAMPLES.items() if words[0] in ('generate', 'edit', 'name', 'doctor') or words[:2] == ['data', 'check']]
 RATE = 16000
 
@@ -70,3 +70,22 @@ def test_quick_ones_work(example, place, monkeypatch, capsys):
     said = capsys.readouterr().out
     if words[0] in ('generate', 'edit'): check_made(said, a, place, 10 if str(getattr(a, 'source', '')).endswith('.mp4') else 30)
     else: check_said(said, a)
+
+TRY = 'try() { COMP_WORDS=("$@"); COMP_CWORD=$(($#-1)); COMPREPLY=(); _sound_video; echo "${COMPREPLY[*]}"; }\n'
+
+@pytest.mark.skipif(not shutil.which('bash'), reason='needs bash')
+@pytest.mark.parametrize('typed, offered', [
+    ('g', 'generate'), ('data ""', 'render curate check --help'), ('data render --s', '--scenes --seconds --size --seed'), ('generate ""', ''), ('generate rain.w', ''),
+    ('generate rain.wav --p', '--pack --psi --prompt'), ('edit a.jpg b.wav --prompt-', '--prompt-layers'), ('completion z', 'zsh'), ('nonsense', '')])
+def test_bash_completes(typed, offered, capsys):
+    assert cli.main(['completion', 'bash']) == 0
+    script = capsys.readouterr().out + TRY + f'try sound-video {typed}'
+    r = subprocess.run(['bash', '--norc', '-c', script], capture_output=True, text=True, timeout=30)
+    assert (r.returncode, r.stderr, r.stdout.strip()) == (0, '', offered)
+
+@pytest.mark.skipif(not shutil.which('fish'), reason='needs fish')
+def test_fish_completes(capsys):
+    assert cli.main(['completion', 'fish']) == 0
+    script = capsys.readouterr().out + "complete -C 'sound-video data render --s'"
+    r = subprocess.run(['fish', '-N', '-c', script], capture_output=True, text=True, timeout=30)
+    assert r.stdout.split() == ['--scenes', '--seconds', '--seed', '--size']
