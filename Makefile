@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: demo test prepare readme docs benchmark clean
+.PHONY: demo test prepare readme docs docs-check benchmark clean
 
 $(READY): settings.ini setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -19,16 +19,19 @@ demo: $(READY)  ## A thunderstorm's sound, and the video made from it
 test: $(READY)  ## Every notebook and every test, with a count
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -n 2
 
-prepare: $(READY) readme  ## Export, clean and test, before a commit
+prepare: $(READY) readme  ## Export, clean, check the docs and test, before a commit
 	$(BIN)/nbdev-export
 	$(BIN)/nbdev-clean
-	$(MAKE) test
+	$(MAKE) docs-check test
 
 readme: $(READY)  ## README.md from nbs/index.ipynb
 	$(BIN)/python tools/readme.py
 
 docs: $(READY)  ## The site; needs the quarto program
 	$(BIN)/nbdev-docs
+
+docs-check: $(READY)  ## What can be proved of the site without quarto: pages, links, names, sidebar, README
+	OMP_NUM_THREADS=1 $(BIN)/python tools/docs_check.py
 
 benchmark: $(READY)  ## Side-by-side measurements
 	for f in benchmarks/bench_*.py; do $(BIN)/python $$f || exit 1; done

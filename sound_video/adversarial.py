@@ -107,6 +107,7 @@ def _do_one_batch(self:StyleGANLearner):
     self.loss = sum(self.report.get(k, 0.) for k in ('loss_D', 'loss_G'))
 
 def one_turn(self:StyleGANLearner):
+    "One batch, for the network whose turn it is."
     mine = self.turn == 'discriminator'
     self.model.D.requires_grad_(mine); self.model.G.requires_grad_(not mine)
     with self.half():

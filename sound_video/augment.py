@@ -39,7 +39,8 @@ def high_pass(hz, corner, order):
     "The mirror image of `low_pass`: dB [F]."
     return -10 * np.log10(1 + (corner / np.maximum(hz, 1))**(2*order))
 
-def log_uniform(rng, lo, hi): return float(np.exp(rng.uniform(np.log(lo), np.log(hi))))
+def log_uniform(rng, lo, hi): # every octave as likely as another
+    return float(np.exp(rng.uniform(np.log(lo), np.log(hi))))
 
 # %% ../nbs/04b_augment.ipynb #0648d08e
 def room(rng, n:int, rate:int):

@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/cli.html.md"""
 
 # %% auto #0
 __all__ = ['arg', 'command', 'main', 'generate', 'edit', 'name', 'data_render', 'data_curate', 'data_check', 'train', 'evaluate',
-           'convert', 'doctor']
+           'convert', 'doctor', 'completion']
 
 # %% ../nbs/14_cli.ipynb #7e337229
 import argparse, glob, json, os, signal, sys
@@ -175,7 +175,7 @@ def _output(sound, out): # -> path to write to
     arg('--prompt', metavar='TEXT', help='words for what to show, beside what is heard'),
     arg('--mix', default='.5', help='0 to 1: how much the words count (default: 0.5)'),
     arg('--start', metavar='IMAGE', help='a picture to begin with, or the seed of another scene'),
-    examples='  sound-video generate rain.wav\n  sound-video generate song.mp3 -o song.webm --seed 7 --speed 2\n  sound-video generate storm.ogg --class thunder --fps 25 --motion reactive\n  sound-video generate waves.mp3 --prompt "a beach at night" --mix 0.4\n  sound-video generate wind.wav --start hills.jpg\n  sound-video generate "sounds/*.mp3" -o videos\n  accelerate launch -m sound_video generate sounds -o videos   # shared by several GPUs')
+    examples='  sound-video generate rain.wav\n  sound-video generate song.mp3 -o song.webm --seed 7 --speed 2\n  sound-video generate storm.ogg --class thunder --fps 25 --motion reactive\n  sound-video generate waves.mp3 --prompt "a beach at night" --mix 0.4\n  sound-video generate wind.wav --start hills.jpg\n  sound-video generate "sounds/*.mp3" -o videos\n  sound-video generate rain.wav --pack my-pack --seed 3 --psi 1\n  accelerate launch -m sound_video generate sounds -o videos   # shared by several GPUs')
 def generate(a):
     sounds, many = _sounds(a.sound)
     places = _places(sounds, a.out or '.') if many else {sounds[0]: _output(sounds[0], a.out)}
@@ -224,7 +224,7 @@ def _check_strip(a, video):
     arg('--strip', metavar='FILE', help='also write the picture and the way to its edit, side by side'),
     arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)'),
     arg('--seed', type=int, default=0, help='of the optimisation and of the motion (default: 0)'),
-    examples='  sound-video edit hills.jpg rain.wav\n  sound-video edit hills.jpg rain.wav -o hills.mp4 --schedule loudness\n  sound-video edit hills.jpg fire.mp3 --method optimised --strip steps.png\n  sound-video edit beach.mp4 storm.ogg --layers mid,fine --strength 0.7 --track both\n  sound-video edit beach.jpg wind.wav --prompt "a beach at sunset" --prompt-layers fine --negative trees')
+    examples='  sound-video edit hills.jpg rain.wav\n  sound-video edit hills.jpg rain.wav -o hills.mp4 --schedule loudness\n  sound-video edit hills.jpg fire.mp3 --method optimised --strip steps.png\n  sound-video edit beach.mp4 storm.ogg --layers mid,fine --strength 0.7 --track both\n  sound-video edit beach.jpg wind.wav --prompt "a beach at sunset" --prompt-layers fine --negative trees\n  sound-video edit beach.mp4 wind.wav --fps 25 --speed 2 --pack my-pack\n  sound-video edit hills.jpg wind.wav --method optimised --steps 40 --seed 3 --prompt "an autumn storm" --mix 0.3')
 def edit(a):
     out, video = _edit_output(a)
     _check_strip(a, video)
@@ -270,7 +270,7 @@ def _windows(heard):
     arg('--labels', metavar='A,B,…', help='what to choose from, in words, separated by commas (default: the nine landscapes)'),
     arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)'),
     arg('--json', action='store_true', help='one JSON object: sound, seconds, labels with probabilities, windows'),
-    examples='  sound-video name rain.wav\n  sound-video name holiday.mp4 --labels "a beach,a campfire,wind in trees"\n  sound-video name storm.ogg --json')
+    examples='  sound-video name rain.wav\n  sound-video name holiday.mp4 --labels "a beach,a campfire,wind in trees"\n  sound-video name storm.ogg --json\n  sound-video name rain.wav --pack my-pack')
 def name(a):
     from sound_video.media import probe
     from sound_video.pipeline import SoundVideo
@@ -291,7 +291,7 @@ def name(a):
     arg('--size', type=int, default=128, help='pixels of a side, 64 to 256 (default: 128)'),
     arg('--rate', type=int, default=22050, help='samples a second (default: 22050)'),
     arg('--seed', type=int, default=0, help='of the first clip; the others follow (default: 0)'),
-    examples='  sound-video data render world --clips 100\n  sound-video data render storms --scenes thunder,raining --clips 5 --size 256')
+    examples='  sound-video data render world --clips 100\n  sound-video data render storms --scenes thunder,raining --clips 5 --size 256\n  sound-video data render short --seconds 4 --fps 25 --rate 44100 --seed 100')
 def data_render(a):
     from sound_video.dataset import write_world
     from sound_video.score import SCENES
@@ -309,7 +309,7 @@ def data_render(a):
     arg('--workers', type=int, default=os.cpu_count(), metavar='N', help='processes; the clips are the same for any number (default: one for each processor)'),
     arg('--fetch', metavar='DIR', help='fetch what the manifest names and the folder lacks with yt-dlp, and keep it in DIR'),
     arg('--json', action='store_true', help='one JSON object'),
-    examples='  sound-video data curate my-films my-clips\n  sound-video data curate landscape.csv clips --fetch videos --size 128\n  sound-video train --out my-pack --data my-clips')
+    examples='  sound-video data curate my-films my-clips\n  sound-video data curate landscape.csv clips --fetch videos --size 128\n  sound-video train --out my-pack --data my-clips\n  sound-video data curate my-films my-clips --seconds 5 --fps 25 --rate 22050 --workers 4 --json')
 def data_curate(a):
     from sound_video.curation import curate
     report = curate(a.source, a.out, a.size, a.fps, a.rate, a.seconds, a.workers, a.fetch)
@@ -345,7 +345,7 @@ def _settings(words): # ['batch=8', …] -> {'batch': 8, …}
     arg('--resume', action='store_true', help='go on with an interrupted training'),
     arg('--seed', type=int, default=0, help='of the first weights and the order of pictures (default: 0)'),
     arg('--precision', metavar='P', help='float32 or bfloat16, for all stages (default: what the recipe says)'),
-    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-videos --resume\n  sound-video train clip audio --out my-pack\n  sound-video train judge stylegan --out pets --data pets.zip --preset stylegan2-256 --set batch=16\n  sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256\n  accelerate launch -m sound_video train --out my-pack   # on all GPUs; torchrun -m does too')
+    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-videos --resume --precision bfloat16\n  sound-video train clip audio --out my-pack\n  sound-video train judge stylegan --out pets --data pets.zip --preset stylegan2-256 --set batch=16\n  sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256\n  sound-video train judge stylegan --out pets --data pets.zip --inception inception-2015-12-05.pt --seed 1\n  accelerate launch -m sound_video train --out my-pack   # on all GPUs; torchrun -m does too')
 def train(a):
     from sound_video.processes import is_first, joined
     with joined():
@@ -371,7 +371,7 @@ def _train(a): # -> what to say
     arg('--rows', metavar='A,B,…', help='which rows, separated by commas (default: all that the model has)'),
     arg('-o', '--out', metavar='NAME', default='evaluation', help='writes NAME.json and NAME.md (default: evaluation)'),
     arg('--json', action='store_true', help='one JSON object: rows, each with measures and their standard errors'),
-    examples='  sound-video evaluate\n  sound-video evaluate --pack my-pack --clips 270 -o results\n  sound-video evaluate --rows "world,ours,reactive" --clips 36 --json')
+    examples='  sound-video evaluate\n  sound-video evaluate --pack my-pack --clips 270 -o results\n  sound-video evaluate --rows "world,ours,reactive" --clips 36 --json\n  sound-video evaluate --data my-clips')
 def evaluate(a):
     from sound_video.core import UserError
     from sound_video.evaluation import evaluate as measure
@@ -393,7 +393,7 @@ def _pack_place(out): # -> path that may become a pack
     arg('snapshot', metavar='SNAPSHOT', help='a .pkl of the PyTorch releases: stylegan2-ada-pytorch, stylegan3'),
     arg('-o', '--out', required=True, metavar='PACK', help='folder to be made; a pack that is there is replaced'),
     arg('--network', default='G_ema', metavar='NAME', help='which of its networks: G_ema, the average that makes the best pictures, or G (default: G_ema)'),
-    examples='  sound-video convert stylegan3-t-ffhqu-256x256.pkl -o faces\n  sound-video generate song.mp3 --pack faces')
+    examples='  sound-video convert stylegan3-t-ffhqu-256x256.pkl -o faces\n  sound-video generate song.mp3 --pack faces\n  sound-video convert stylegan2-ffhq-256x256.pkl -o young-faces --network G')
 def convert(a):
     path = _pack_place(a.out)
     from sound_video.pipeline import describe, save_pack
@@ -450,3 +450,38 @@ def doctor(a):
     for part, facts in report.items():
         print(part)
         for k, v in facts.items(): print(f"  {k:16} {', '.join(map(str, v)) if isinstance(v, list) else v}")
+
+# %% ../nbs/14_cli.ipynb #d55fe3bc
+def _followers(p, line='sound-video '): # yields (words so far, what may come next), the longest first
+    "What the parser takes: commands and choices, then options."
+    subs = next((a.choices for a in p._actions if isinstance(a, argparse._SubParsersAction)), {})
+    for name, sub in subs.items(): yield from _followers(sub, f'{line}{name} ')
+    choices = [c for a in p._actions if not (subs or a.option_strings) for c in a.choices or ()]
+    yield line, [*subs, *choices, *(o for a in p._actions for o in a.option_strings if o.startswith('--'))]
+
+# %% ../nbs/14_cli.ipynb #6172f7dc
+def _bash(followers): # zsh reads it too
+    cases = '\n'.join(f"        '{line}'*) follow='{' '.join(words)}' ;;" for line, words in followers)
+    return f"""[ -n "$ZSH_VERSION" ] && autoload -U +X compinit bashcompinit && compinit && bashcompinit
+_sound_video() {{
+    local follow= cur="${{COMP_WORDS[COMP_CWORD]}}"
+    case "sound-video ${{COMP_WORDS[*]:1:$((COMP_CWORD-1))}} " in
+{cases}
+    esac
+    [[ $cur != -* && $follow == -* ]] && return # files
+    COMPREPLY=($(compgen -W "$follow" -- "$cur"))
+}}
+complete -o default -F _sound_video sound-video"""
+
+def _fish(followers):
+    typed = "string join ' ' -- (commandline -opc) ''"
+    for line, words in followers:
+        match, files = (f'{line}*', '') if words[0].startswith('-') else (line, '-f ')
+        yield f"""complete -c sound-video {files}-n "{typed} | string match -q '{match}'" -a '{' '.join(words)}'"""
+
+@command('completion', 'Print what makes a shell complete commands and options.',
+    arg('shell', choices=['bash', 'zsh', 'fish'], metavar='SHELL', help='bash, zsh or fish'),
+    examples='  sound-video completion bash >> ~/.bashrc\n  sound-video completion zsh >> ~/.zshrc\n  sound-video completion fish > ~/.config/fish/completions/sound-video.fish')
+def completion(a):
+    followers = _followers(_parser())
+    print('\n'.join(_fish(followers)) if a.shell == 'fish' else _bash(followers))

@@ -498,7 +498,8 @@ class CaptionLoader(StillLoader):
         return vary_picture(x) if self.shuffle else x, self.tokenize(self.texts).to(x.device), agree, of[labels]
 
 # %% ../nbs/05_clip.ipynb #573e57e2
-def new(self:CaptionLoader, dataset=None, cls=None, **kwargs): return StillLoader.new(self, dataset, cls, **dict(tokenize=self.tokenize) | kwargs)
+def new(self:CaptionLoader, dataset=None, cls=None, **kwargs): # the same, of other pictures
+    return StillLoader.new(self, dataset, cls, **dict(tokenize=self.tokenize) | kwargs)
 
 def show_captions(self:CaptionLoader, n=9):
     "Some pictures with their captions."

@@ -51,7 +51,8 @@ def texture(mel, # [B, 1, F, T]
     return torch.cat([moments(x), modulations(x, c.hop / c.rate), steps(x)], 1)
 
 # %% ../nbs/04c_encoder.ipynb #34954b44
-def conv(i, o, kernel=1, stride=1, groups=1): return nn.Sequential(nn.Conv2d(i, o, kernel, stride, kernel//2, groups=groups, bias=False), nn.BatchNorm2d(o))
+def conv(i, o, kernel=1, stride=1, groups=1): # a convolution, normalised over the batch
+    return nn.Sequential(nn.Conv2d(i, o, kernel, stride, kernel//2, groups=groups, bias=False), nn.BatchNorm2d(o))
 
 class Inverted(nn.Module):
     "An inverted residual."

@@ -87,8 +87,8 @@ class FolderSounds:
 # %% ../nbs/05b_hearing.ipynb #ef0d3f48
 _BYTE = 230. # a mel's value of 1
 
-def as_bytes(mel): return (mel * _BYTE).round().clamp(0, 255).to(torch.uint8)
-def from_bytes(mel): return mel.float() / _BYTE
+def as_bytes(mel): return (mel * _BYTE).round().clamp(0, 255).to(torch.uint8) # a quarter of the memory
+def from_bytes(mel): return mel.float() / _BYTE # what `as_bytes` has rounded
 
 def _dressed(sounds, cfg:EncoderConfig, mel, takes, seed, idxs): # a few items, so that they can be mixed -> uint8 [takes, b, bands, steps]
     rngs, n, rate = [np.random.default_rng([seed, i]) for i in idxs], round(cfg.seconds * cfg.mel.rate) // 2 * 2, cfg.mel.rate

@@ -149,13 +149,13 @@ def _steps():
 for _name,_step in _steps().items(): setattr(_Machine, _name, _step)
 
 # %% ../nbs/07d_snapshots.ipynb #23ef2930
-def pairs(self:_Machine, d, items):
+def pairs(self:_Machine, d, items): # [key, value, key, value, …] into a dictionary
     _check(isinstance(d, dict) and len(items) % 2 == 0)
     d.update(_dict(zip(items[::2], items[1::2])))
     return d
-def fill(self:_Machine, items): self.pairs(self.stack[-1], items)
+def fill(self:_Machine, items): self.pairs(self.stack[-1], items) # the dictionary on top of the stack
 
-def extend(self:_Machine, items):
+def extend(self:_Machine, items): # the list on top of the stack
     _check(isinstance(self.stack[-1], (list, Ignored)))
     if isinstance(self.stack[-1], list): self.stack[-1].extend(items)
 
@@ -166,7 +166,7 @@ def build(self:_Machine, state):
     elif isinstance(x, dict) and isinstance(state, dict): x.update(state)
     else: _check(isinstance(x, Ignored), 'an object has a state that it should not have')
 
-def BINPERSID(self:_Machine, _):
+def BINPERSID(self:_Machine, _): # a reference to something outside, such as the numbers of a tensor
     _check(self.persistent, 'it refers to something outside of it')
 
 for _f in (pairs, fill, extend, build, BINPERSID): setattr(_Machine, _f.__name__, _f)

@@ -1,0 +1,40 @@
+"The docs, as far as they can be checked quickly; `make docs-check` has nbdev process every notebook."
+import ast, json, sys
+from pathlib import Path
+import pytest
+
+root = Path(__file__).parents[1]
+sys.path.insert(0, str(root/'tools'))
+import docs_check
+
+@pytest.mark.parametrize('check', ['link', 'name', 'sidebar', 'readme'])
+def test_in_order(check): assert not list(getattr(docs_check, f'{check}_faults')())
+
+def test_pages_are_made():
+    assert not list(docs_check.render_faults([root/f'nbs/{n}.ipynb' for n in ('index', '00_core', '14_cli')]))
+
+@pytest.mark.parametrize('text, fault', [('[a](gone.ipynb)', 'gone.ipynb is not there'), ('![a](images/gone.png "a b")', 'images/gone.png is not there'), ('<img alt="" src="gone.png">', 'gone.png'),
+                                         ('[a](00_core.ipynb#nowhere)', 'no such heading'), ('# Here\n[a](#there)', '#there has no such heading')])
+def test_broken_links_are_found(text, fault):
+    path = root/'nbs/index.ipynb'
+    assert fault in ' '.join(docs_check.broken_links(path, text))
+
+@pytest.mark.parametrize('text', ['`[a](gone)`', '```\n[a](gone)\n```', '$$f[x](p)$$', '[a](https://example.org/gone)', '[a](00_core.ipynb)', '[a](01_media.ipynb "a title")'])
+def test_other_text_is_no_broken_link(text): assert not list(docs_check.broken_links(root/'nbs/index.ipynb', text))
+
+def notebook(path, *sources):
+    code = [dict(cell_type='code', execution_count=None, id=str(i), metadata={}, outputs=[], source=s) for i, s in enumerate(sources)]
+    path.write_text(json.dumps(dict(cells=code, metadata=dict(kernelspec=dict(language='python', name='python3', display_name='python3')), nbformat=4, nbformat_minor=5)))
+    return path
+
+def test_pages_that_fail_are_found(tmp_path):
+    bad = notebook(tmp_path/'bad.ipynb', '#| default_exp bad', '#| export\ndef f(): "Does nothing."', 'import json\njson.loads(text)')
+    empty = notebook(tmp_path/'empty.ipynb', '1')
+    failed, nothing = docs_check.render_faults([bad, empty])
+    assert 'bad.ipynb' in failed and "NameError: name 'text' is not defined" in failed
+    assert 'empty.ipynb' in nothing and 'empty' in nothing
+
+def test_names_without_a_word_are_found():
+    def ok(text): return docs_check.explained(ast.parse(text).body[0], text.splitlines())
+    assert ok('def f():\n    "Does it."') and ok('def f(x, # a number\n      ): return x') and ok('@command("f", "Does it.")\ndef f(a): return 1')
+    assert not ok('def f(x): return x') and not ok('def f(x):\n    return x # a number') and not ok('class A: pass')
