@@ -6,10 +6,13 @@ from sound_video import cli
 from sound_video.media import probe, read_image, write_image, write_video
 from sound_video.pipeline import default_pack
 
-COMMANDS = {name: (args, [shlex.split(re.sub(' >.*', '', line))[1:] for line in examples.splitlines()]) for name, (_, _, args, examples) in cli._COMMANDS.items()}
+def spoken(line): # -> the words after the program's name, without what the shell or a launcher takes
+    return shlex.split(re.sub(' >.*', '', re.split('sound[-_]video ', line, maxsplit=1)[1]), comments=True)
+
+COMMANDS = {name: (args, [spoken(line) for line in examples.splitlines()]) for name, (_, _, args, examples) in cli._COMMANDS.items()}
 EXAMPLES = {shlex.join(words): words for _, examples in COMMANDS.values() for words in examples}
 README = re.findall(r'sound-video ((?:generate|edit|name|train|data|evaluate|convert|doctor|completion) [^`\n]*)', (Path(__file__).parents[1]/'README.md').read_text(encoding='utf-8'))
-QUICK = [e for e, words in EXAMPLES.items() if words[0] in ('generate', 'edit', 'name', 'doctor') or words[:2] == ['data', 'check']]
+QUICK = [e for e, words in EXAMPLES.items() if (words[0] in ('generate', 'edit', 'name', 'doctor') or words[:2] == ['data', 'check']) and not re.search(r'\bsounds\b', e)] # many sounds take long
 RATE = 16000
 
 def command(words): return next(n for n in COMMANDS if words[:len(n.split())] == n.split())
