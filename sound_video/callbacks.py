@@ -186,7 +186,8 @@ class Guard(Callback):
 
 # %% ../nbs/03b_callbacks.ipynb #19e4a7d9
 def _cell(v): return f'{v:.6g}' if isinstance(v, float) else str(v)
-def quiet(): return not IN_NOTEBOOK and not sys.stderr.isatty()
+def quiet(): # is there nobody who watches a bar?
+    return not IN_NOTEBOOK and not sys.stderr.isatty()
 
 class EpochTable(Callback):
     "Writes a table of the epochs to `file`; where there is no terminal, no bar is drawn, and each epoch gives a line."

@@ -15,8 +15,10 @@ from datetime import timedelta
 from torch.overrides import TorchFunctionMode
 
 # %% ../nbs/00b_processes.ipynb #1e610fcb
-def n_processes(): return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-def rank(): return dist.get_rank() if n_processes() > 1 else 0
+def n_processes(): # that train together
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+def rank(): # of this process, from 0
+    return dist.get_rank() if n_processes() > 1 else 0
 def is_first():
     "Is this the process that writes?"
     return rank() == 0
