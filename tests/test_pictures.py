@@ -77,12 +77,12 @@ def test_a_folder_with_classes(tmp_path):
     video = sv.generate((torch.randn(1, 8000) * .1, 8000), fps=5, class_name='dog')
     assert next(iter(video.frames())).shape == (16, 16, 3)
 
-@pytest.mark.parametrize('preset', ['two', 'three'])
-def test_without_classes_interrupted_ends_the_same(tmp_path, preset):
-    data, how = zip_of(tmp_path/'tool.zip'), dict(ada=-.9, mirror=True, path_length=2.)
-    whole = train(tmp_path/'whole', preset, SEEING, data, settings=how)
-    with pytest.raises(KeyboardInterrupt): train(tmp_path/'broken', preset, SEEING, data, cbs=Stop(40), settings=how)
-    again = train(tmp_path/'broken', preset, SEEING, data, resume=True, settings=how)
+@pytest.mark.parametrize('preset, seed', [('two', 1), ('three', 0)]) # with these, p moves
+def test_without_classes_interrupted_ends_the_same(tmp_path, preset, seed):
+    data, how = zip_of(tmp_path/'tool.zip'), dict(ada=.05, mirror=True, path_length=2.)
+    whole = train(tmp_path/'whole', preset, SEEING, data, seed=seed, settings=how)
+    with pytest.raises(KeyboardInterrupt): train(tmp_path/'broken', preset, SEEING, data, seed=seed, cbs=Stop(40), settings=how)
+    again = train(tmp_path/'broken', preset, SEEING, data, resume=True, seed=seed, settings=how)
     assert_same(weights(whole), weights(again))
     kept = [read_checkpoint(tmp_path/f'{name}.training'/'stylegan-16.pt')['memory'] for name in ('whole', 'broken')]
     for memory in kept: memory.pop('rows') # a table's averages over the epoch that was interrupted are of its rest
