@@ -553,7 +553,7 @@ def _optimised(self:SoundVideo, w0, start, targets, steps, seed, each=None):
     return optimise_codes(self.generator, w0, start, one, self.hearing.clip, self.code_space, self._looks(), steps, seed=seed, each=each)
 
 # %% ../nbs/12_pipeline.ipynb #c8eb5d12
-@dataclass
+@dataclass(repr=False)
 class EditedPicture:
     "A picture changed by a sound; all pictures are uint8 [H, W, 3]."
     original:np.ndarray
@@ -570,9 +570,10 @@ class EditedPicture:
         "The original, and the way to the edit in `n` pictures."
         pick = np.linspace(0, len(self.steps) - 1, n).round().astype(int)
         return write_image(path, np.concatenate([self.original, *self.steps[pick]], 1))
-    def _repr_png_(self):
+    def __repr__(self): return 'EditedPicture(agrees with the sound {1:.2f}, before {0:.2f})'.format(*self.agreement)
+    def _repr_jpeg_(self):
         im = Image.fromarray(np.concatenate([self.original, self.inverted, self.picture], 1))
-        return im.resize((im.width * 128 // im.height, 128))._repr_png_()
+        return im.resize((im.width * 128 // im.height, 128))._repr_jpeg_()
 
 @patch
 def _edit_picture(self:SoundVideo, footage, targets, strength, method, seed, steps)->EditedPicture:
