@@ -592,7 +592,7 @@ def _edit_picture(self:SoundVideo, footage, targets, strength, method, seed, ste
     return EditedPicture(next(footage.frames()), to_uint8(inverted)[0], to_uint8(edited)[0], w0, w, shown, agreement)
 
 # %% ../nbs/12_pipeline.ipynb #11474385
-_PSI = .4 # of what is peculiar to a moment, less stays than of a picture
+_PSI = .3 # of what is peculiar to a moment, less stays than of a picture
 _FLICKER = 1.25, 2e-5 # of the original's; and what is allowed where that hardly moves
 
 @patch
