@@ -189,10 +189,10 @@ def generate(a):
 def _edit_output(a): # -> path to write to, is it a video?
     "Where the edit goes: beside nothing, in the current folder, if nobody says; never onto what it is made of."
     from sound_video.core import UserError
-    from sound_video.media import PICTURE_ENDINGS, check_output, check_picture_output, is_still
+    from sound_video.media import IMAGE_ENDINGS, check_output, check_picture_output, is_still
     still = is_still(a.source)
     path = Path(a.out) if a.out else Path(f"{Path(a.source).stem}-edited{'.png' if still else '.mp4'}")
-    picture = path.suffix.lower() in PICTURE_ENDINGS
+    picture = path.suffix.lower() in IMAGE_ENDINGS
     if picture and not still: raise UserError(f"'{a.source}' is a video, and '{path}' would be a picture: name an output that ends in .mp4, .webm or .gif")
     for other in (a.source, a.sound):
         if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other): raise UserError(f"'{path}' is what the edit is made of: name another output with -o")
@@ -205,6 +205,7 @@ def _check_strip(a, video):
     if a.strip and video: raise UserError('a strip shows the way to a picture: leave it out for a video')
     if a.strip: check_picture_output(a.strip)
 
+# %% ../nbs/14_cli.ipynb #6cc9b35e
 @command('edit', 'Change a picture or a video by a sound.',
     arg('source', metavar='PICTURE_OR_VIDEO', help='a picture, or a video; the middle of it, as a square of the size that the model makes'),
     arg('sound', metavar='SOUND', help='a sound, or a video that has one'),
@@ -299,6 +300,7 @@ def data_render(a):
     write_world(a.out, scenes, a.clips, a.seconds, a.fps, a.size, a.rate, seed=a.seed)
     print(f'{a.out}: {a.clips * len(scenes)} clips of {len(scenes)} scenes')
 
+# %% ../nbs/14_cli.ipynb #29368739
 @command('data curate', 'Cut long videos into clips that training can use, and say what was dropped and why.',
     arg('source', metavar='SOURCE', help='a folder of videos in folders named by class, or with a manifest ytid,start_time,class,set beside them; or the manifest'),
     arg('out', metavar='OUT', help='folder to be made; whole clips in it are kept, so that an interrupted run goes on'),
@@ -315,6 +317,7 @@ def data_curate(a):
     report = curate(a.source, a.out, a.size, a.fps, a.rate, a.seconds, a.workers, a.fetch)
     print(json.dumps(report.to_dict()) if a.json else report)
 
+# %% ../nbs/14_cli.ipynb #289f4f15
 @command('data check', 'Check that every clip of a folder, or every picture, can be used.',
     arg('folder', metavar='FOLDER', help='of clips in folders named by class, or beside a manifest ytid,start_time,class,set; or a folder or zip of pictures'),
     arg('--json', action='store_true', help='one JSON object'),
@@ -442,6 +445,7 @@ def _hearing_state(sv):
     try: return f'{sv.hearing.clip.dim} dimensions, windows of {sv.encoder.cfg.seconds:g} s'
     except UserError as e: return str(e)
 
+# %% ../nbs/14_cli.ipynb #0d69fe4e
 @command('doctor', 'Say what is installed, and what this machine can do.', arg('--json', action='store_true', help='one JSON object'),
     examples='  sound-video doctor\n  sound-video doctor --json')
 def doctor(a):

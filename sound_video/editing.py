@@ -12,6 +12,7 @@ __all__ = ['code_basis', 'CodeSpace', 'ramp', 'descend', 'refine_codes', 'Target
 # %% ../nbs/10_editing.ipynb #71267f52
 import numpy as np, torch, torch.nn.functional as F
 from dataclasses import dataclass
+from itertools import pairwise
 from scipy.ndimage import gaussian_filter1d
 from .core import *
 from .inversion import *
@@ -113,7 +114,7 @@ def middles(E:Inverter, v): # unit vectors [S, dim] -> [S, L, D]
 def goals(E:Inverter, targets): # -> [S, L, D], the layers that some target has
     "What the targets ask for, each on its own layers."
     parts = [(middles(E, t.v), list(t.layers)) for t in targets]
-    w = parts[0][0].clone().expand(max(len(m) for m, _ in parts), -1, -1).clone()
+    w = parts[0][0].expand(max(len(m) for m, _ in parts), -1, -1).clone()
     for m, layers in parts: w[:, layers] = m[:, layers]
     return w, [i for _, layers in parts for i in layers]
 
@@ -154,9 +155,9 @@ def optimise_codes(G, w0,  # codes of pictures [B, L, D]
         total = sum(pulls) / len(pulls) + similar * (g * (u - u0)).square().mean((1, 2))
         return total + identity * sum(looks(y, x0) for y in ys) / len(ys) if looks else total
     u = descend(space.to(start), loss, steps, lr, [gates], desc='editing', each=each and (lambda u: each(space.back(u))))
-    changed = torch.zeros(w0.shape[1], 1, device=w0.device)
-    changed[[i for t in targets for i in t.layers]] = 1
-    return torch.where(changed > 0, space.back(u), w0)
+    w, layers = w0.clone(), [i for t in targets for i in t.layers]
+    w[:, layers] = space.back(u)[:, layers]
+    return w
 
 # %% ../nbs/10_editing.ipynb #9dc95ab4
 def smoothed(w,        # codes over time [T, L, D]
@@ -178,9 +179,10 @@ def corrected(w,    # codes of all frames [T, L, D]
     return w + torch.lerp(off[lo], off[hi], torch.as_tensor(i - lo).to(w)[:, None, None])
 
 # %% ../nbs/10_editing.ipynb #5e037be3
-def flicker(frames)->float: # uint8 [T, H, W, 3]
+def flicker(frames)->float: # uint8 [T, H, W, 3], or an iterator of frames
     "Mean squared difference of neighbouring frames, of values in [0, 1]."
-    return float(np.mean([(((b.astype(np.float32) - a) / 255)**2).mean() for a, b in zip(frames[:-1], frames[1:])])) if len(frames) > 1 else 0.
+    changes = [(((b.astype(np.float32) - a) / 255)**2).mean() for a, b in pairwise(frames)]
+    return float(np.mean(changes)) if changes else 0.
 
 def damping(energy,     # factor of what is faster than a second in a video's codes -> its flicker
             most:float, # flicker that is allowed

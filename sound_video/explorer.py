@@ -6,8 +6,8 @@ Docs: https://sound-video.github.io/sound_video/explorer.html.md"""
 
 # %% auto #0
 __all__ = ['GROUPS', 'Settings', 'Source', 'from_file', 'example', 'code_of', 'Cancelled', 'Background', 'Overview', 'overview',
-           'area', 'image_uri', 'mel_image', 'heard_rows', 'timeline', 'SoundInput', 'scenes_of', 'Knobs', 'looped',
-           'strip', 'preview', 'render_film', 'free_path', 'beside', 'save_all', 'Explorer', 'write_app', 'main']
+           'area', 'image_uri', 'mel_image', 'heard_rows', 'timeline', 'SoundInput', 'Knobs', 'looped', 'strip',
+           'preview', 'render_film', 'free_path', 'beside', 'save_all', 'Explorer', 'write_app', 'main']
 
 # %% ../nbs/15_explorer.ipynb #b3aa8d57
 import base64, html, io, json, re, shutil, subprocess, sys, tempfile, threading, time
@@ -319,19 +319,15 @@ def _slider(name, value, top, tip): return W.FloatSlider(description=name, value
 
 def _heading(text): return W.HTML(f'<h4>{text}</h4>')
 
-def scenes_of(sv:SoundVideo, most=12): # -> names; none where there are too many for knobs
-    "The scenes that a model knows."
-    names = list(dict.fromkeys(scene_and_kind(label)[0] for label in sv.class_names))
-    return names if len(names) <= most else []
+_MOST = 12 # scenes for which there are knobs
 
 class Knobs(W.VBox):
     "Widgets for `Settings`."
     def __init__(self, sv:SoundVideo, moved): # called with the `Settings`
-        able = bool(sv.config.hearing) and {'inverter', 'trajectory'} <= set(sv.config.parts)
-        self.scenes = {name: _slider(name, 0., 1., f'How much {name} is shown; what the scenes leave over is as heard') for name in scenes_of(sv)}
+        self.scenes = {name: _slider(name, 0., 1., f'How much {name} is shown; what the scenes leave over is as heard') for name in (sv.scenes if len(sv.scenes) <= _MOST else [])}
         self.prompt = W.Text(description='prompt', placeholder='words, such as: a campfire', tooltip='Words for what to show; needs learned motion', **_WIDE)
         self.mix = _slider('prompt counts', .5, 1., 'How much the prompt counts')
-        self.motion = W.Dropdown(description='motion', options=MOTIONS if able else MOTIONS[1:], tooltip='Learned: networks find the way. Reactive: a walk as fast as the sound is loud', **_WIDE)
+        self.motion = W.Dropdown(description='motion', options=MOTIONS if sv.can_move else MOTIONS[1:], tooltip='Learned: networks find the way. Reactive: a walk as fast as the sound is loud', **_WIDE)
         self.speed = _slider('speed', 1., 3., 'How much things move; 0 stands still')
         self.layers = {g: W.Checkbox(value=True, description=g, indent=False, tooltip=f'Do the {g} layers move? ({what})', layout=dict(width='auto')) for g, what in zip(GROUPS, ('the scene and its light', 'shapes', 'texture and colour'))}
         self.psi = _slider('variety (psi)', .7, 1.5, 'Truncation: lower is more typical, higher more varied')

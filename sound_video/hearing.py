@@ -198,6 +198,7 @@ def _made(sounds, split, cfg, clip, takes, seed, cache):
         d = load_file(file)
     return Guises(d['mels'], picture_vectors(clip, d['looks']), sounds.labels, sounds.vocab)
 
+# %% ../nbs/05b_hearing.ipynb #dbf10eef
 def hearing_dls(clip:Clip, cfg:EncoderConfig,
                 source='world',      # or a folder of clips
                 bs=128, n=9000,      # sounds in a batch, and of the world

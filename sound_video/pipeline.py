@@ -11,6 +11,7 @@ __all__ = ['PARTS', 'MOTIONS', 'TRACKS', 'METHODS', 'SCHEDULES', 'PackConfig', '
 
 # %% ../nbs/12_pipeline.ipynb #08f0e9fc
 import json, math, sys
+from itertools import chain
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 import numpy as np, torch
@@ -199,6 +200,8 @@ def _check_seed(seed):
     if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63: raise UserError(f'seed must be a whole number from 0 to 2**63 - 1, not {seed}')
     return int(seed)
 
+def _say_silent(sound, so): print(f"{'the sound' if isinstance(sound, tuple) else repr(str(sound))} is silent: {so}", file=sys.stderr)
+
 def _plain(name): return ' '.join(name.lower().replace('_', ' ').replace('-', ' ').split())
 
 def _fits(name, label): # 'explosion', 'fireworks' and 'explosion: fireworks' all fit the label 'explosion: fireworks'
@@ -227,6 +230,9 @@ class SoundVideo:
         if match: return match[int(torch.randint(len(match), (), generator=torch.Generator().manual_seed(seed)))]
         if name is None: return None
         raise UserError(f"this model knows no class '{name}': " + (f"choose from {', '.join(self.choices)}" if self.class_names else 'it has no classes, leave it out'))
+
+    @property
+    def scenes(self): return list(dict.fromkeys(scene for scene, _ in map(scene_and_kind, self.class_names)))
 
     @property
     def choices(self):
@@ -300,7 +306,7 @@ def heard_class(self:SoundVideo, sound, seed:int):
     names = _read_names(self.path/'names.safetensors', self.class_names, self.encoder.cfg.dim)
     def heard(labels, soft=1.): return weights @ (self.config.hearing['scale'] / soft * v @ torch.stack([names[l] for l in labels]).T).softmax(1)
     scenes, kinds = zip(*map(scene_and_kind, self.class_names))
-    each = list(dict.fromkeys(scenes))
+    each = self.scenes
     best = each[int(heard(each).argmax())]
     fits = [i for i, scene in enumerate(scenes) if scene == best]
     return fits[int(heard([kinds[i] for i in fits], 3.).multinomial(1, generator=torch.Generator().manual_seed(seed)))]
@@ -415,6 +421,11 @@ def learned_motion(self:SoundVideo, sound, feats:Features, index, named, seed, p
 # %% ../nbs/12_pipeline.ipynb #a90edd31
 MOTIONS = ('learned', 'reactive')
 
+@patch(as_prop=True)
+def can_move(self:SoundVideo)->bool:
+    "Has the model learnt to move?"
+    return bool(self.config.hearing) and {'inverter', 'trajectory'} <= set(self.config.parts)
+
 @patch
 def _motion(self:SoundVideo, motion, speed): # -> one of `MOTIONS`, {group: factor}
     "How to move, checked. A number alone is a speed."
@@ -423,9 +434,8 @@ def _motion(self:SoundVideo, motion, speed): # -> one of `MOTIONS`, {group: fact
     if isinstance(speed, dict) and (unknown := set(speed) - set(groups)): raise UserError(f"speed knows no group of layers '{sorted(unknown)[0]}': choose from {', '.join(groups)}")
     try: speed = {g: _checked('speed', x, 0, 10) for g, x in per_group(speed, groups).items()}
     except UserError as e: raise UserError(f"motion must be learned, reactive, or a number from 0 to 10") from e
-    able = bool(self.config.hearing) and {'inverter', 'trajectory'} <= set(self.config.parts)
-    if motion == 'learned' and not able: raise UserError('this model has not learnt to move: choose reactive, or train its stages inversion and trajectory')
-    return motion or MOTIONS[not able], speed
+    if motion == 'learned' and not self.can_move: raise UserError('this model has not learnt to move: choose reactive, or train its stages inversion and trajectory')
+    return motion or MOTIONS[not self.can_move], speed
 
 @patch
 def _index(self:SoundVideo, class_name, sound, feats, seed): # -> number of the class to be shown, or None
@@ -454,7 +464,7 @@ def generate(self:SoundVideo,
     if motion == 'reactive' and (scenes or not (prompt is None and start is None)): raise UserError('a mix of scenes, a prompt or a start needs learned motion: leave out the reactive motion, or take a pack that has learnt to move')
     counts, feats = self.scene_shares(scenes, seed), features(sound)
     index = self._index(named, sound, feats, seed)
-    if feats.silent: print(f"{'the sound' if isinstance(sound, tuple) else repr(str(sound))} is silent: the video stands still", file=sys.stderr)
+    if feats.silent: _say_silent(sound, 'the video stands still')
     if motion == 'learned': path = self.learned_motion(sound, feats, index, named is not None, seed, psi, 0. if feats.silent else speed, prompt, mix, start, counts)
     else: path = reactive_motion(self.generator, feats, seed, None if index is None else torch.tensor([index]), psi, speed, self.config.layer_groups)
     index = _foremost(index, counts)
@@ -503,7 +513,7 @@ def judge(self:SoundVideo)->SceneNet:
         file = self.path and self.path/'judge.safetensors'
         self._judge = None
         if file and file.is_file():
-            net = SceneNet(dict.fromkeys(scene for scene, _ in map(scene_and_kind, self.class_names)))
+            net = SceneNet(self.scenes)
             _fill(net, file)
             self._judge = net.to(self.device).eval().requires_grad_(False)
     return self._judge
@@ -561,15 +571,18 @@ class EditedPicture:
     picture:np.ndarray
     w0:torch.Tensor     # the original's code [1, L, D]
     w:torch.Tensor      # the edited one
-    steps:np.ndarray    # the way from one to the other, uint8 [n, H, W, 3]
+    way:torch.Tensor    # codes from the one to the other [n, L, D]
     agreement:tuple     # cosine of picture and target in CLIP's space, before and after
+    G:object            # the generator
 
     def save(self, path): # .png, .jpg, .webp
         return write_image(path, self.picture)
-    def save_strip(self, path, n=8):
+    @torch.inference_mode()
+    def strip(self, n=8): # uint8 [1 + n, H, W, 3]
         "The original, and the way to the edit in `n` pictures."
-        pick = np.linspace(0, len(self.steps) - 1, n).round().astype(int)
-        return write_image(path, np.concatenate([self.original, *self.steps[pick]], 1))
+        pick = np.linspace(0, len(self.way) - 1, n).round().astype(int)
+        return np.concatenate([self.original[None], to_uint8(self.G.synthesis(self.way[pick]))])
+    def save_strip(self, path, n=8): return write_image(path, np.concatenate([*self.strip(n)], 1))
     def __repr__(self): return 'EditedPicture(agrees with the sound {1:.2f}, before {0:.2f})'.format(*self.agreement)
     def _repr_jpeg_(self):
         im = Image.fromarray(np.concatenate([self.original, self.inverted, self.picture], 1))
@@ -586,10 +599,9 @@ def _edit_picture(self:SoundVideo, footage, targets, strength, method, seed, ste
     w = torch.lerp(w0, goal, strength)
     with torch.inference_mode():
         inverted, edited = (self.generator.synthesis(x).clamp(-1, 1) for x in (w0, w))
-        shown = np.concatenate([to_uint8(self.generator.synthesis(torch.lerp(w0, x, strength))) for x in way])
         v = torch.nn.functional.normalize(targets[0].v.mean(0, keepdim=True), dim=1).to(self.device)
         agreement = tuple(1 - float(clip_distance(self.hearing.clip.embed_image(x), v)) for x in (inverted, edited))
-    return EditedPicture(next(footage.frames()), to_uint8(inverted)[0], to_uint8(edited)[0], w0, w, shown, agreement)
+    return EditedPicture(next(footage.frames()), to_uint8(inverted)[0], to_uint8(edited)[0], w0, w, torch.lerp(w0, torch.cat(way), strength), agreement, self.generator)
 
 # %% ../nbs/12_pipeline.ipynb #11474385
 _PSI = .3 # of what is peculiar to a moment, less stays than of a picture
@@ -606,17 +618,15 @@ def _sound_path(self:SoundVideo, feats, codes, at, times, seed, speed): # -> [n,
 @torch.inference_mode()
 def _bounded(self:SoundVideo, footage, w0, w, fps): # codes [T, L, D] twice -> [T, L, D]
     "Edited codes, damped until they flicker little more than the original; measured on all of a short video, on ten parts of a long one."
-    n, G = len(w), self.generator
+    n, slow = len(w), smoothed(w, float(fps))
     parts = [(0, n)] if n <= 300 else [(int(i), 30) for i in np.linspace(0, n - 30, 10)]
-    seen = [torch.cat(list(footage.batches(i, m))).to(self.device) for i, m in parts]
-    before = [G.synthesis(w0[i:i+len(x)]) for (i, _), x in zip(parts, seen)]
-    slow = smoothed(w, float(fps))
     def energy(by):
-        after = (G.synthesis((slow + by * (w - slow))[i:i+len(x)]) for (i, _), x in zip(parts, seen))
-        return np.mean([flicker(to_uint8(blended(*three))) for three in zip(seen, before, after)])
-    most = max(_FLICKER[0] * np.mean([flicker(to_uint8(x)) for x in seen]), _FLICKER[1])
+        now = slow + by * (w - slow)
+        return np.mean([flicker(chain.from_iterable(self._blend(footage, w0[i:i+m], now[i:i+m], i, m))) for i, m in parts])
+    most = max(_FLICKER[0] * np.mean([flicker(footage.frames(i, m)) for i, m in parts]), _FLICKER[1])
     return slow + damping(energy, .97 * most) * (w - slow)
 
+# %% ../nbs/12_pipeline.ipynb #b2524398
 @patch
 def _edit_film(self:SoundVideo, footage, sound, feats, at, targets, strength, method, schedule, fps, seed, steps, speed)->SoundFilm: # sound: of the film
     w0, here = self.invert(footage, steps)
@@ -638,9 +648,9 @@ def _edit_film(self:SoundVideo, footage, sound, feats, at, targets, strength, me
 
 @patch
 @torch.inference_mode()
-def _blend(self:SoundVideo, footage, w0, w): # yields uint8 [b, H, W, 3]
+def _blend(self:SoundVideo, footage, w0, w, start=0, n=None): # codes of the frames from `start` on, so many or all; yields uint8 [b, H, W, 3]
     G, size, i = self.generator, batch_size(self.generator.cfg.img_resolution, self.device), 0
-    for x in footage.batches(size=size) if footage.fps else next(footage.batches()).expand(len(w), -1, -1, -1).split(size):
+    for x in footage.batches(start, n, size) if footage.fps else next(footage.batches()).expand(len(w), -1, -1, -1).split(size):
         now = slice(i, i := i + len(x))
         yield to_uint8(blended(x.to(self.device), G.synthesis(w0[now]), G.synthesis(w[now])))
 
@@ -682,6 +692,7 @@ def _can_edit(self:SoundVideo):
     if not self.config.hearing: lacks.append('hearing')
     if lacks: raise UserError(f"this model cannot edit, it has no {' and no '.join(lacks)}: train its stages clip, audio and inversion, or take another pack")
 
+# %% ../nbs/12_pipeline.ipynb #b973e58e
 @patch
 def edit(self:SoundVideo,
          source,           # a picture or a video: path, or uint8 [H, W, 3] or [T, H, W, 3]
@@ -707,8 +718,8 @@ def edit(self:SoundVideo,
     film = footage.fps is not None or moving
     if not film and (schedule, track) != ('steady', 'new'): raise UserError('a schedule and a track are for videos: leave them out for a picture')
     heard, feats = _track(footage, sound, track) if film else None, features(sound)
-    if feats.silent: print(f"{'the sound' if isinstance(sound, tuple) else repr(str(sound))} is silent: {'only the words count' if prompt else 'nothing is changed'}", file=sys.stderr)
-    if feats.silent: strength, mix = strength * bool(prompt), 1.
+    if feats.silent: _say_silent(sound, 'only the words count' if prompt else 'nothing is changed')
+    if feats.silent: strength, mix, layers, prompt_layers = strength * bool(prompt), 1., prompt_layers or layers, None
     at, targets = self.targets(sound, None if feats.silent else self.heard_class(sound, seed), layers, prompt, mix, prompt_layers, negative)
     if not film: return self._edit_picture(footage, targets, strength, method, seed, steps)
     return self._edit_film(footage, heard, feats, at, targets, strength, method, schedule, footage.fps or parse_fps(30 if fps is None else fps), seed, steps, speed)

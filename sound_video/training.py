@@ -221,10 +221,7 @@ def measure(G, judges:dict, valid, # {'fid': a network, …}; batches (pictures,
 # %% ../nbs/13_training.ipynb #7061778f
 def mini_judge()->SceneNet:
     "The judge of the pack that comes with the package."
-    path = default_pack()
-    judge = SceneNet(scenes_of(SoundVideo.load(path, 'cpu').config.class_names)[0])
-    judge.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in load_file(path/'judge.safetensors').items()})
-    return judge.eval()
+    return SoundVideo.load(device='cpu').judge
 
 # %% ../nbs/13_training.ipynb #c067cf72
 def shrink(x, size:int): # pictures [B, 3, H, W]

@@ -101,6 +101,8 @@ def test_words_turn_an_edit_and_keep_it_away(model, rain, files):
 def test_silence_changes_nothing(model, files, capsys):
     e = model.edit(files/'hills.png', (torch.zeros(1, 2*RATE), RATE), steps=2)
     assert torch.equal(e.w, e.w0) and 'silent: nothing is changed' in capsys.readouterr().err
+    e = model.edit(files/'hills.png', (torch.zeros(1, 2*RATE), RATE), prompt='a campfire', prompt_layers='fine', steps=2)
+    assert torch.equal(e.w[:, :6], e.w0[:, :6]) and not torch.equal(e.w, e.w0) # only the words count
 
 @pytest.mark.parametrize('track', ['new', 'original', 'both'])
 @pytest.mark.parametrize('sound', ['rain1.mp4', 'rain3.mp4'])
