@@ -44,13 +44,13 @@ def test_what_a_page_would_fetch_is_found(tmp_path):
 PAGE = """<script src="https://cdn.jsdelivr.net/npm/requirejs@2.3.6/require.min.js" integrity="a"></script>
 <script src="https://cdn.jsdelivr.net/npm/jquery@3.5.1/dist/jquery.min.js"></script>
 <script type="application/javascript">define('jquery', [],function() {return window.jQuery;})</script>
-<link rel="canonical" href="https://a.org"><h2 id="here">f(x:__main__.Clip)<span class="op">-&gt;</span>__main__.Clip:</h2> __main__.py <a href="#here">up</a> <a href="./b.html?x#there">b</a>"""
+<link rel="canonical" href="https://a.org"><h2 id="here">f(x:__main__.Clip)<span class="op">-&gt;</span>list[__main__.Clip]:</h2> __main__.py &lt;class '__main__.Clip'&gt; <a href="#here">up</a> <a href="./b.html?x#there">b</a>"""
 
 def test_a_site_is_finished(tmp_path):
     for name, text in [('a.html', PAGE), ('b.html', '<p id="there">'), ('a.css', 'a { background: url(data:image/png;base64,) }'), ('search.json', '["f(x:__main__.Clip)"]')]: (tmp_path/name).write_text(text)
     assert not list(finish_site.finish(tmp_path))
     text = (tmp_path/'a.html').read_text()
-    assert '<script' not in text and 'x:Clip' in text and '</span>Clip:' in text and '__main__.py' in text
+    assert '<script' not in text and 'x:Clip' in text and '</span>list[Clip]:' in text and '__main__.py &lt;class \'__main__.Clip' in text
     assert (tmp_path/'search.json').read_text() == '["f(x:Clip)"]'
 
 @pytest.mark.parametrize('name, text, fault', [

@@ -5,11 +5,11 @@ from pathlib import Path
 from urllib.parse import unquote
 
 _WIDGETS = re.compile(r'''<script src="https://cdn\.jsdelivr\.net/npm/(?:requirejs|jquery)@[^>]*></script>\s*|<script[^>]*>define\('jquery'.*?</script>\s*''')
-_OWN = re.compile(r'(:|-&gt;|-&gt;</span>|->)__main__\.') # in signatures
+_OWN = re.compile(r'''(?<![\w'"])__main__\.(?=[A-Z])''') # in signatures
 _FETCHED = re.compile(r'''<(?:script|img|video|audio|source|iframe|embed)\b[^>]*?\bsrc="(https?:[^"]+)|<link\b(?=[^>]*\brel="(?:stylesheet|icon|preload)")[^>]*?\bhref="(https?:[^"]+)|@import[^;]{0,9}(https?:[^"')]+)|\burl\(["']?(https?:[^"')]+)|!\[[^]]*\]\((https?:[^)]+)''')
 
 def finished(text): # of a page -> the same without Quarto's scripts for widgets and Python's word for a notebook
-    return _OWN.sub(r'\1', _WIDGETS.sub('', text))
+    return _OWN.sub('', _WIDGETS.sub('', text))
 
 def fetched(text): # of a page or style sheet, HTML or Markdown -> addresses that a browser would ask for
     return [next(filter(None, found)) for found in _FETCHED.findall(text)]
