@@ -27,8 +27,10 @@ prepare: $(READY) readme  ## Export, clean, check the docs and test, before a co
 readme: $(READY)  ## README.md from nbs/index.ipynb
 	$(BIN)/python tools/readme.py
 
-docs: $(READY)  ## The site; needs the quarto program
-	$(BIN)/nbdev-docs
+docs: $(READY)  ## The site, in _docs; needs the quarto program
+	@command -v quarto > /dev/null || { echo 'The site is made by quarto: https://quarto.org/docs/get-started (`make docs-check` does without)'; exit 2; }
+	OMP_NUM_THREADS=1 $(BIN)/nbdev-docs
+	$(BIN)/python tools/finish_site.py _docs
 
 docs-check: $(READY)  ## What can be proved of the site without quarto: pages, links, names, sidebar, README
 	OMP_NUM_THREADS=1 $(BIN)/python tools/docs_check.py

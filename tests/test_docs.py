@@ -5,9 +5,9 @@ import pytest
 
 root = Path(__file__).parents[1]
 sys.path.insert(0, str(root/'tools'))
-import docs_check
+import docs_check, finish_site
 
-@pytest.mark.parametrize('check', ['link', 'name', 'sidebar', 'readme'])
+@pytest.mark.parametrize('check', ['link', 'network', 'name', 'sidebar', 'readme'])
 def test_in_order(check): assert not list(getattr(docs_check, f'{check}_faults')())
 
 def test_pages_are_made():
@@ -33,6 +33,34 @@ def test_pages_that_fail_are_found(tmp_path):
     failed, nothing = docs_check.render_faults([bad, empty])
     assert 'bad.ipynb' in failed and "NameError: name 'text' is not defined" in failed
     assert 'empty.ipynb' in nothing and 'empty' in nothing
+
+def test_what_a_page_would_fetch_is_found(tmp_path):
+    page = tmp_path/'page.ipynb'
+    page.write_text(json.dumps(dict(cells=[
+        dict(cell_type='markdown', source='![a](https://a.org/a.png) [b](https://b.org) `![c](https://c.org/c.png)`'),
+        dict(cell_type='code', source='d', outputs=[dict(data={'text/html': ['<img src="data:image/png;base64,">', '<video src="https://d.org/d.mp4">']})])])))
+    assert list(docs_check.network_faults([page])) == [f'nbs/page.ipynb: fetches https://{a}' for a in ('a.org/a.png', 'd.org/d.mp4')]
+
+PAGE = """<script src="https://cdn.jsdelivr.net/npm/requirejs@2.3.6/require.min.js" integrity="a"></script>
+<script src="https://cdn.jsdelivr.net/npm/jquery@3.5.1/dist/jquery.min.js"></script>
+<script type="application/javascript">define('jquery', [],function() {return window.jQuery;})</script>
+<link rel="canonical" href="https://a.org"><h2 id="here">f(x:__main__.Clip)<span class="op">-&gt;</span>list[__main__.Clip]:</h2> __main__.py &lt;class '__main__.Clip'&gt; <a href="#here">up</a> <a href="./b.html?x#there">b</a>"""
+
+def test_a_site_is_finished(tmp_path):
+    for name, text in [('a.html', PAGE), ('b.html', '<p id="there">'), ('a.css', 'a { background: url(data:image/png;base64,) }'), ('search.json', '["f(x:__main__.Clip)"]')]: (tmp_path/name).write_text(text)
+    assert not list(finish_site.finish(tmp_path))
+    text = (tmp_path/'a.html').read_text()
+    assert '<script' not in text and 'x:Clip' in text and '</span>list[Clip]:' in text and '__main__.py &lt;class \'__main__.Clip' in text
+    assert (tmp_path/'search.json').read_text() == '["f(x:Clip)"]'
+
+@pytest.mark.parametrize('name, text, fault', [
+    ('a.html', '<a href="gone.html">', 'a.html: gone.html is not there'), ('a.html', '<a href="#gone">', 'a.html: #gone has no such heading'), ('a.html', '<img src="gone.png">', 'gone.png is not there'),
+    ('a.html', '<script src="https://a.org/a.js">', 'a.html: fetches https://a.org/a.js'), ('a.css', '@import"https://a.org/font"', 'a.css: fetches https://a.org/font'), ('a.css', 'src: url("https://a.org/b")', 'https://a.org/b')])
+def test_faults_of_a_site_are_found(tmp_path, name, text, fault):
+    (tmp_path/'search.json').write_text('[]')
+    (tmp_path/name).write_text(text)
+    found, = finish_site.finish(tmp_path)
+    assert fault in found
 
 def test_names_without_a_word_are_found():
     def ok(text): return docs_check.explained(ast.parse(text).body[0], text.splitlines())

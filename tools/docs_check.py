@@ -1,7 +1,7 @@
 "What can be proved of the docs site without the quarto program: one line for each fault, and exit status 1."
 import ast, json, os, re, sys, tempfile, warnings
 from pathlib import Path
-import readme
+import finish_site, readme
 
 root = Path(__file__).parents[1]
 NOTEBOOKS = sorted(root.glob('nbs/*.ipynb'))
@@ -38,6 +38,17 @@ def broken_links(path, text):
 def link_faults():
     for p in NOTEBOOKS: yield from broken_links(p, '\n\n'.join(cells(p, 'markdown')))
     for p in (root/'README.md', root/'CONTRIBUTING.md'): yield from broken_links(p, p.read_text(encoding='utf-8'))
+
+# --- the network
+
+def shown(path): # a notebook -> what its page shows as it is: Markdown, and outputs in HTML or Markdown
+    found = json.loads(path.read_text(encoding='utf-8'))['cells']
+    data = [o.get('data', {}) for c in found for o in c.get('outputs', [])]
+    return '\n\n'.join(cells(path, 'markdown') + [''.join(d[kind]) for d in data for kind in ('text/html', 'text/markdown') if kind in d])
+
+def network_faults(notebooks=NOTEBOOKS):
+    "Pictures, sounds, scripts and styles that a page would fetch from elsewhere."
+    for p in notebooks: yield from (f'nbs/{p.name}: fetches {address}' for address in finish_site.fetched(_FENCED.sub('', shown(p))))
 
 # --- names
 
@@ -104,7 +115,7 @@ def render_faults(notebooks=NOTEBOOKS):
             pages[name] = p.name
 
 def faults():
-    for check in (link_faults, name_faults, sidebar_faults, readme_faults, render_faults): yield from check()
+    for check in (link_faults, network_faults, name_faults, sidebar_faults, readme_faults, render_faults): yield from check()
 
 if __name__ == '__main__':
     found = list(faults())
