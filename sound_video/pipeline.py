@@ -439,7 +439,7 @@ def own_motion(self:SoundVideo, motion, sound, feats:Features, index, named, see
     "The path that a function makes of what the sound asks for."
     if self.can_move: return OwnPath(motion, self.learned_motion(sound, feats, index, named, seed, psi, 1., prompt, mix, start, counts).w_a, feats)
     z = torch.randn(1, self.generator.cfg.z_dim, generator=torch.Generator().manual_seed(seed)).to(self.device)
-    with torch.inference_mode(): w = truncated(self.generator, z, None if index is None else torch.tensor([index], device=self.device), psi).clone()
+    with torch.no_grad(): w = truncated(self.generator, z, None if index is None else torch.tensor([index], device=self.device), psi)
     return OwnPath(motion, lambda times: w.expand(len(times), -1, -1), feats)
 
 # %% ../nbs/12_pipeline.ipynb #a90edd31
