@@ -7,7 +7,7 @@ Docs: https://sound-video.github.io/sound_video/pipeline.html.md"""
 # %% auto #0
 __all__ = ['PARTS', 'MOTIONS', 'TRACKS', 'METHODS', 'SCHEDULES', 'PackConfig', 'describe', 'scene_and_kind', 'halved',
            'save_pack', 'load_pack', 'SoundFilm', 'batch_size', 'render_path', 'SoundVideo', 'default_pack',
-           'in_context', 'steer', 'Footage', 'open_footage', 'EditedPicture', 'mixed_sounds']
+           'in_context', 'steer', 'OwnPath', 'Footage', 'open_footage', 'EditedPicture', 'mixed_sounds']
 
 # %% ../nbs/12_pipeline.ipynb #08f0e9fc
 import json, math, sys
@@ -418,8 +418,32 @@ def learned_motion(self:SoundVideo, sound, feats:Features, index, named, seed, p
     else: codes = self.start_code(start).expand(len(v), -1, -1)
     return LearnedPath(self.trajectory, feats, codes, at, seed, speed)
 
+# %% ../nbs/12_pipeline.ipynb #dfdd321b
+@dataclass(frozen=True)
+class OwnPath:
+    "A path through W+ that a function of yours finds."
+    motion:object # codes [n, L, D], `Features`, s [n] -> codes [n, L, D]
+    w_a:object    # s [n] -> codes that are asked for [n, L, D]
+    feats:Features
+
+    def chunks(self, times, n=64): # rising, s [m]; yields [<= n, L, D]
+        "The codes at these times, some at a time."
+        for t in np.split(times, range(n, len(times), n)):
+            w = self.w_a(t)
+            made = self.motion(w, self.feats, t)
+            if getattr(made, 'shape', None) != w.shape: raise UserError(f"a motion gives codes like those that it gets, {list(w.shape)}: yours gives {list(getattr(made, 'shape', ())) or type(made).__name__}")
+            yield made.to(w)
+
+@patch
+def own_motion(self:SoundVideo, motion, sound, feats:Features, index, named, seed, psi, prompt, mix, start, counts=None)->OwnPath:
+    "The path that a function makes of what the sound asks for."
+    if self.can_move: return OwnPath(motion, self.learned_motion(sound, feats, index, named, seed, psi, 1., prompt, mix, start, counts).w_a, feats)
+    z = torch.randn(1, self.generator.cfg.z_dim, generator=torch.Generator().manual_seed(seed)).to(self.device)
+    with torch.no_grad(): w = truncated(self.generator, z, None if index is None else torch.tensor([index], device=self.device), psi)
+    return OwnPath(motion, lambda times: w.expand(len(times), -1, -1), feats)
+
 # %% ../nbs/12_pipeline.ipynb #a90edd31
-MOTIONS = ('learned', 'reactive')
+MOTIONS = ('learned', 'reactive') # or a function
 
 @patch(as_prop=True)
 def can_move(self:SoundVideo)->bool:
@@ -427,9 +451,11 @@ def can_move(self:SoundVideo)->bool:
     return bool(self.config.hearing) and {'inverter', 'trajectory'} <= set(self.config.parts)
 
 @patch
-def _motion(self:SoundVideo, motion, speed): # -> one of `MOTIONS`, {group: factor}
+def _motion(self:SoundVideo, motion, speed): # -> one of `MOTIONS` or a function, {group: factor}
     "How to move, checked. A number alone is a speed."
     groups = self.config.layer_groups
+    if callable(motion) and speed != 1: raise UserError('a motion of your own has its own speed: leave speed out')
+    if callable(motion): return motion, speed
     if motion not in (None, *MOTIONS): motion, speed = None, motion
     if isinstance(speed, dict) and (unknown := set(speed) - set(groups)): raise UserError(f"speed knows no group of layers '{sorted(unknown)[0]}': choose from {', '.join(groups)}")
     try: speed = {g: _checked('speed', x, 0, 10) for g, x in per_group(speed, groups).items()}
@@ -450,7 +476,7 @@ def generate(self:SoundVideo,
              fps=30,         # frames a second, 1 to 120
              seed=0,         # another seed, another scene
              psi=.7,         # truncation: lower is more typical, higher more varied
-             motion=None,    # 'learned' or 'reactive'; learned if the pack has learnt it
+             motion=None,    # 'learned' or 'reactive'; learned if the pack has learnt it; or a function as in `OwnPath`
              class_name=None, # what to show, a name or {name: share}; by default what is heard, or what the seed chooses if the model cannot hear
              speed=1.,       # how much things move, 0 to 10; 0 stands still; or {'coarse': …, 'mid': …, 'fine': …}
              prompt=None, mix=.5, # words for what to show, and how much they count, 0 to 1
@@ -461,11 +487,13 @@ def generate(self:SoundVideo,
     psi, mix = _checked('psi', psi, 0, 2), _checked('mix', mix, 0, 1)
     motion, speed = self._motion(motion, speed)
     scenes, named = (class_name, None) if isinstance(class_name, dict) else ({}, class_name)
-    if motion == 'reactive' and (scenes or not (prompt is None and start is None)): raise UserError('a mix of scenes, a prompt or a start needs learned motion: leave out the reactive motion, or take a pack that has learnt to move')
+    steered = scenes or not (prompt is None and start is None)
+    if steered and not (motion == 'learned' or callable(motion) and self.can_move): raise UserError('a mix of scenes, a prompt or a start needs learned motion: leave out the reactive motion, or take a pack that has learnt to move')
     counts, feats = self.scene_shares(scenes, seed), features(sound)
     index = self._index(named, sound, feats, seed)
-    if feats.silent: _say_silent(sound, 'the video stands still')
-    if motion == 'learned': path = self.learned_motion(sound, feats, index, named is not None, seed, psi, 0. if feats.silent else speed, prompt, mix, start, counts)
+    if feats.silent and not callable(motion): _say_silent(sound, 'the video stands still')
+    if callable(motion): path = self.own_motion(motion, sound, feats, index, named is not None, seed, psi, prompt, mix, start, counts)
+    elif motion == 'learned': path = self.learned_motion(sound, feats, index, named is not None, seed, psi, 0. if feats.silent else speed, prompt, mix, start, counts)
     else: path = reactive_motion(self.generator, feats, seed, None if index is None else torch.tensor([index]), psi, speed, self.config.layer_groups)
     index = _foremost(index, counts)
     n = n_frames(feats.seconds, fps)

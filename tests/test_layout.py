@@ -17,7 +17,7 @@ def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
 def code(path): return [''.join(c['source']) for c in cells(path) if c['cell_type'] == 'code']
 def module(path): return re.search(r'#\| default_exp (\w+)', '\n'.join(code(path)))[1]
 
-ORDER = [module(p) for p in NOTEBOOKS]
+ORDER = [module(p) for p in NOTEBOOKS if '#| default_exp' in '\n'.join(code(p))] # the others are pages only
 
 def imported(path):
     "The package's modules that a module imports."
