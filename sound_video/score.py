@@ -85,7 +85,10 @@ KINDS = {
         Kind('embers',                  (.05, .30), 2.5, (1., 4.)),
         Kind('a brush fire',            (.35, 1.0), 1.0, (5., 12.)),
         Kind('wet wood hissing',        (.20, .60), 1.8, (2., 7.)),
-        Kind('a torch in the wind',     (.20, .90), 0.8, (1., 3.))],
+        Kind('a torch in the wind',     (.20, .90), 0.8, (1., 3.))]}
+
+# %% ../nbs/02a_score.ipynb #65c48f2a
+KINDS |= {
     'raining': [
         Kind('a light drizzle',         (.04, .30), 2.5, (.2, .6)),
         Kind('steady rain',             (.30, .70), 3.0, (.2, .6)),
