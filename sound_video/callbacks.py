@@ -289,7 +289,7 @@ class Together(Callback):
         values = mean_of_all(torch.stack([torch.as_tensor(v, dtype=torch.float32, device=self.loss.device) for v in (self.loss, *report.values())]))
         self.learn.loss, self.learn.report = values[0], dict(zip(report, values[1:]))
 
-# %% ../nbs/03b_callbacks.ipynb #39cd2fb6
+# %% ../nbs/03b_callbacks.ipynb #64e1cfb0
 def n_parts(rows:int, # of a batch
             want:int, # parts, at least
             group=1)->int: # rows that are compared with each other
@@ -314,7 +314,7 @@ def step_in_parts(learn, work): # called with the rows of each part, gives its l
     learn._with_events(learn._step, 'step', CancelStepException)
     learn.opt.zero_grad()
 
-# %% ../nbs/03b_callbacks.ipynb #9a33525b
+# %% ../nbs/03b_callbacks.ipynb #591f5627
 def _looks_around(model): # does what it makes of a row depend on other rows, or on chance?
     return any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) or getattr(m, 'p', 0) and isinstance(m, torch.nn.modules.dropout._DropoutNd) for m in model.modules())
 
@@ -356,7 +356,7 @@ class ComputeIn(Callback):
         if last and hasattr(self.learn, 'precision'): self.learn.precision = self.dtype
     def before_batch(self):
         if not self.halves: return
-        self.autocast = torch.autocast(self.x.device.type, self.dtype)
+        self.autocast = torch.autocast(self.xb[0].device.type, self.dtype)
         self.autocast.__enter__()
     def after_pred(self):
         if not self.halves: return
@@ -393,7 +393,8 @@ class Scaled(Callback):
         if bool(torch.isfinite(self.loss)): self.loss_before = self.loss
         else: self.learn.loss = self.loss_before # for the records only
     def after_fit(self):
-        if skipped := _memory(self.learn).get('skipped'): print(f'{skipped} steps overflowed in float16 and were left out', file=sys.stderr)
+        n = _memory(self.learn).get('skipped', 0)
+        if n and is_first(): print(f"{n} step{'s' * (n > 1)} overflowed in float16 and {'were' if n > 1 else 'was'} left out", file=sys.stderr)
 
 # %% ../nbs/03b_callbacks.ipynb #73919e27
 def keeping(work, # folder

@@ -596,6 +596,7 @@ def train(out,             # folder of the pack to be made
     if preset not in PRESETS: raise UserError(f"no preset is called '{preset}': choose from {', '.join(PRESETS)}")
     recipe, stages = adjusted(PRESETS[preset], settings or {}), set(stages)
     _check_pictures(data, stages)
+    if (precision or recipe.precision) == 'float16': recipe = _clamped(recipe)
     cbs = [*L(cbs), *([ComputeIn(precision)] if precision else []), *([Accumulate(accumulate)] if accumulate != 1 else [])]
     work = _workplace(out, stages, resume)
     seed_all(seed)
@@ -614,6 +615,10 @@ def train(out,             # folder of the pack to be made
     return parts.save(out)
 
 # %% ../nbs/13_training.ipynb #e1177637
+def _clamped(recipe, most=256.):
+    "A recipe whose generator keeps its numbers small enough for float16, as in the papers."
+    return replace(recipe, generator=replace(recipe.generator, conv_clamp=recipe.generator.conv_clamp or most))
+
 def _clip_folder(out, work):
     "Where a CLIP lies that was trained before: of an earlier run, or of the pack."
     for folder in (work/'clip', Path(out)/'clip'):
