@@ -289,7 +289,7 @@ class Together(Callback):
         values = mean_of_all(torch.stack([torch.as_tensor(v, dtype=torch.float32, device=self.loss.device) for v in (self.loss, *report.values())]))
         self.learn.loss, self.learn.report = values[0], dict(zip(report, values[1:]))
 
-# %% ../nbs/03b_callbacks.ipynb #64e1cfb0
+# %% ../nbs/03b_callbacks.ipynb #40729d11
 def n_parts(rows:int, # of a batch
             want:int, # parts, at least
             group=1)->int: # rows that are compared with each other
@@ -314,7 +314,7 @@ def step_in_parts(learn, work): # called with the rows of each part, gives its l
     learn._with_events(learn._step, 'step', CancelStepException)
     learn.opt.zero_grad()
 
-# %% ../nbs/03b_callbacks.ipynb #591f5627
+# %% ../nbs/03b_callbacks.ipynb #8a9ab9ea
 def _looks_around(model): # does what it makes of a row depend on other rows, or on chance?
     return any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) or getattr(m, 'p', 0) and isinstance(m, torch.nn.modules.dropout._DropoutNd) for m in model.modules())
 

@@ -1,4 +1,4 @@
-"One process and two: `python tests/shared.py STAGE,STAGE…` trains the brief recipe both ways, and prints how far losses and weights are apart. Run by test_shared.py."
+"One process, two, and one that works in parts: `python tests/shared.py STAGE,STAGE…` trains the brief recipe in each way, and prints how far losses and weights are apart. Run by test_shared.py."
 import csv, json, math, os, shutil, sys, tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ class Count(Callback):
     "Counts the rows that a loader gives while its epoch lasts, and the pictures that are read for that."
     order = -5 # before batches are shared out
     def __init__(self): self.rows, self.pictures = {}, {}
-    def _name(self): return f'{type(self.model).__name__}{getattr(self.model, "cfg", None) and getattr(self.model.cfg, "img_resolution", "")}'
+    def _name(self): return f"{type(self.model).__name__}{getattr(getattr(self.model, 'cfg', None), 'img_resolution', '')}"
     def before_train(self):
         data = self.dl.dataset
         if not isinstance(data, Stills): return
@@ -78,7 +78,7 @@ def run(n, out, stages, parts=1, double=False):
     if any([os.waitpid(pid, 0)[1] for pid in pids]): raise SystemExit('\n'.join(p.read_text()[-3000:] for p in out.parent.glob('log*')))
 
 def table(file): # without epochs and times
-    names, *rows = csv.reader(file.open())
+    names, *rows = csv.reader(file.read_text().splitlines())
     return {k: [float(r[i]) for r in rows] for i, k in enumerate(names) if k not in ('epoch', 'time')}
 
 def apart(a, b): # of two tables, the largest relative difference of each column
