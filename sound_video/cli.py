@@ -359,12 +359,13 @@ def train(a):
 _LAUNCHED = dict(bf16='bfloat16', fp16='float16') # what `accelerate launch --mixed_precision` asks for
 
 def _train(a): # -> what to say
-    from sound_video.training import STAGES, train as run_recipe
+    from sound_video.training import STAGES, train as run_recipe, ways
     stages = [s for s in a.stages if s != 'table'] or (() if a.stages else STAGES)
-    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, precision=a.precision or _LAUNCHED.get(os.environ.get('ACCELERATE_MIXED_PRECISION')), accumulate=a.accumulate, start=a.start, inception=a.inception, settings=_settings(a.settings)) if stages else None
+    precision = a.precision or _LAUNCHED.get(os.environ.get('ACCELERATE_MIXED_PRECISION'))
+    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, precision=precision, accumulate=a.accumulate, start=a.start, inception=a.inception, settings=_settings(a.settings)) if stages else None
     if 'table' in a.stages:
         from sound_video.evaluation import train_rows
-        pack = train_rows(a.out, a.preset, a.data, a.resume, a.seed)
+        pack = train_rows(a.out, a.preset, a.data, a.resume, a.seed, cbs=ways(precision, a.accumulate))
     return f'{pack}: complete' if pack else f'{a.out}.training: {" and ".join(a.stages)} trained, which is not yet a pack'
 
 # %% ../nbs/14_cli.ipynb #54b72970

@@ -263,7 +263,7 @@ def hearing_learner(dls,                  # as `hearing_dls` gives them
                     **kwargs):            # of the Learner
     "A Learner that teaches sounds to lie near their captions and pictures."
     encoder.to(memory_format=torch.channels_last)
-    loss = HearingLoss(dls.train.clip.logit_scale, words, pictures, guises)
+    loss = HearingLoss(dls.train.clip.logit_scale.detach(), words, pictures, guises)
     kwargs = dict(loss_func=loss, metrics=[Named(), Pictured()], wd=.02) | kwargs
     return Learner(dls, encoder, **kwargs | dict(cbs=[ComputeIn('bfloat16'), *(kwargs.get('cbs') or [])]))
 
@@ -337,7 +337,7 @@ def _seconds(sound, starts, window): # the last window ends where the sound ends
 class Hearing:
     "An audio encoder and the CLIP whose space it shares."
     def __init__(self, encoder:AudioEncoder, clip:Clip, scale=None): # what cosines are multiplied with before the softmax; CLIP's own by default
-        self.encoder, self.clip, self.scale = encoder.eval().requires_grad_(False), clip, float(scale or clip.logit_scale)
+        self.encoder, self.clip, self.scale = encoder.eval().requires_grad_(False), clip, float(scale or clip.logit_scale.detach())
 
     def embed(self, sound, hop=None): # path, or (samples [C, N], rate in Hz); s from window to window
         "The windows of a sound: starts in seconds [T], unit vectors [T, D], levels in dB [T]."

@@ -10,7 +10,7 @@ __all__ = ['PRESETS', 'STAGES', 'ClipRecipe', 'HearingRecipe', 'InversionRecipe'
            'Measure', 'Measured', 'train_resolution', 'train_stylegan', 'start_from', 'train_clip', 'measure_hearing',
            'train_hearing', 'hear_all', 'class_words', 'sound_data', 'CodeGrid', 'train_inversion', 'film_data',
            'Watched', 'WatcherLoader', 'WatchedScene', 'train_watcher', 'follow', 'FilmGrid', 'Follows',
-           'train_trajectory', 'Parts', 'read_parts', 'train']
+           'train_trajectory', 'Parts', 'read_parts', 'ways', 'train']
 
 # %% ../nbs/13_training.ipynb #f5bb45f7
 from dataclasses import dataclass, field, fields, replace
@@ -581,6 +581,10 @@ def _train_paths(parts:Parts, recipe, work, data, resume, seed, cbs):
     parts.say(dict(trajectory=r.to_dict()), dict(follows=round(float(follows), 3)))
 
 # %% ../nbs/13_training.ipynb #d9ecf3bc
+def ways(precision=None, accumulate=1):
+    "The callbacks that change how a stage is computed."
+    return [*([ComputeIn(precision)] if precision else []), *([Accumulate(accumulate)] if accumulate != 1 else [])]
+
 def train(out,             # folder of the pack to be made
           preset='mini',   # one of `PRESETS`
           stages=STAGES,   # those to run; the others' results are taken from an earlier run
@@ -597,7 +601,7 @@ def train(out,             # folder of the pack to be made
     recipe, stages = adjusted(PRESETS[preset], settings or {}), set(stages)
     _check_pictures(data, stages)
     if (precision or recipe.precision) == 'float16': recipe = _clamped(recipe)
-    cbs = [*L(cbs), *([ComputeIn(precision)] if precision else []), *([Accumulate(accumulate)] if accumulate != 1 else [])]
+    cbs = [*L(cbs), *ways(precision, accumulate)]
     work = _workplace(out, stages, resume)
     seed_all(seed)
     parts, old, common = None, read_parts(out), (data, resume, seed, cbs)
