@@ -132,14 +132,14 @@ class PictureLearner(Learner):
     def _do_epoch_validate(self, *args, **kwargs): pass
 
     @torch.no_grad()
-    def own(self, n:int): # pictures of the generator's own, and their codes
+    def own(self, x): # as many pictures of the generator's own, and their codes
         c = self.yb[0] if self.G.cfg.c_dim else None
-        w = self.G.mapping(draw_rows(torch.randn, n, self.G.mapping.z_dim, device=self.dls.device), c, psi=.9)
+        w = self.G.mapping(draw_rows(torch.randn, len(x), self.G.mapping.z_dim, device=x.device), c, psi=.9)
         with in_precision(self): return self.G.synthesis(w), w
 
     def _do_one_batch(self):
         x, self.report, self.pred = self.xb[0], {}, None
-        own, w = self.own(len(x))
+        own, w = self.own(x)
         self.codes = self.model(x), self.model(own)
         self.leaves = [found.detach().requires_grad_() for found in self.codes]
         self.learnt = [x, own, w]
