@@ -140,6 +140,7 @@ class R1(Callback):
 class PathLength(Callback):
     "Steps of w that change the picture evenly, every so many steps, on half a batch."
     def __init__(self, weight=2., every=8, decay=.01): self.weight,self.every,self.decay,self.found = weight,every,decay,[]
+    def before_fit(self): self.found = []
     def after_loss(self):
         if self.turn != 'generator' or self.memory['steps'] % self.every: return
         with self.half(): lengths = path_lengths(self.make, self.make_w(self.c[:(len(self.c)+1)//2]))
@@ -157,6 +158,7 @@ class RunningAverage(Callback):
     def kept(self, batch, images):
         "The share of the average that a step keeps."
         return .5 ** (batch / max(self.half_life if self.rampup is None else min(self.half_life, self.rampup * images), 1e-8))
+    def before_fit(self): self.codes = []
     def after_pred(self):
         if self.turn == 'generator': self.codes.append(self.w.detach()[:,:1])
     def after_step(self):
@@ -169,6 +171,7 @@ class RunningAverage(Callback):
 class AdaptiveAugment(Callback):
     "Adjusts `memory['p']` so that real scores are positive as often as `target` says."
     def __init__(self, target=.6, images=500_000, every=4): self.target,self.images,self.every,self.scores = target,images,every,[] # p goes from 0 to 1 in so many images
+    def before_fit(self): self.scores = []
     def after_pred(self):
         if self.turn == 'discriminator': self.scores.append(self.pred[0].detach())
     def after_step(self):

@@ -335,7 +335,7 @@ class Accumulate(Callback):
         self.n = n
 
     def before_batch(self):
-        if hasattr(self.learn, 'parts'): self.learn.parts = n_parts(len(self.xb[0]), self.n, getattr(self.learn, 'group', 1))
+        if hasattr(type(self.learn), 'parts'): self.learn.parts = n_parts(len(self.xb[0]), self.n, getattr(self.learn, 'group', 1))
         elif self.training: self.whole, self.learn.model = self.model, partial(in_parts, self.model, self.n)
     def after_pred(self):
         if isinstance(self.model, partial): self.learn.model = self.whole
