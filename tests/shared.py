@@ -106,7 +106,10 @@ def begin(base, folder):
 def both(base, stages, d):
     "The same stages in one process, in two, and in one by parts, from the same beginning."
     ways = dict(one=dict(n=1), processes=dict(n=2), parts=dict(n=1, parts=2))
-    for way, how in ways.items(): run(out=begin(base, d/way), stages=stages, **how)
+    for way, how in ways.items():
+        run(out=begin(base, d/way), stages=stages, **how)
+        for data in ('stills', 'sounds'): # what is rendered is the same for all
+            if (made := d/'one'/'pack.training'/data).exists(): shutil.copytree(made, base/'pack.training'/data, dirs_exist_ok=True)
     one, two = d/'one', d/'processes'
     for p in sorted(one.glob('pack.training/metrics-*.csv')):
         name = p.stem.removeprefix('metrics-')
