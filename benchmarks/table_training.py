@@ -183,7 +183,7 @@ def row_of(preset, name, few=None):
     found, rss = in_a_process(measure, preset, name, CYCLE if name.startswith(('stylegan', 'inversion', 'trajectory')) else 6, few)
     row = Row(preset, name, found['params'], batch, steps, found['flops'])
     if s := found['seconds']: row.median, row.hours, row.memory = statistics.median(s), statistics.mean(s) * steps / 3600, found['cuda'] or rss
-    print(f'{preset} {name}: {row.median or 0:.2f} s', file=sys.stderr, flush=True)
+    print(f'{preset} {name}: ' + (f'{row.median:.2f} s' if row.median else 'counted'), file=sys.stderr, flush=True)
     return row
 
 # Telling
