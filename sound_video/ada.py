@@ -10,6 +10,7 @@ __all__ = ['GEOMETRY', 'COLOUR', 'random_geometry', 'longer', 'shorter', 'both_w
 
 # %% ../nbs/07a_ada.ipynb #e866a269
 import math, torch, torch.nn.functional as F
+from .processes import *
 
 # %% ../nbs/07a_ada.ipynb #909fddaa
 def _when(p, changed, neutral):
@@ -150,8 +151,8 @@ def augment(x,        # pictures [B, 3, N, N]
     "Random changes of place and colour, through which gradients of gradients pass."
     if p <= 0: return x
     with torch.autocast(x.device.type, enabled=False): # places need more than eight bits
-        x = warp(x.float(), random_geometry(len(x), p, x.shape[-1]).to(x.device))
-        return recolour(x, random_colour(len(x), p).to(x.device))
+        x = warp(x.float(), my_rows(random_geometry(n_rows(len(x)), p, x.shape[-1])).to(x.device))
+        return recolour(x, my_rows(random_colour(n_rows(len(x)), p)).to(x.device))
 
 # %% ../nbs/07a_ada.ipynb #42ed1a2d
 def adapted(p:float,          # as it was

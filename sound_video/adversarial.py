@@ -6,8 +6,8 @@ Docs: https://sound-video.github.io/sound_video/adversarial.html.md"""
 
 # %% auto #0
 __all__ = ['discriminator_loss', 'generator_loss', 'r1_penalty', 'path_lengths', 'mix_styles', 'Adversaries', 'StyleGANLearner',
-           'one_turn', 'R1', 'PathLength', 'RunningAverage', 'AdaptiveAugment', 'WarmUp', 'class_grid', 'SampleGrid',
-           'save_grid', 'Report', 'as_dls', 'stylegan_learner', 'grow']
+           'one_turn', 'one_part', 'R1', 'PathLength', 'RunningAverage', 'AdaptiveAugment', 'WarmUp', 'class_grid',
+           'SampleGrid', 'save_grid', 'Report', 'as_dls', 'stylegan_learner', 'grow']
 
 # %% ../nbs/07b_adversarial.ipynb #85931ca3
 import copy, math, torch, torch.nn.functional as F
@@ -81,6 +81,7 @@ class StyleGANLearner(Learner):
     "Two turns a batch: the discriminator learns, then the generator."
     turns = 'discriminator','generator'
     turn,precision,noise_mode,mixing = None,torch.float32,'random',.9
+    parts,group = 1,4 # parts that a batch is worked on in; pictures that the discriminator compares
 
     def _split(self, b): self.xb,self.yb = b[:1],b[1:] or b[:1]
     def _do_epoch_validate(self, *args, **kwargs): pass # no loss on held-out pictures says anything here
@@ -91,35 +92,39 @@ class StyleGANLearner(Learner):
         "Codes for classes `c`, with styles mixed."
         z = my_rows(torch.randn(2, n_rows(len(c)), self.model.cfg.z_dim, device=c.device), 1)
         w = self.model.G.mapping(z[0], c)
-        if self.turn == 'generator': self.model.G.mapping.track(all_rows(w.detach()))
         return mix_styles(w, self.model.G.mapping(z[1], c), self.mixing) if self.mixing else w
 
     def make(self, w): return self.model.G.synthesis(w, self.noise_mode)
-    def fake(self): return self.make(self.make_w(self.c))
-    def score(self, x): return self.model.D(my_rows(augment(all_rows(x), self.memory['p'])), self.c)
+    def fake(self):
+        self.w = self.make_w(self.c)
+        return self.make(self.w)
+    def score(self, x): return self.model.D(augment(x, self.memory['p']), self.c)
 
 # %% ../nbs/07b_adversarial.ipynb #5cd07a07
 def _do_one_batch(self:StyleGANLearner):
-    self.real,self.c = self.xb[0],self.yb[0]
     self.report = {}
     for self.turn in self.turns: self.one_turn()
-    self.memory['images'] += n_rows(len(self.real)); self.memory['steps'] += 1; self.report['p'] = self.memory['p']
+    self.memory['images'] += n_rows(len(self.xb[0])); self.memory['steps'] += 1; self.report['p'] = self.memory['p']
     self.loss = sum(self.report.get(k, 0.) for k in ('loss_D', 'loss_G'))
 
 def one_turn(self:StyleGANLearner):
     "One batch, for the network whose turn it is."
     mine = self.turn == 'discriminator'
     self.model.D.requires_grad_(mine); self.model.G.requires_grad_(not mine)
+    step_in_parts(self, self.one_part)
+
+def one_part(self:StyleGANLearner, real, *given): # pictures [B, ...], and what they are made for: classes [B], …
+    "The loss of some rows of a batch."
+    self.real,self.given,self.c,mine = real,given,given[0],self.turn == 'discriminator'
     with self.half():
         fake = self.fake()
-        self.pred = (self.score(self.real), self.score(fake)) if mine else (self.score(fake),)
+        self.pred = (self.score(real), self.score(fake)) if mine else (self.score(fake),)
     self('after_pred')
-    self.loss_grad = (discriminator_loss if mine else generator_loss)(*self.pred)
-    self.loss = self.report['loss_D' if mine else 'loss_G'] = self.loss_grad.detach()
-    self('after_loss')
-    self._do_grad_opt()
+    loss = (discriminator_loss if mine else generator_loss)(*self.pred)
+    self.loss = self.report['loss_D' if mine else 'loss_G'] = loss.detach()
+    return loss
 
-StyleGANLearner._do_one_batch,StyleGANLearner.one_turn = _do_one_batch,one_turn
+StyleGANLearner._do_one_batch,StyleGANLearner.one_turn,StyleGANLearner.one_part = _do_one_batch,one_turn,one_part
 
 # %% ../nbs/07b_adversarial.ipynb #4b17dd28
 class R1(Callback):
@@ -127,41 +132,54 @@ class R1(Callback):
     def __init__(self, gamma=None, every=16): self.gamma,self.every = gamma,every
     def after_loss(self):
         if self.turn != 'discriminator' or self.memory['steps'] % self.every: return
-        gamma = .0002 * self.real[:,0].numel() / n_rows(len(self.real))**2 if self.gamma is None else self.gamma
+        gamma = .0002 * self.real[0,0].numel() / n_rows(len(self.real)) if self.gamma is None else self.gamma
         with self.half(): r1 = r1_penalty(self.score, self.real)
         self.learn.loss_grad = self.loss_grad + r1 * (gamma/2 * self.every)
         self.report['r1'] = r1.detach()
 
 class PathLength(Callback):
     "Steps of w that change the picture evenly, every so many steps, on half a batch."
-    def __init__(self, weight=2., every=8, decay=.01): self.weight,self.every,self.decay = weight,every,decay
+    def __init__(self, weight=2., every=8, decay=.01): self.weight,self.every,self.decay,self.found = weight,every,decay,[]
+    def before_fit(self): self.found = []
     def after_loss(self):
         if self.turn != 'generator' or self.memory['steps'] % self.every: return
         with self.half(): lengths = path_lengths(self.make, self.make_w(self.c[:(len(self.c)+1)//2]))
-        mean = self.memory['path'] + self.decay * (all_rows(lengths.detach()).mean().item() - self.memory['path'])
-        self.memory['path'] = self.report['path'] = mean
-        self.learn.loss_grad = self.loss_grad + (lengths - mean).square().mean() * (self.weight * self.every)
+        self.found.append(lengths.detach())
+        self.learn.loss_grad = self.loss_grad + (lengths - self.memory['path']).square().mean() * (self.weight * self.every)
+    def after_step(self):
+        if not self.found: return
+        self.memory['path'] += self.decay * (all_rows(torch.cat(self.found)).mean().item() - self.memory['path'])
+        self.report['path'],self.found = self.memory['path'],[]
 
 # %% ../nbs/07b_adversarial.ipynb #e61c3b36
 class RunningAverage(Callback):
-    "The generator's average over about `half_life` images."
-    def __init__(self, half_life=10_000, rampup=.05): self.half_life,self.rampup = half_life,rampup
+    "The generator's average over about `half_life` images, and the middle of its codes."
+    def __init__(self, half_life=10_000, rampup=.05): self.half_life,self.rampup,self.codes = half_life,rampup,[]
     def kept(self, batch, images):
         "The share of the average that a step keeps."
         return .5 ** (batch / max(self.half_life if self.rampup is None else min(self.half_life, self.rampup * images), 1e-8))
+    def before_fit(self): self.codes = []
+    def after_pred(self):
+        if self.turn == 'generator': self.codes.append(self.w.detach()[:,:1])
     def after_step(self):
-        if self.turn == 'generator': self.model.average(self.kept(n_rows(len(self.real)), self.memory['images']))
+        if self.turn != 'generator': return
+        self.model.G.mapping.track(all_rows(torch.cat(self.codes)))
+        self.model.average(self.kept(n_rows(len(self.xb[0])), self.memory['images']))
+        self.codes = []
 
 # %% ../nbs/07b_adversarial.ipynb #e378de1d
 class AdaptiveAugment(Callback):
     "Adjusts `memory['p']` so that real scores are positive as often as `target` says."
-    def __init__(self, target=.6, images=500_000, every=4): self.target,self.images,self.every = target,images,every # p goes from 0 to 1 in so many images
+    def __init__(self, target=.6, images=500_000, every=4): self.target,self.images,self.every,self.scores = target,images,every,[] # p goes from 0 to 1 in so many images
+    def before_fit(self): self.scores = []
     def after_pred(self):
+        if self.turn == 'discriminator': self.scores.append(self.pred[0].detach())
+    def after_step(self):
         if self.turn != 'discriminator': return
-        m = self.memory
-        m['sign'] += all_rows(self.pred[0].detach()).sign().mean().item() / self.every
+        m,scores,self.scores = self.memory,all_rows(torch.cat(self.scores)),[]
+        m['sign'] += scores.nan_to_num().sign().mean().item() / self.every
         if (m['steps'] + 1) % self.every: return
-        m['p'] = adapted(m['p'], m['sign'], self.every * n_rows(len(self.real)), self.target, self.images)
+        m['p'] = adapted(m['p'], m['sign'], self.every * n_rows(len(self.xb[0])), self.target, self.images)
         m['r_t'],m['sign'] = m['sign'],0.
 
 # %% ../nbs/07b_adversarial.ipynb #d873b0b3
@@ -186,13 +204,15 @@ class SampleGrid(Callback):
     def after_batch(self):
         if self.memory['images'] // self.every == self.last: return
         self.last = self.memory['images'] // self.every
-        save_grid(class_grid(self.model.ema, self.per_class, self.psi), self.per_class, self.folder/f"{self.memory['images']:08d}.png")
+        save_grid(class_grid(self.model.ema, self.per_class, self.psi), self.per_class, self.folder/f"{self.memory['images']:08d}.png", self.learn)
 
-def save_grid(images, ncol, path):
-    "Pictures side by side as one file."
-    from torchvision.utils import save_image
+def save_grid(images, ncol, path, learn=None): # learn: whose `Board` shows them too
+    "Pictures side by side as one file `FOLDER/STEP.png`."
+    from torchvision.utils import make_grid, save_image
     if not is_first(): return
-    with atomic(path) as tmp: save_image(images, tmp, nrow=ncol, normalize=True, value_range=(-1, 1))
+    grid = make_grid(images, ncol, normalize=True, value_range=(-1, 1))
+    with atomic(path) as tmp: save_image(grid, tmp)
+    if learn: show_samples(learn, path.parent.name, grid, int(path.stem))
 
 # %% ../nbs/07b_adversarial.ipynb #452fb642
 class Report(Metric):
@@ -200,7 +220,8 @@ class Report(Metric):
     def __init__(self, key): self.key = key
     def reset(self): self.values = []
     def accumulate(self, learn):
-        if self.key in getattr(learn, 'report', {}): self.values.append(float(learn.report[self.key]))
+        value = float(getattr(learn, 'report', {}).get(self.key, math.nan))
+        if math.isfinite(value): self.values.append(value)
     @property
     def value(self): return sum(self.values) / len(self.values) if self.values else float('nan')
     @property
@@ -226,7 +247,7 @@ def stylegan_learner(dls,                       # DataLoaders, or sized iterable
                      rampup=.05,                # its half-life is at most this part of the images seen; None: no limit
                      mixing=.9,                 # probability of mixed styles
                      noise_mode='random',       # in training: random, const or none
-                     precision=torch.float32,   # or torch.bfloat16
+                     precision=torch.float32,   # or torch.bfloat16, or torch.float16 with `Scaled`
                      seed=0, cbs=None, **kwargs):
     "A Learner that trains a StyleGAN2."
     nets = nets or Adversaries(Generator(cfg), Discriminator(cfg))

@@ -15,6 +15,7 @@ import numpy as np, torch, torch.nn.functional as F
 from torch import nn
 from torchaudio.functional import spectrogram
 from .core import *
+from .processes import *
 from .media import *
 
 # %% ../nbs/04_audio.ipynb #f1e5e485
@@ -186,7 +187,7 @@ def spec_augment(mel,            # [B, 1, bands, steps]
                 ): # [B, 1, bands, steps]
     "Hide two spans of bands and two of time behind each item's mean."
     B, _, bands, steps = mel.shape
-    hidden = _spans(bands, .15, B, generator)[:, None, :, None] | _spans(steps, .3, B, generator)[:, None, None]
+    hidden = my_rows(_spans(bands, .15, n_rows(B), generator)[:, None, :, None] | _spans(steps, .3, n_rows(B), generator)[:, None, None])
     return torch.where(hidden.to(mel.device), mel.mean((1, 2, 3), keepdim=True), mel)
 
 # %% ../nbs/04_audio.ipynb #6bf09e1f

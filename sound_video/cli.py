@@ -347,8 +347,9 @@ def _settings(words): # ['batch=8', …] -> {'batch': 8, …}
     arg('--inception', metavar='FILE', help="measure the Fréchet distance also by this file, StyleGAN's inception-2015-12-05.pt; what is in it is run"),
     arg('--resume', action='store_true', help='go on with an interrupted training'),
     arg('--seed', type=int, default=0, help='of the first weights and the order of pictures (default: 0)'),
-    arg('--precision', metavar='P', help='float32 or bfloat16, for all stages (default: what the recipe says)'),
-    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-videos --resume --precision bfloat16\n  sound-video train clip audio --out my-pack\n  sound-video train judge stylegan --out pets --data pets.zip --preset stylegan2-256 --set batch=16\n  sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256\n  sound-video train judge stylegan --out pets --data pets.zip --inception inception-2015-12-05.pt --seed 1\n  accelerate launch -m sound_video train --out my-pack   # on all GPUs; torchrun -m does too')
+    arg('--precision', metavar='P', help='float32, bfloat16, or float16 for older GPUs, for all stages (default: what the recipe says)'),
+    arg('--accumulate', type=int, default=1, metavar='N', help="work on each batch in N parts, one after another: the same steps with less memory; judge and audio keep what they need in the machine's memory instead (default: 1)"),
+    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-videos --resume --precision bfloat16\n  sound-video train clip audio --out my-pack\n  sound-video train judge stylegan --out pets --data pets.zip --preset stylegan2-256 --set batch=16\n  sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256\n  sound-video train judge stylegan --out pets --data pets.zip --inception inception-2015-12-05.pt --seed 1\n  sound-video train stylegan trajectory --out my-pack --preset landscape256 --accumulate 4 --precision float16\n  accelerate launch -m sound_video train --out my-pack   # on all GPUs; torchrun -m does too')
 def train(a):
     from sound_video.processes import is_first, joined
     with joined():
@@ -358,12 +359,13 @@ def train(a):
 _LAUNCHED = dict(bf16='bfloat16', fp16='float16') # what `accelerate launch --mixed_precision` asks for
 
 def _train(a): # -> what to say
-    from sound_video.training import STAGES, train as run_recipe
+    from sound_video.training import STAGES, train as run_recipe, ways
     stages = [s for s in a.stages if s != 'table'] or (() if a.stages else STAGES)
-    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, precision=a.precision or _LAUNCHED.get(os.environ.get('ACCELERATE_MIXED_PRECISION')), start=a.start, inception=a.inception, settings=_settings(a.settings)) if stages else None
+    precision = a.precision or _LAUNCHED.get(os.environ.get('ACCELERATE_MIXED_PRECISION'))
+    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, precision=precision, accumulate=a.accumulate, start=a.start, inception=a.inception, settings=_settings(a.settings)) if stages else None
     if 'table' in a.stages:
         from sound_video.evaluation import train_rows
-        pack = train_rows(a.out, a.preset, a.data, a.resume, a.seed)
+        pack = train_rows(a.out, a.preset, a.data, a.resume, a.seed, cbs=ways(precision, a.accumulate))
     return f'{pack}: complete' if pack else f'{a.out}.training: {" and ".join(a.stages)} trained, which is not yet a pack'
 
 # %% ../nbs/14_cli.ipynb #54b72970

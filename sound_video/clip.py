@@ -27,6 +27,7 @@ from open_clip.transform import PreprocessCfg, center_crop_or_pad
 from safetensors.torch import save as to_bytes
 from torchvision.transforms import functional as TF
 from .core import *
+from .processes import *
 from .score import *
 from .dataset import *
 
@@ -450,7 +451,7 @@ def contrast(pred,  # pictures [B, D], texts [B, D], scale
     return (one_way(logits, agree) + one_way(logits.T, agree.T)) / 2
 
 # %% ../nbs/05_clip.ipynb #19f77e10
-def _look(B): # where to look: [B, 2, 3]
+def _look(B): # where to look, for the whole batch: [B, 2, 3]
     u = lambda lo, hi: lo + (hi - lo) * torch.rand(B)
     zoom, aspect = 1 - .5 * torch.rand(B)**1.5, u(-.2, .2).exp()
     w, h, mirror = (zoom * aspect).clamp(max=1), (zoom / aspect).clamp(max=1), torch.where(torch.rand(B) < .5, -1., 1.)
@@ -463,12 +464,12 @@ def _soften(x, size): # shrink and enlarge again
 def vary_picture(x): # [B, 3, H, W] in [-1, 1]
     "The same pictures from nearer, mirrored, in other colours, softer, noisier."
     B, d = len(x), x.device
-    u = lambda lo, hi, c=1: (lo + (hi - lo) * torch.rand(B, c, 1, 1)).to(d)
-    x = F.grid_sample(x, F.affine_grid(_look(B).to(d), x.shape, align_corners=False), padding_mode='reflection', align_corners=False)
+    u = lambda lo, hi, c=1: (lo + (hi - lo) * draw_rows(torch.rand, B, c, 1, 1)).to(d)
+    x = F.grid_sample(x, F.affine_grid(my_rows(_look(n_rows(B))).to(d), x.shape, align_corners=False), padding_mode='reflection', align_corners=False)
     grey = x.mean(1, keepdim=True)
     x = (grey + (x - grey) * u(.4, 1.6)) * u(.6, 1.4) + u(-.3, .3) + u(-.15, .15, 3)
     if torch.rand(()) < .4: x = torch.where(u(0, 1) < .5, _soften(x, int(x.shape[-1] * (.25 + .6 * torch.rand(())))), x)
-    return (x + torch.where(u(0, 1) < .3, u(0, .1), 0) * torch.randn_like(x)).clamp(-1, 1)
+    return (x + torch.where(u(0, 1) < .3, u(0, .1), 0) * draw_rows(torch.randn, *x.shape, device=d)).clamp(-1, 1)
 
 # %% ../nbs/05_clip.ipynb #dfe0714e
 class CaptionLoader(StillLoader):
@@ -495,7 +496,9 @@ class CaptionLoader(StillLoader):
         self.texts = [self.caption(*both) for both in zip(labels.tolist(), of_kind)]
         of = self.of.to(x.device)
         agree = agreement(labels, of, torch.tensor(of_kind, device=x.device))
-        return vary_picture(x) if self.shuffle else x, self.tokenize(self.texts).to(x.device), agree, of[labels]
+        with step_of(*self.share): x = vary_picture(x) if self.shuffle else x
+        mine = self.texts if self.share[1] == 1 else [self.texts[i] for i in self.mine(range(len(self.texts)))]
+        return x, self.tokenize(mine).to(x.device), agree, of[labels]
 
 # %% ../nbs/05_clip.ipynb #573e57e2
 def new(self:CaptionLoader, dataset=None, cls=None, **kwargs): # the same, of other pictures

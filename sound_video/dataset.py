@@ -375,6 +375,12 @@ class SeededLoader(DataLoader):
         super().__init__(dataset, bs=bs, **kwargs)
         self.seed, self.epoch, self.playing = seed, 0, 0 # epoch: the next one
 
+    share = None # which share of each batch's rows is read here, of how many: for loaders that can leave rows out
+    def mine(self, idxs): # of a batch
+        "Those whose rows are read here."
+        i, n = self.share
+        return padded(np.array(idxs), n)[i::n]
+
     def set_epoch(self, epoch): self.epoch = epoch
 
     def before_iter(self):
@@ -523,16 +529,18 @@ class Stills:
 
     def __len__(self): return len(self.labels) * (1 + self.mirror)
 
-    def __getitem__(self, i): # an array of indices
-        at = i % len(self.labels)
-        x = torch.from_numpy(self.pictures[at])
-        if self.mirror: x = torch.where(torch.from_numpy(i >= len(self.labels))[:, None, None, None], x.flip(-1), x)
-        return x, torch.as_tensor(self.labels[at])
+    def __getitem__(self, i): return self.pictures_at(i), self.labels_at(i) # an array of indices
+    def labels_at(self, i): return torch.as_tensor(self.labels[i % len(self.labels)])
+
+    def pictures_at(self, i):
+        x = torch.from_numpy(self.pictures[i % len(self.labels)])
+        return torch.where(torch.from_numpy(i >= len(self.labels))[:, None, None, None], x.flip(-1), x) if self.mirror else x
 
 class StillLoader(SeededLoader):
-    "Loads `(picture, label)`, a batch at a time."
+    "Loads `(picture, label)`, a batch at a time: pictures of this share, labels of all."
+    share, per_item = (0, 1), 1 # rows of input that an item gives
     def create_batches(self, samps):
-        for idxs in chunked(samps, self.bs, self.drop_last): yield self.dataset[np.array(idxs)]
+        for idxs in chunked(samps, self.bs, self.drop_last): yield self.dataset.pictures_at(self.mine(idxs)), self.dataset.labels_at(np.array(idxs))
 
     def after_batch(self, b): return b[0].float().div_(127.5).sub_(1), b[1]
 

@@ -13,6 +13,7 @@ import json, numpy as np, torch
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from .core import *
+from .processes import *
 from .media import *
 from .score import *
 from .world import *
@@ -51,7 +52,7 @@ def chance_codes(G, n:int, seed:int, psi=1.): # -> [n, L, D]
 
 def row_anchors(row:Row, E:Inverter, G):
     "Where the films of a row begin, for training."
-    return (lambda v: chance_codes(G, len(v), int(torch.randint(2**31, ())))) if row.deaf else sound_anchors(E)
+    return (lambda v: my_rows(chance_codes(G, n_rows(len(v)), int(torch.randint(2**31, ()))))) if row.deaf else sound_anchors(E)
 
 def train_rows(out,            # a complete pack, to which the networks are added
                preset='mini', data='world', resume=False, seed=0, rows=None, cbs=None): # names; all by default

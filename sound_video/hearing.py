@@ -136,7 +136,7 @@ def picture_vectors(clip:Clip, pictures, # uint8 [N, 3, H, W]
 # %% ../nbs/05b_hearing.ipynb #99b983e2
 class GuiseLoader(CaptionLoader):
     "Loads `(mels of two takes, caption vectors, picture vectors, agreement with captions, with pictures and takes, scenes)`."
-    n_inp = 1
+    n_inp, per_item = 1, 2
     def __init__(self, dataset=None, bs=None, clip=None, **kwargs):
         super().__init__(dataset, bs=bs, tokenize=None, **kwargs)
         self.clip = clip
@@ -151,7 +151,8 @@ class GuiseLoader(CaptionLoader):
             i, d = np.array(idxs), self.dataset
             a, b = self.numpy.permuted(np.tile(np.arange(len(d.mels)), (len(i), 1)), axis=1)[:, :2].T
             view = self.numpy.integers(d.pictures.shape[1], size=len(i))
-            yield torch.cat([d.mels[a, i], d.mels[b, i]])[:, None], d.pictures[i, view], d.labels[i]
+            takes, of = np.stack([np.concatenate([a, b]), np.concatenate([i, i])])[:, self.mine(range(2*len(i)))]
+            yield d.mels[takes, of][:, None], d.pictures[i, view], d.labels[i]
 
     def after_batch(self, b):
         mels, pictures, labels = from_bytes(b[0]), b[1], b[2]
@@ -160,7 +161,8 @@ class GuiseLoader(CaptionLoader):
         with torch.no_grad(): words = self.clip.embed_text(self.texts).to(mels.device)
         of = self.of.to(mels.device)
         agree, alike = agreement(labels, of, torch.tensor(of_kind, device=mels.device)), (labels[:, None] == labels).float()
-        return spec_augment(mels, self.torch) if self.shuffle else mels, words, pictures, agree, alike, of[labels]
+        with step_of(*self.share): mels = spec_augment(mels, self.torch) if self.shuffle else mels
+        return mels, words, pictures, agree, alike, of[labels]
 
     def show_batch(self, b=None, max_n=6):
         import matplotlib.pyplot as plt # only when something is shown
@@ -261,7 +263,7 @@ def hearing_learner(dls,                  # as `hearing_dls` gives them
                     **kwargs):            # of the Learner
     "A Learner that teaches sounds to lie near their captions and pictures."
     encoder.to(memory_format=torch.channels_last)
-    loss = HearingLoss(dls.train.clip.logit_scale, words, pictures, guises)
+    loss = HearingLoss(dls.train.clip.logit_scale.detach(), words, pictures, guises)
     kwargs = dict(loss_func=loss, metrics=[Named(), Pictured()], wd=.02) | kwargs
     return Learner(dls, encoder, **kwargs | dict(cbs=[ComputeIn('bfloat16'), *(kwargs.get('cbs') or [])]))
 
@@ -335,7 +337,7 @@ def _seconds(sound, starts, window): # the last window ends where the sound ends
 class Hearing:
     "An audio encoder and the CLIP whose space it shares."
     def __init__(self, encoder:AudioEncoder, clip:Clip, scale=None): # what cosines are multiplied with before the softmax; CLIP's own by default
-        self.encoder, self.clip, self.scale = encoder.eval().requires_grad_(False), clip, float(scale or clip.logit_scale)
+        self.encoder, self.clip, self.scale = encoder.eval().requires_grad_(False), clip, float(scale or clip.logit_scale.detach())
 
     def embed(self, sound, hop=None): # path, or (samples [C, N], rate in Hz); s from window to window
         "The windows of a sound: starts in seconds [T], unit vectors [T, D], levels in dB [T]."

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from torch import nn
 from .core import *
+from .processes import *
 from .ops import *
 from .filtered import *
 from .stylegan import *
@@ -157,7 +158,8 @@ class FilteredLayer(nn.Module):
         return self.colours(x, s) if self.spec.last else self.features(x, s)
 
     @torch.no_grad()
-    def track(self, x): self.magnitude_ema.lerp_(x.float().square().mean(), 1 - self.beta)
+    def track(self, x): # over all processes; a part of a batch counts for as much of it
+        self.magnitude_ema.lerp_(mean_of_all(x.float().square().mean()), 1 - self.beta**(n_processes() / n_rows(1)))
 
 # %% ../nbs/07c_stylegan3.ipynb #f0def354
 def features(self:FilteredLayer, x, s): # s [B, I]

@@ -10,7 +10,7 @@ __all__ = ['PRESETS', 'STAGES', 'ClipRecipe', 'HearingRecipe', 'InversionRecipe'
            'Measure', 'Measured', 'train_resolution', 'train_stylegan', 'start_from', 'train_clip', 'measure_hearing',
            'train_hearing', 'hear_all', 'class_words', 'sound_data', 'CodeGrid', 'train_inversion', 'film_data',
            'Watched', 'WatcherLoader', 'WatchedScene', 'train_watcher', 'follow', 'FilmGrid', 'Follows',
-           'train_trajectory', 'Parts', 'read_parts', 'train']
+           'train_trajectory', 'Parts', 'read_parts', 'ways', 'train']
 
 # %% ../nbs/13_training.ipynb #f5bb45f7
 from dataclasses import dataclass, field, fields, replace
@@ -112,7 +112,7 @@ class Recipe(Config):
     gamma:float = .5              # weight of R1; None: 0.0002 times pixels by batch
     mapping_lr:float = 20.        # of the mapping network, times `lr`
     mixing:float = .5             # probability of mixed styles
-    precision:str = 'bfloat16'    # or 'float32'
+    precision:str = 'bfloat16'    # or 'float32', 'float16'
     d_lr:float = 1.               # of the discriminator, times `lr`
     path_length:float = 0.        # weight of path length regularisation
     half_life:int = 10_000        # of the generator's running average, pictures
@@ -168,7 +168,7 @@ def adjusted(recipe:Recipe, settings)->Recipe: # {'batch': 8, …}
         _check_setting(name, value, plain[name])
     recipe = replace(recipe, **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
     if recipe.resolutions[-1:] != [recipe.generator.img_resolution]: raise UserError(f'images are {list(recipe.images)}: give as many numbers as there are resolutions from {recipe.start} to {recipe.generator.img_resolution} pixels')
-    if recipe.precision not in ('float32', 'bfloat16'): raise UserError(f"precision is '{recipe.precision}': choose float32 or bfloat16")
+    if recipe.precision not in PRECISIONS: raise UserError(f"precision is '{recipe.precision}': choose {', '.join(PRECISIONS)}")
     return recipe
 
 def _check_setting(name, value, kind):
@@ -376,7 +376,7 @@ class CodeGrid(Callback):
     def after_train(self):
         E, n = self.model.G, len(self.vectors)
         v = self.vectors.to(E.mean.device).repeat_interleave(6, 0)
-        save_grid(self.G.synthesis(E(v, E.draw(6).repeat(n, 1))).clamp(-1, 1), 6, self.folder/f'{self.epoch:04d}.png')
+        save_grid(self.G.synthesis(E(v, E.draw(6).repeat(n, 1))).clamp(-1, 1), 6, self.folder/f'{self.epoch:04d}.png', self.learn)
 
 def train_inversion(recipe:InversionRecipe, G, hearing, class_names, work, data='world', resume=False, seed=0, cbs=None): # -> Inverter, PictureEncoder
     "The networks that lead from sounds and from pictures to codes."
@@ -426,15 +426,14 @@ class Watched:
 # %% ../nbs/13_training.ipynb #6095bd3f
 class WatcherLoader(SeededLoader):
     "Loads `(clips in [-1, 1], scenes, kinds, intensity)`: in training a window of each, mirrored in every other epoch."
-    n_inp, steps = 1, 32 # frames of a window
+    n_inp, steps, share, per_item = 1, 32, (0, 1), 1 # steps: frames of a window
 
     def create_batches(self, samps):
         rng = np.random.default_rng([self.seed, self.playing])
         for idxs in chunked(samps, self.bs, self.drop_last):
-            x, *labels, curves = map(torch.stack, zip(*(self.dataset[i] for i in idxs)))
-            k = slice(None)
-            if self.shuffle: k = slice(start := int(rng.integers(max(0, x.shape[1] - self.steps) + 1)), start + self.steps)
-            yield x[:, k], *labels, curves[:, :, k]
+            d, k = self.dataset, slice(None)
+            if self.shuffle: k = slice(start := int(rng.integers(max(0, d.films.frames.shape[1] - self.steps) + 1)), start + self.steps)
+            yield d.films.frames[self.mine(idxs), k], d.films.labels[idxs], d.kinds[idxs], d.intensity[idxs][:, :, k]
 
     def after_batch(self, b):
         x = b[0].float() / 127.5 - 1
@@ -472,7 +471,7 @@ class FilmGrid(Callback):
         made = film_frames(self.model.G, self.stylegan, self.anchors, self.films, torch.arange(min(self.n, len(self.films))))
         self.learn.follows = float(np.mean([follow(x, self.films, i, self.rate) for i, x in enumerate(made)]))
         strips = torch.cat([to_float(x[np.linspace(0, len(x) - 1, 8).astype(int)]) for x in made])
-        save_grid(strips, 8, self.folder/f'{self.epoch:04d}.png')
+        save_grid(strips, 8, self.folder/f'{self.epoch:04d}.png', self.learn)
 
 class Follows(Metric):
     "Correlation of loudness and motion in the validation films that `FilmGrid` made."
@@ -582,13 +581,18 @@ def _train_paths(parts:Parts, recipe, work, data, resume, seed, cbs):
     parts.say(dict(trajectory=r.to_dict()), dict(follows=round(float(follows), 3)))
 
 # %% ../nbs/13_training.ipynb #d9ecf3bc
+def ways(precision=None, accumulate=1):
+    "The callbacks that change how a stage is computed."
+    return [*([ComputeIn(precision)] if precision else []), *([Accumulate(accumulate)] if accumulate != 1 else [])]
+
 def train(out,             # folder of the pack to be made
           preset='mini',   # one of `PRESETS`
           stages=STAGES,   # those to run; the others' results are taken from an earlier run
           data='world',    # or a folder of clips; for the first two stages also a folder or zip of pictures
           resume=False,    # go on with an interrupted training
           seed=0, cbs=None,
-          precision=None,  # of all stages, 'float32' or 'bfloat16'; None: what the recipe says
+          precision=None,  # of all stages, one of `PRECISIONS`; None: what the recipe says
+          accumulate=1,    # parts that each batch is worked on in, one after another
           start=None,      # folder of a pack whose generator goes on learning
           inception=None,  # path of StyleGAN's Inception network as TorchScript, to measure by
           settings=None):  # of the recipe, to be changed: {'batch': 8, …}
@@ -596,7 +600,8 @@ def train(out,             # folder of the pack to be made
     if preset not in PRESETS: raise UserError(f"no preset is called '{preset}': choose from {', '.join(PRESETS)}")
     recipe, stages = adjusted(PRESETS[preset], settings or {}), set(stages)
     _check_pictures(data, stages)
-    cbs = [*L(cbs), *([ComputeIn(precision)] if precision else [])]
+    if (precision or recipe.precision) == 'float16': recipe = _clamped(recipe)
+    cbs = [*L(cbs), *ways(precision, accumulate)]
     work = _workplace(out, stages, resume)
     seed_all(seed)
     parts, old, common = None, read_parts(out), (data, resume, seed, cbs)
@@ -614,6 +619,10 @@ def train(out,             # folder of the pack to be made
     return parts.save(out)
 
 # %% ../nbs/13_training.ipynb #e1177637
+def _clamped(recipe, most=256.):
+    "A recipe whose generator keeps its numbers small enough for float16, as in the papers."
+    return replace(recipe, generator=replace(recipe.generator, conv_clamp=recipe.generator.conv_clamp or most))
+
 def _clip_folder(out, work):
     "Where a CLIP lies that was trained before: of an earlier run, or of the pack."
     for folder in (work/'clip', Path(out)/'clip'):

@@ -40,7 +40,8 @@ class Films:
     def __getitem__(self, i): return self.frames[i], self.curves[i], self.vectors[i]
 
 class FilmLoader(SeededLoader):
-    "Loads `(frames of a window, curves until its end, vectors)`."
+    "Loads `(frames of a window, curves until its end, vectors)`: frames of this share, the rest of all."
+    share, per_item = (0, 1), 1
     def __init__(self, dataset=None, bs=None, steps=16, **kwargs): # of a window
         super().__init__(dataset, bs=bs, **kwargs)
         self.steps = steps
@@ -49,7 +50,7 @@ class FilmLoader(SeededLoader):
         rng, d = np.random.default_rng([self.seed, self.playing]), self.dataset
         for idxs in chunked(samps, self.bs, True):
             k = int(rng.integers(d.frames.shape[1] - self.steps + 1))
-            yield d.frames[idxs, k:k + self.steps], d.curves[idxs, :k + self.steps], d.vectors[idxs]
+            yield d.frames[self.mine(idxs), k:k + self.steps], d.curves[idxs, :k + self.steps], d.vectors[idxs]
 
     def after_batch(self, b): return b[0].float() / 127.5 - 1, *b[1:]
 
@@ -138,7 +139,7 @@ class FilmCritics(nn.Module):
 # %% ../nbs/09c_trajectory_training.ipynb #f5d7cff5
 class TrajectoryLearner(StyleGANLearner):
     "Two turns a batch: the trajectory makes films, then the discriminators learn to tell them apart."
-    turns = 'generator', 'discriminator'
+    turns, group = ('generator', 'discriminator'), 1
     warm = 30 # steps before the window
 
     def window_codes(self, s, v): # curves until the window's end [B, T', 12], vectors [B, dim]
@@ -155,28 +156,29 @@ class TrajectoryLearner(StyleGANLearner):
 
     def fake(self):
         if self.turn == 'generator':
-            w = self.window_codes(self.c, self.yb[1])
+            w = self.window_codes(self.c, self.given[1])
             self.film = self.stylegan.synthesis(w.flatten(0, 1)).unflatten(0, w.shape[:2])
+            self.made[self.part] = self.film.detach()
             return self.film
-        return self.film.detach()
+        return self.made[self.part]
 
     def score(self, x): return self.model.D(x, self.c)
 
 # %% ../nbs/09c_trajectory_training.ipynb #1840d465
 class Mismatched(Callback):
     "Real films with the curves of another clip are fakes too."
-    order = 4
+    order = 4 # before the batch is shared out
+    def before_batch(self): self.learn.yb = (*self.yb[:2], self.yb[0].roll(1, 0))
     def after_loss(self):
         if self.turn != 'discriminator' or not self.model.D.video: return
-        T = self.real.shape[1]
-        with self.half(): wrong = self.model.D.video(self.real, my_rows(all_rows(self.c).roll(1, 0))[:, -T:])
+        with self.half(): wrong = self.model.D.video(self.real, self.given[2][:, -self.real.shape[1]:])
         self.learn.loss_grad = self.loss_grad + F.softplus(wrong).mean() / 2
 
 def shown_distance(clip):
     "CLIP's distance between one frame of each film and its sound."
     def distance(learn):
         k = torch.randint(learn.film.shape[1], (), device='cpu')
-        return clip_distance(clip.embed_image(learn.film[:, k]), learn.yb[1]).mean()
+        return clip_distance(clip.embed_image(learn.film[:, k]), learn.given[1]).mean()
     return distance
 
 def moved_far(learn):
@@ -199,7 +201,7 @@ def trajectory_learner(dls, # of films, as `film_dls` gives them
     terms = [Term('motion', lambda l: motion_loss(l.film, l.real), motion * weigh), Term('light', lambda l: light_loss(l.film, l.real), light * weigh), Term('near', moved_far, near * weigh)]
     if show: terms.append(Term('clip', shown_distance(clip), show * weigh))
     learn = adversarial_learner(TrajectoryLearner, dls, Opponents(M, FilmCritics(video)).to(dls.device), lr, seed, terms, gamma=.1, cbs=[Mismatched(), *(cbs or [])])
-    learn.anchors, learn.stylegan, learn.precision = anchors, G, torch.bfloat16
+    learn.anchors, learn.stylegan, learn.precision, learn.made = anchors, G, torch.bfloat16, {}
     return learn
 
 # %% ../nbs/09c_trajectory_training.ipynb #42d19d12

@@ -9,7 +9,7 @@ from fastai.data.core import DataLoaders
 from fastai.metrics import mae
 from torch import nn
 from brief import BRIEF
-from sound_video.callbacks import keeping, read_checkpoint, versions
+from sound_video.callbacks import ComputeIn, keeping, read_checkpoint, versions
 from sound_video.core import UserError
 from sound_video.dataset import SeededLoader, still_dls
 from sound_video.training import PRESETS, train
@@ -78,6 +78,25 @@ def test_full_disk_while_pictures_are_made(tmp_path):
     with small_disk(tmp_path/'disk'):
         with pytest.raises(UserError, match='no space'): still_dls('world', 64, 4, n=90, n_valid=9, cache=tmp_path/'disk')
         assert not [p for p in (tmp_path/'disk').rglob('*') if p.is_file()]
+
+class Overflow(Callback):
+    "Makes some gradients infinite, as float16 does; stops in the third epoch if it is told to."
+    order = 7.3 # when they have been added, and before they are looked at
+    def __init__(self, stop=False): self.stop = stop
+    def before_step(self):
+        if (self.epoch, self.iter) in ((0, 2), (1, 0), (3, 1)): next(self.model.parameters()).grad.fill_(torch.inf)
+    def after_epoch(self):
+        if self.stop and self.epoch == 2: raise KeyboardInterrupt
+
+def test_float16_leaves_out_what_overflows_and_resumes(tmp_path, capsys):
+    half = lambda name, stop=False, **kwargs: line_learner([*keeping(tmp_path, name, **kwargs), ComputeIn('float16'), Overflow(stop)])
+    (whole := half('whole')).fit(5)
+    with pytest.raises(KeyboardInterrupt): half('cut', stop=True).fit(5)
+    (again := half('cut', resume=True)).fit(5)
+    n = whole.memory['skipped'] # the three, and what 2^16 is too much for
+    assert again.memory['skipped'] == n >= 3 and again.memory['scaler'] == whole.memory['scaler'] and whole.memory['scaler']['scale'] == 2.**(16 - n)
+    for a, b in zip(whole.model.parameters(), again.model.parameters()): assert torch.equal(a, b) and a.isfinite().all() and a.dtype == torch.float32
+    assert f'{n} steps overflowed in float16 and were left out' in capsys.readouterr().err
 
 class Explosion(Callback):
     "Breaks a gradient in the second batch."

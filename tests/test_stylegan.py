@@ -142,8 +142,8 @@ def test_augment_is_unbiased_and_differentiable():
 def test_adaptive_p(scores, up):
     learn = learner(); learn.memory['p'] = .5
     ada = learn.adaptive_augment
-    learn.turn,learn.real,learn.pred = 'discriminator', torch.zeros(4, 3, 16, 16), (torch.full((4,), scores),)
-    for step in range(4): learn.memory['steps'] = step; ada.after_pred()
+    learn.turn,learn.xb,learn.pred = 'discriminator', (torch.zeros(4, 3, 16, 16),), (torch.full((4,), scores),)
+    for step in range(4): learn.memory['steps'] = step; ada.after_pred(); ada.after_step()
     assert learn.memory['p'] == pytest.approx(.5 + (16/500_000 if up else -16/500_000))
     assert learn.memory['r_t'] == scores
 

@@ -1,10 +1,13 @@
 "A recipe, interrupted and resumed, ends with the weights of one that was not."
 from dataclasses import replace
-import json
-import pytest, torch
+import io, json, shutil
+from pathlib import Path
+import numpy as np, pytest, torch
+from PIL import Image
 from fastai.callback.core import Callback
 from safetensors.torch import load_file
 from brief import BRIEF
+from sound_video.callbacks import read_checkpoint
 from sound_video.core import UserError
 from sound_video.dataset import write_world
 from sound_video.pipeline import SoundVideo
@@ -30,7 +33,21 @@ def brief(monkeypatch):
     "The tiny recipe made shorter still, under the name of a preset."
     monkeypatch.setitem(PRESETS, 'tiny', BRIEF)
 
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    "A pack of the brief recipe, trained in one go."
+    with pytest.MonkeyPatch.context() as m:
+        m.setitem(PRESETS, 'tiny', BRIEF)
+        return train(tmp_path_factory.mktemp('whole')/'pack', 'tiny')
+
+def beside(whole, out):
+    "A place for another training, where the same pictures and sounds are rendered already."
+    for name in ('stills', 'sounds'): shutil.copytree(f'{whole}.training/{name}', f'{out}.training/{name}')
+    return out
+
 SEEING = ['judge', 'stylegan']
+
+def read_picture(b): return np.asarray(Image.open(io.BytesIO(b)).convert('RGB'))
 
 def files(pack): return {p.relative_to(pack).as_posix() for p in pack.rglob('*') if p.is_file()}
 def weights(pack): return {f: load_file(pack/f) for f in sorted(files(pack)) if f.endswith('.safetensors')}
@@ -40,14 +57,16 @@ def assert_same(a, b):
     for f in a: assert all(torch.equal(a[f][k], b[f][k]) for k in a[f]), f
 
 @pytest.mark.parametrize('resolution', [16, 32])
-def test_resumed_training_ends_the_same(tmp_path, brief, resolution):
-    whole = weights(train(tmp_path/'whole', 'tiny', SEEING))
-    with pytest.raises(KeyboardInterrupt): train(tmp_path/'broken', 'tiny', SEEING, cbs=Stop(resolution, 32))
-    assert not (tmp_path/'broken').exists()
-    assert_same(whole, weights(train(tmp_path/'broken', 'tiny', SEEING, resume=True)))
+def test_resumed_training_ends_the_same(tmp_path, brief, whole, resolution):
+    broken = beside(whole, tmp_path/'broken')
+    with pytest.raises(KeyboardInterrupt): train(broken, 'tiny', SEEING, cbs=Stop(resolution, 32))
+    assert not broken.exists()
+    again = weights(train(broken, 'tiny', SEEING, resume=True))
+    assert set(again) == {'generator.safetensors', 'judge.safetensors'}
+    assert_same({f: w for f, w in weights(whole).items() if f in again}, again)
 
-def test_later_stages_interrupted_end_the_same(tmp_path, brief):
-    whole = train(tmp_path/'whole', 'tiny')
+def test_later_stages_interrupted_end_the_same(tmp_path, brief, whole):
+    beside(whole, tmp_path/'broken')
     for network in ('Clip', 'AudioEncoder', 'Inverter', 'PictureEncoder', 'VideoNet', 'TrajectoryGenerator'):
         with pytest.raises(KeyboardInterrupt): train(tmp_path/'broken', 'tiny', resume=network != 'Clip', cbs=StopLater(network))
         assert not (tmp_path/'broken').exists()
@@ -56,8 +75,8 @@ def test_later_stages_interrupted_end_the_same(tmp_path, brief):
     assert_same(weights(whole), weights(again))
     assert SoundVideo.load(whole).config == SoundVideo.load(again).config
 
-def test_a_pack_says_how_it_was_made(tmp_path, brief):
-    pack = train(tmp_path/'pack', 'tiny')
+def test_a_pack_says_how_it_was_made(whole):
+    pack = whole
     config = json.loads((pack/'config.json').read_text())
     assert config['training']['preset'] == 'tiny' and config['data'] == 'world' and len(config['class_names']) == 66
     assert set(config['metrics']) == {'fid', 'scene', 'hearing_named', 'hearing_pictured', 'hearing_captioned', 'follows'}
@@ -65,11 +84,11 @@ def test_a_pack_says_how_it_was_made(tmp_path, brief):
     assert config['training']['trajectory']['epochs'] == 2 and set(config['parts']) == {'inverter', 'picture_encoder', 'trajectory'}
     assert files(pack) == {'config.json', 'generator.safetensors', 'judge.safetensors', 'watcher.safetensors', 'inverter.safetensors', 'picture_encoder.safetensors', 'trajectory.safetensors', 'audio.safetensors', 'names.safetensors', 'README.md',
                            'clip/open_clip_config.json', 'clip/open_clip_model.safetensors', 'clip/merges.txt.gz'}
-    assert {f'metrics-{k}.csv' for k in ('judge', 'stylegan-16', 'stylegan-32', 'clip', 'audio', 'inversion', 'pictures', 'watcher', 'trajectory')} <= {p.name for p in (tmp_path/'pack.training').iterdir()}
+    assert {f'metrics-{k}.csv' for k in ('judge', 'stylegan-16', 'stylegan-32', 'clip', 'audio', 'inversion', 'pictures', 'watcher', 'trajectory')} <= {p.name for p in Path(f'{pack}.training').iterdir()}
     assert 'hearing_named' in (pack/'README.md').read_text()
 
-def test_stages_one_by_one(tmp_path, brief):
-    whole, pack = weights(train(tmp_path/'whole', 'tiny')), tmp_path/'pack'
+def test_stages_one_by_one(tmp_path, brief, whole):
+    whole, pack = weights(whole), beside(whole, tmp_path/'pack')
     assert train(pack, 'tiny', ['judge']) is None and not pack.exists()
     seen = weights(train(pack, 'tiny', ['stylegan']))
     assert set(seen) == {'generator.safetensors', 'judge.safetensors'}
@@ -115,11 +134,30 @@ def test_own_videos(tmp_path, brief):
 def test_precision(tmp_path, brief, monkeypatch):
     from sound_video.cli import main
     judges = {}
-    for name, words, env in [('full', ['--precision', 'float32'], {}), ('half', ['--precision', 'bfloat16'], {}), ('launched', [], dict(ACCELERATE_MIXED_PRECISION='bf16'))]:
+    for name, words, env in [('full', ['--precision', 'float32'], {}), ('half', ['--precision', 'bfloat16'], {}), ('launched', [], dict(ACCELERATE_MIXED_PRECISION='bf16')), ('older', ['--precision', 'float16'], {})]:
         for k, v in env.items(): monkeypatch.setenv(k, v)
         assert main(['train', 'judge', '--preset', 'tiny', '--out', str(tmp_path/name), *words]) == 0
         judges[name] = load_file(tmp_path/f'{name}.training/judge.safetensors')
-    full, half, launched = judges.values()
+    full, half, launched, older = judges.values()
     assert all(torch.equal(half[k], launched[k]) and half[k].isfinite().all() and half[k].dtype == full[k].dtype for k in half)
     assert not all(torch.equal(half[k], full[k]) for k in half)
-    assert main(['train', 'judge', '--preset', 'tiny', '--out', str(tmp_path/'x'), '--precision', 'float16']) == 2
+    assert all(older[k].isfinite().all() and older[k].dtype == full[k].dtype for k in older) and not all(torch.equal(older[k], half[k]) for k in half)
+    assert {'scale'} <= set(read_checkpoint(tmp_path/'older.training/judge.pt')['memory']['scaler']) and 'scaler' not in read_checkpoint(tmp_path/'half.training/judge.pt')['memory']
+    assert main(['train', 'judge', '--preset', 'tiny', '--out', str(tmp_path/'x'), '--precision', 'float8']) == 2
+
+def test_parts_that_cannot_be(tmp_path, brief, capsys):
+    from sound_video.cli import main
+    assert main(['train', 'judge', 'stylegan', '--preset', 'tiny', '--out', str(tmp_path/'pack'), '--accumulate', '8']) == 2
+    assert 'ask for 4 or fewer' in (said := capsys.readouterr().err.splitlines()[-1]) and 'groups of 4' in said
+    assert main(['train', 'judge', '--preset', 'tiny', '--out', str(tmp_path/'none'), '--accumulate', '0']) == 2
+
+def test_the_board_has_numbers_and_grids(tmp_path, brief):
+    accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
+    train(tmp_path/'pack', 'tiny', SEEING)
+    board = accumulator.EventAccumulator(str(tmp_path/'pack.training/tensorboard/stylegan-32')).Reload()
+    assert {'smooth_loss', 'loss_D', 'fid'} <= set(board.Tags()['scalars']) and board.Tags()['images'] == ['samples-32']
+    grids, files = board.Images('samples-32'), sorted((tmp_path/'pack.training/samples-32').glob('*.png'))
+    assert [g.step for g in grids] == [int(f.stem) for f in files][-len(grids):] and len(grids) > 1
+    for g, f in zip(grids[::-1], files[::-1]):
+        shown = read_picture(g.encoded_image_string)
+        assert shown.shape == (kept := read_picture(f.read_bytes())).shape and abs(shown.astype(int) - kept).max() <= 1
