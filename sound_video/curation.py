@@ -367,13 +367,16 @@ def _first_split(group): # its stretches
     return ('valid', 'test')[_bucket(group[0].name) - 8] if _bucket(group[0].name) > 7 else 'train'
 
 def _balance(groups, split):
-    "Give each class something to train on, and validation a tenth, where chance gave nothing."
+    "Give each class something to train on, each of four films or more one for validation and one to test on, and validation a tenth, where chance gave nothing."
     order = sorted(groups, key=lambda g: hashlib.sha256(g.encode()).digest())
     classes, listed = {g: {s.label for s in groups[g]} for g in order}, any(s.split for g in order for s in groups[g])
     def training(label): return [g for g in order if label in classes[g] and split[g] == 'train']
     def spare(g): return split[g] == 'test' and not listed or split[g] == 'train' and all(len(training(label)) > 1 for label in classes[g])
     for label in sorted(set().union(*classes.values())):
         if not training(label) and not listed: split[next(g for g in order if label in classes[g])] = 'train'
+        for s in ('valid', 'test') if not listed else ():
+            if len(training(label)) > 2 and all(split[g] != s for g in order if label in classes[g]):
+                if (g := next(filter(spare, training(label)), None)): split[g] = s
     if 'valid' in split.values(): return
     for g in sorted(order, key=lambda g: split[g] == 'test'): # of those to be tested on only where training has none to spare
         if list(split.values()).count('valid') * 10 < len(order) and spare(g): split[g] = 'valid'

@@ -14,6 +14,7 @@ import csv, hashlib, json, math, os, re, shutil, sys
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 import av, numpy as np, pandas as pd, torch
@@ -217,6 +218,9 @@ def holds_pictures(source): # path
 # %% ../nbs/03_dataset.ipynb #f1712257
 def _say(line): print(line, file=sys.stderr)
 
+@cache
+def _say_once(line): _say(line)
+
 def find_clips(folder): # with 'class name/clip.mp4' files, or a manifest beside the files
     "The clips of a folder: a list of `ClipFile`."
     files, missing = _find(folder)
@@ -250,13 +254,24 @@ def _declared(f): # s that the file says its sound and pictures last
 def _short(e, path): # a message without the path, which stands before it
     return re.sub(f"( from)? ?'{re.escape(str(path))}' ?", '', str(e))
 
-def _fault(f, min_seconds):
-    "Why a clip is no use (None: it is), and its usable length in seconds."
+@cache # training asks before each stage
+def _read_through(f, stamp): # size and time of the file -> s of sound, of pictures, dB; or why it cannot be read
     try:
         (heard, loud), seen = _hear(f), _see(f)
         for what, got, want in zip(('sound', 'picture'), (heard, seen), _declared(f)):
-            if want - got > max(.5, .05 * want): return f'breaks off: {got:.1f} of {want:.1f} seconds of its {what} can be read', 0.
-    except _DAMAGE as e: return _short(e, f.path), 0.
+            if want - got > max(.5, .05 * want): return f'breaks off: {got:.1f} of {want:.1f} seconds of its {what} can be read'
+    except _DAMAGE as e: return _short(e, f.path)
+    return heard, seen, loud
+
+def _stamp(path):
+    try: st = path.stat()
+    except OSError: return None
+    return st.st_size, st.st_mtime_ns
+
+def _fault(f, min_seconds):
+    "Why a clip is no use (None: it is), and its usable length in seconds."
+    if isinstance(found := _read_through(f, _stamp(f.path)), str): return found, 0.
+    heard, seen, loud = found
     if f.start and not (heard and seen): return f'ends before its start at {f.start:g} s: name cut clips <ytid>_<start_time>', 0.
     if min(heard, seen) < min_seconds - 1/8: return f'is too short: {min(heard, seen):.1f} of {min_seconds:g} seconds', 0.
     if loud < SILENCE: return f'is silent: {loud:.0f} dB where it is loudest', 0.
@@ -265,7 +280,7 @@ def _fault(f, min_seconds):
 def check_clips(files,          # `ClipFile`s
                 min_seconds=1., # shorter ones are no use
                ): # good `ClipFile`s with their lengths; pairs of path and reason
-    "Read every clip to its end, several at a time."
+    "Read every clip to its end, several at a time; one that has not changed is read once."
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(progress(pool.map(lambda f: _fault(f, min_seconds), files), len(files), 'check'))
     good = [replace(f, seconds=seconds) for f, (why, seconds) in zip(files, found) if not why]
@@ -405,12 +420,12 @@ class ClipLoader(SeededLoader):
 def usable_clips(folder, min_seconds):
     "Good clips of a folder by split; the bad ones are named on standard error."
     good, bad = check_clips(find_clips(folder), min_seconds)
-    for path, why in bad: _say(f"left out {path}: {why}")
+    for path, why in bad: _say_once(f"left out {path}: {why}")
     by_split = {split: [f for f in good if f.split == split] for split in SPLITS}
     known = {f.label for f in by_split['train']}
-    if strange := {f.label for f in by_split['valid']} - known:
-        _say(f"left out the validation clips of classes without training clips: {', '.join(sorted(strange))}")
-    by_split['valid'] = [f for f in by_split['valid'] if f.label in known]
+    if strange := {f.label for f in good} - known:
+        _say_once(f"left out the classes without training clips: {', '.join(sorted(strange))}")
+    by_split = {split: [f for f in files if f.label in known] for split, files in by_split.items()}
     for split in ('train', 'valid'):
         if not by_split[split]: raise UserError(f"'{folder}' has no usable clips for {split}: look at them with sound-video data check '{folder}'")
     return by_split, sorted(known)
