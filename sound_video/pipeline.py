@@ -299,7 +299,7 @@ def name(self:SoundVideo,
          labels=None,   # any words; the model's own scenes by default, the nine landscapes if it has none
          hop=None):     # s from window to window; as long as they are by default
     "A `Heard`: how well each label fits the sound, overall and over time."
-    return self.hearing.name(sound, labels or self.scenes or SCENES, hop)
+    return self.hearing.name(sound, (self.scenes or SCENES) if labels is None else labels, hop)
 
 # %% ../nbs/12_pipeline.ipynb #05361349
 @patch

@@ -6,8 +6,8 @@ Docs: https://sound-video.github.io/sound_video/training.html.md"""
 
 # %% auto #0
 __all__ = ['PRESETS', 'STAGES', 'ClipRecipe', 'HearingRecipe', 'InversionRecipe', 'TrajectoryRecipe', 'Recipe', 'new_generator',
-           'adjusted', 'ToScene', 'train_judge', 'samples', 'measure', 'mini_judge', 'shrink', 'Shrink', 'Measure',
-           'Measured', 'train_resolution', 'train_stylegan', 'start_from', 'similar_classes', 'for_classes',
+           'adjusted', 'ToScene', 'Varied', 'train_judge', 'samples', 'measure', 'mini_judge', 'shrink', 'Shrink',
+           'Measure', 'Measured', 'train_resolution', 'train_stylegan', 'start_from', 'similar_classes', 'for_classes',
            'train_clip', 'measure_hearing', 'train_hearing', 'hear_all', 'class_words', 'sound_data', 'CodeGrid',
            'train_inversion', 'film_data', 'Watched', 'WatcherLoader', 'WatchedScene', 'train_watcher', 'follow',
            'FilmGrid', 'Follows', 'train_trajectory', 'Parts', 'read_parts', 'train']
@@ -60,7 +60,7 @@ class ClipRecipe(Config):
 class HearingRecipe(Config):
     "How the audio encoder is trained; its `dim` is the CLIP's."
     encoder:EncoderConfig
-    sounds:int        # of the world in the training set; of a folder all
+    sounds:int        # in an epoch: of the world so many, of a smaller folder all, again and again
     valid:int         # and in the validation set
     takes:int         # guises of each sound
     epochs:int
@@ -71,7 +71,7 @@ class HearingRecipe(Config):
 @dataclass(frozen=True)
 class InversionRecipe(Config):
     "How the inverter and the picture encoder are trained."
-    sounds:int         # of the world; of a folder all
+    sounds:int         # in an epoch: of the world so many, of a smaller folder all, again and again
     takes:int          # guises of each
     epochs:int         # of the inverter, over the sounds
     stills:int         # pictures
@@ -83,7 +83,7 @@ class InversionRecipe(Config):
 @dataclass(frozen=True)
 class TrajectoryRecipe(Config):
     "How the trajectory generator, and the network that measures it, are trained."
-    clips:int              # of the world; of a folder all
+    clips:int              # in an epoch: of the world so many, of a smaller folder all, again and again
     valid:int
     epochs:int             # of the trajectory generator
     watcher_epochs:int     # of the network that measures
@@ -141,7 +141,7 @@ PRESETS = {
                    InversionRecipe(4_500, 2, 80, 9_000, 4), TrajectoryRecipe(900, 90, 3, 8)),
     'finetune': Recipe(StyleGAN2Config(**_mini, img_resolution=64), 64, (20_000,), 3_000, 300, 4,
                        ClipRecipe(1_200, 300, 4, 64, 3e-4), HearingRecipe(EncoderConfig(), 900, 180, 4, 6, 32, 3e-4),
-                       InversionRecipe(900, 4, 20, 1_200, 2, lr=3e-4), TrajectoryRecipe(90, 18, 2, 6, lr=1e-3), lr=1e-3),
+                       InversionRecipe(900, 4, 20, 1_200, 2, lr=3e-4), TrajectoryRecipe(90, 18, 2, 6, lr=1e-3), lr=1e-3, mirror=True, ada=.6),
     'landscape256': Recipe(StyleGAN2Config(img_resolution=256, channel_base=16384), 64, (1_000_000, 2_000_000, 10_000_000), 200_000, 10_000, 6,
                            ClipRecipe(200_000, 10_000, 20), HearingRecipe(EncoderConfig(MELS['paper'], width=48, hidden=768), 90_000, 4_500, 4, 50, 384),
                            InversionRecipe(45_000, 4, 100, 90_000, 10, 1024), TrajectoryRecipe(9_000, 450, 20, 20, hidden=256, batch=16), batch=32, gamma=1., mirror=True, ada=.6)}
@@ -193,6 +193,13 @@ class ToScene(Callback):
     "Turns a batch's labels into scenes."
     def __init__(self, of): self.of = of
     def before_batch(self): self.learn.yb = (self.of.to(self.yb[0].device)[self.yb[0]],)
+
+# %% ../nbs/13_training.ipynb #543ec808
+class Varied(Callback):
+    "Varies the pictures that are trained on."
+    def before_batch(self):
+        from sound_video.clip import vary_picture # not above: it takes seconds
+        if self.training: self.learn.xb = (vary_picture(self.xb[0]),)
 
 # %% ../nbs/13_training.ipynb #795ba043
 def train_judge(dls,        # of stills, as `still_dls` gives them
@@ -291,7 +298,7 @@ def start_from(path, recipe:Recipe): # -> Recipe, `Adversaries`, is the discrimi
         except (RuntimeError, OSError, SafetensorError) as e: raise UserError(f"'{file}' does not belong to its pack, or is damaged: make the pack anew") from e
     return replace(recipe, generator=mine, start=mine.img_resolution, images=recipe.images[-1:]), Adversaries(G, D), not file.exists()
 
-# %% ../nbs/13_training.ipynb #6071ba23
+# %% ../nbs/13_training.ipynb #4dbed574
 @torch.no_grad()
 def similar_classes(G, stills:Stills, each=8): # samples of an old class; eight times as many votes for a new one -> list of old classes
     "For each class of the stills the generator's class that looks most like it."
@@ -431,7 +438,7 @@ def train_inversion(recipe:InversionRecipe, G, hearing, class_names, work, data=
     if not _learns_on(E, dim=hearing.clip.dim, **shape): E = Inverter(InverterConfig(hearing.clip.dim, **shape, hidden=recipe.hidden), *code_statistics(G))
     E = E.requires_grad_(True).to(device)
     show = CodeGrid(work/'samples-inversion', G, sounds.vectors[0, :9])
-    learn = inversion_learner(vector_dls(sounds, recipe.batch, seed), E, G, hearing.clip, recipe.lr, seed=seed, cbs=[show, *keeping(work, 'inversion', recipe, resume, seed), *L(cbs)])
+    learn = inversion_learner(vector_dls(sounds, recipe.batch, seed, n=max(len(sounds), recipe.sounds)), E, G, hearing.clip, recipe.lr, seed=seed, cbs=[show, *keeping(work, 'inversion', recipe, resume, seed), *L(cbs)])
     learn.fit_flat_cos(recipe.epochs)
     size = min(64, G.cfg.img_resolution)
     seed_all(seed)
@@ -499,8 +506,8 @@ def train_watcher(recipe:TrajectoryRecipe, train, valid, # `Watched`
                   work, resume=False, seed=0, cbs=None)->VideoNet:
     "The network that measures videos."
     seed_all(seed)
-    load = lambda d, shuffle: WatcherLoader(d, bs=min(18, len(d)), seed=seed, shuffle=shuffle, drop_last=shuffle)
-    dls = DataLoaders(load(train, True), load(valid, False), device=default_device())
+    load = lambda d, n, shuffle: WatcherLoader(d, bs=min(18, n), n=n, seed=seed, shuffle=shuffle, drop_last=shuffle)
+    dls = DataLoaders(load(train, max(len(train), recipe.clips), True), load(valid, len(valid), False), device=default_device())
     net = VideoNet(scenes_of(train.films.vocab)[0], train.names)
     learn = Learner(dls, net, loss_func=lambda pred, *y: video_loss(pred, *y), metrics=WatchedScene(), cbs=[*keeping(Path(work), 'watcher', recipe, resume, seed), *L(cbs)])
     learn.fit_one_cycle(recipe.watcher_epochs, 3e-3)
@@ -532,7 +539,8 @@ class Follows(Metric):
 def train_trajectory(recipe:TrajectoryRecipe, M:TrajectoryGenerator, films:Films, valid:Films, G, clip, anchors, work, name='trajectory', resume=False, seed=0, cbs=None, **kwargs):
     "Teach a trajectory generator; `kwargs` as for `trajectory_learner`."
     seed_all(seed)
-    dls, work = film_dls(films, min(recipe.batch, len(films)), steps=recipe.steps, seed=seed), Path(work)
+    n, work = max(len(films), recipe.clips), Path(work)
+    dls = film_dls(films, min(recipe.batch, n), n, recipe.steps, seed)
     learn = trajectory_learner(dls, M.to(dls.device), G, clip, anchors, recipe.lr, seed=seed, **kwargs,
                                cbs=[FilmGrid(work/f'samples-{name}', valid, recipe.rate), *keeping(work, name, recipe, resume, seed), *L(cbs)])
     learn.metrics = learn.metrics + [Follows()]
@@ -602,7 +610,7 @@ def _train_generator(recipe, preset, work, stages, data, resume, seed, cbs, star
         nets = _fitting(nets, load_pack(start)[1].class_names, dls.train.dataset)
         own = dict(nets=nets, rampup=None, cbs=L(cbs) + ([WarmUp(min(20_000, recipe.images[0] // 20))] if is_new else []))
     recipe = replace(recipe, generator=replace(recipe.generator, c_dim=len(dls.vocab)))
-    judges = _judges(dls, recipe, work, 'judge' in stages and not resume, resume, seed, cbs, inception)
+    judges = _judges(dls, recipe, work, 'judge' in stages and not resume, resume, seed, L(cbs) + ([] if data == 'world' else [Varied()]), inception)
     if 'stylegan' not in stages: return None
     G = train_stylegan(dls, recipe, judges, work, resume, **dict(cbs=cbs, seed=seed) | own)
     training = {k: v for k, v in recipe.to_dict().items() if k not in _OWN} | dict(preset=preset, seed=seed) | ({'from': Path(start).name} if start else {})
