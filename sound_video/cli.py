@@ -351,7 +351,10 @@ def _settings(words): # ['batch=8', …] -> {'batch': 8, …}
 def train(a):
     from sound_video.processes import is_first, joined
     with joined():
-        said = _train(a)
+        try: said = _train(a)
+        except KeyboardInterrupt:
+            if is_first(): _say(f'what is trained so far is in {a.out}.training: go on with the same command and --resume')
+            raise
         if is_first(): print(said)
 
 _LAUNCHED = dict(bf16='bfloat16', fp16='float16') # what `accelerate launch --mixed_precision` asks for

@@ -194,6 +194,7 @@ def find_stretches(source, # folder with 'class name/long video.mp4', or with a 
     if fetch and not rows: raise UserError(f"there is nothing to fetch: '{source}' has no manifest ytid,start_time,class,set")
     if out and _mixed(folder, Path(out), rows): raise UserError(f"the clips cannot lie in '{out}', which is mixed up with '{folder}': choose another place")
     stretches, dropped = _in_manifest(rows, *_videos(folder, rows, fetch, out), cfg) if rows else _in_folders(folder, cfg)
+    if not (stretches or dropped) and any(map(is_clip, folder.iterdir())): raise UserError(f"the videos lie in '{folder}' itself: move them into folders in it that are named by class, or add a manifest")
     if not (stretches or dropped): raise UserError(f"no videos are there in '{source}': it must hold 'class name/long video.mp4' files, or a manifest and its files")
     return sorted(stretches, key=lambda s: (s.name, s.start, s.label)), dropped
 

@@ -129,17 +129,25 @@ def name_bucket(name): # of a file -> 0 .. 9
     "A number that chance, seeded by the video's name, gives to all of its clips."
     return hashlib.sha256(video_of(name).encode()).digest()[0] * 10 // 256
 
+def _by_chance(files): return sorted(files, key=lambda f: hashlib.sha256(f.path.stem.encode()).digest())
+
 def _hold_out(files):
     "Give small sets, in which chance put nothing aside, a tenth for validation."
     if len(files) < 2 or any(f.split == 'valid' for f in files): return files
-    train = sorted((f for f in files if f.split == 'train'), key=lambda f: hashlib.sha256(f.path.stem.encode()).digest())
+    train = _by_chance(f for f in files if f.split == 'train')
     moved = {f: replace(f, split='valid') for f in train[:-(-len(train) // 10)]}
     return [moved.get(f, f) for f in files]
 
 def _from_folders(folder):
     split = lambda p: ('valid', 'test')[name_bucket(p.stem) - 8] if name_bucket(p.stem) > 7 else 'train'
     classes = sorted(d for d in folder.iterdir() if d.is_dir() and not d.name.startswith('.'))
-    return _hold_out([ClipFile(p, d.name, split(p)) for d in classes for p in sorted(d.iterdir()) if is_clip(p)])
+    return _hold_out([f for d in classes for f in _to_train([ClipFile(p, d.name, split(p)) for p in sorted(d.iterdir()) if is_clip(p)])])
+
+def _to_train(files): # of one class
+    "Give training one clip, if chance gave it none."
+    if any(f.split == 'train' for f in files): return files
+    moved = _by_chance(files)[:1]
+    return [replace(f, split='train') if f in moved else f for f in files]
 
 # %% ../nbs/03_dataset.ipynb #fa3a3bdb
 _SETS = dict(train='train', training='train', valid='valid', val='valid', validation='valid', test='test', testing='test')
@@ -210,6 +218,7 @@ def _find(folder):
         manifest = manifest_of(folder)
         files, missing = _from_manifest(manifest) if manifest else (_from_folders(folder), [])
     if files: return files, missing
+    if any(map(is_clip, folder.iterdir())): raise UserError(f"the clips lie in '{folder}' itself: move them into folders in it that are named by class, or add a manifest")
     where = f"none of the {len(missing)} clips in '{manifest}' is" if missing else f"no clips are"
     raise UserError(f"{where} there in '{folder}': it must hold 'class name/clip.mp4' files, or '<ytid>_<start_time>.mp4' files beside a manifest (or pictures, to train a generator by)")
 
