@@ -618,7 +618,6 @@ def _train_generator(recipe, preset, work, stages, data, resume, seed, cbs, star
 
 def _with_ears(new:Parts, old:Parts):
     "What the earlier pack heard with, and said about it, goes with the new generator."
-    if strange := [name for name in new.config.class_names if not old.hearing.clip.knows(name)]: raise UserError(f"the CLIP that is there has never read a word of '{strange[0]}': train the stages clip and audio too")
     new.hearing = old.hearing
     new.say({k: old.config.training[k] for k in ('clip', 'hearing') if k in old.config.training}, {k: v for k, v in old.config.metrics.items() if k.startswith('hearing_')})
 
@@ -665,6 +664,8 @@ def train(out,             # folder of the pack to be made
     work, base = _workplace(out, stages, resume, start), read_parts(start) if start else Parts(None, None)
     seed_all(seed)
     parts, old, common = None, read_parts(out), (data, resume, seed, cbs)
+    borrowed = base.hearing and not (old and old.hearing) and 'audio' not in stages and stages & {'inversion', 'trajectory'} # ears
+    if borrowed and data != 'world': _check_words(base.hearing.clip, data, start)
     if {'judge', 'stylegan'} & stages: parts = _train_generator(recipe, preset, work, stages, *common, start, inception)
     clip = train_clip(recipe.clip, work, *common, base.hearing and base.hearing.clip) if 'clip' in stages else None
     if not stages - {'judge', 'clip'}: return None
@@ -674,7 +675,7 @@ def train(out,             # folder of the pack to be made
         parts.hearing, heard = train_hearing(recipe.hearing, clip or _read_clip(_clip_folder(out, work, start)), work, *common, base.hearing and base.hearing.encoder)
         parts.networks = {}
         parts.say(dict(clip=recipe.clip.to_dict(), hearing=recipe.hearing.to_dict()), heard)
-    if base.hearing and not parts.hearing and stages & {'inversion', 'trajectory'}: _with_ears(parts, base)
+    if borrowed: _with_ears(parts, base)
     if 'inversion' in stages: _train_codes(parts, base, recipe, work, *common)
     if 'trajectory' in stages: _train_paths(parts, base, recipe, work, *common)
     return parts.save(out)
@@ -699,6 +700,10 @@ def _check_before(out, work, stages, start=None):
     if 'audio' in stages and 'clip' not in stages: _clip_folder(out, work, start)
     if set(stages) & {'inversion', 'trajectory'} and 'audio' not in stages and not any(c and c.hearing for c in (has, base)): raise UserError(f"'{out}' cannot hear: train the stages clip and audio too")
     if 'trajectory' in stages and 'inversion' not in stages and ({'audio', 'stylegan'} & set(stages) or 'inverter' not in has.parts): raise UserError(f"'{out}' has no codes for sounds: train the stage inversion too")
+
+def _check_words(clip, data, start):
+    "Ears that do not learn must know the words."
+    if strange := [name for name in usable_clips(data, 1.)[1] if not clip.knows(name)]: raise UserError(f"the CLIP of '{start}' has never read a word of '{strange[0]}': train the stages clip and audio too")
 
 def _check_pictures(data, stages):
     "Pictures have no sound."

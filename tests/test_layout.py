@@ -15,9 +15,11 @@ BY_HAND = {'__init__', '__main__', '_modidx', 'all'} # modules that no notebook 
 
 def cells(path): return json.loads(path.read_text(encoding='utf-8'))['cells']
 def code(path): return [''.join(c['source']) for c in cells(path) if c['cell_type'] == 'code']
-def module(path): return re.search(r'#\| default_exp (\w+)', '\n'.join(code(path)))[1]
+def module(path): # None: a tutorial
+    found = re.search(r'#\| default_exp (\w+)', '\n'.join(code(path)))
+    return found and found[1]
 
-ORDER = [module(p) for p in NOTEBOOKS]
+ORDER = [name for p in NOTEBOOKS if (name := module(p))]
 
 def imported(path):
     "The package's modules that a module imports."
