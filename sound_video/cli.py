@@ -268,16 +268,15 @@ def _windows(heard):
 
 @command('name', 'Say what is heard in a sound, overall and over time.',
     arg('sound', metavar='SOUND', help='a sound, or a video that has one'),
-    arg('--labels', metavar='A,B,…', help='what to choose from, in words, separated by commas (default: the nine landscapes)'),
+    arg('--labels', metavar='A,B,…', help="what to choose from, in words, separated by commas (default: the model's scenes, or the nine landscapes if it has none)"),
     arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)'),
     arg('--json', action='store_true', help='one JSON object: sound, seconds, labels with probabilities, windows'),
     examples='  sound-video name rain.wav\n  sound-video name holiday.mp4 --labels "a beach,a campfire,wind in trees"\n  sound-video name storm.ogg --json\n  sound-video name rain.wav --pack my-pack')
 def name(a):
     from sound_video.media import probe
     from sound_video.pipeline import SoundVideo
-    from sound_video.score import SCENES
     probe(a.sound) # before the model is loaded
-    heard = SoundVideo.load(a.pack).name(a.sound, SCENES if a.labels is None else a.labels.split(','))
+    heard = SoundVideo.load(a.pack).name(a.sound, None if a.labels is None else a.labels.split(','))
     if heard.silent: _say(f"'{a.sound}' is silent: there is nothing to name, and every label is as likely as another")
     if a.json: print(json.dumps(dict(sound=a.sound, **heard.to_dict(), windows=list(_windows(heard)))))
     else: print(heard, '', *_over_time(heard), sep='\n')
@@ -341,19 +340,22 @@ def _settings(words): # ['batch=8', …] -> {'batch': 8, …}
     arg('stages', nargs='*', metavar='STAGE', help='judge, stylegan, clip, audio, inversion, trajectory (default: these); table: what the table of results compares with. What is not trained is taken from the pack that is there'),
     arg('--out', required=True, metavar='PACK', help='folder of the pack; checkpoints, samples and tables of metrics go to PACK.training'),
     arg('--data', default='world', metavar='DIR', help='a folder of clips; for judge and stylegan also a folder or a zip of pictures (default: the procedural world)'),
-    arg('--preset', default='mini', help='tiny, mini, landscape256, or the settings of the papers: stylegan2, stylegan3-t or stylegan3-r with -256, -512 or -1024 (default: mini)'),
-    arg('--set', dest='settings', action='append', default=[], metavar='NAME=VALUE', help="change a setting of the preset, such as mirror=true, ada=0.6, batch=8 or images=[100000]; more than once if need be"),
-    arg('--from', dest='start', metavar='PACK', help='stylegan goes on from the generator of this pack, for example a converted snapshot'),
+    arg('--preset', default='mini', help='tiny, mini, finetune (a few dozen clips, --from mini), landscape256, or the settings of the papers: stylegan2, stylegan3-t or stylegan3-r with -256, -512 or -1024 (default: mini)'),
+    arg('--set', dest='settings', action='append', default=[], metavar='NAME=VALUE', help="change a setting of the preset, such as mirror=true, ada=0.6, batch=8, images=[100000] or, of a later stage, clip.epochs=5; more than once if need be"),
+    arg('--from', dest='start', metavar='PACK', help="every stage goes on from the networks of this pack, as far as it has them, whatever its classes are: a converted snapshot, an earlier pack, or mini for the one that comes with the package"),
     arg('--inception', metavar='FILE', help="measure the Fréchet distance also by this file, StyleGAN's inception-2015-12-05.pt; what is in it is run"),
     arg('--resume', action='store_true', help='go on with an interrupted training'),
     arg('--seed', type=int, default=0, help='of the first weights and the order of pictures (default: 0)'),
     arg('--precision', metavar='P', help='float32, bfloat16, or float16 for older GPUs, for all stages (default: what the recipe says)'),
     arg('--accumulate', type=int, default=1, metavar='N', help="work on each batch in N parts, one after another: the same steps with less memory; judge and audio keep what they need in the machine's memory instead (default: 1)"),
-    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-videos --resume --precision bfloat16\n  sound-video train clip audio --out my-pack\n  sound-video train judge stylegan --out pets --data pets.zip --preset stylegan2-256 --set batch=16\n  sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256\n  sound-video train judge stylegan --out pets --data pets.zip --inception inception-2015-12-05.pt --seed 1\n  sound-video train stylegan trajectory --out my-pack --preset landscape256 --accumulate 4 --precision float16\n  accelerate launch -m sound_video train --out my-pack   # on all GPUs; torchrun -m does too')
+    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-clips --preset finetune --from mini\n  sound-video train --out my-pack --data my-videos --resume --precision bfloat16\n  sound-video train clip audio --out my-pack\n  sound-video train judge stylegan --out pets --data pets.zip --preset stylegan2-256 --set batch=16\n  sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256\n  sound-video train judge stylegan --out pets --data pets.zip --inception inception-2015-12-05.pt --seed 1\n  sound-video train stylegan trajectory --out my-pack --preset landscape256 --accumulate 4 --precision float16\n  accelerate launch -m sound_video train --out my-pack   # on all GPUs; torchrun -m does too')
 def train(a):
     from sound_video.processes import is_first, joined
     with joined():
-        said = _train(a)
+        try: said = _train(a)
+        except KeyboardInterrupt:
+            if is_first(): _say(f'what is trained so far is in {a.out}.training: go on with the same command and --resume')
+            raise
         if is_first(): print(said)
 
 _LAUNCHED = dict(bf16='bfloat16', fp16='float16') # what `accelerate launch --mixed_precision` asks for

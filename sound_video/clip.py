@@ -8,7 +8,7 @@ Docs: https://sound-video.github.io/sound_video/clip.html.md"""
 __all__ = ['MERGES', 'PHRASES', 'OUR_WORDS', 'SMALL_CLIP', 'as_model_sees', 'Clip', 'embed_image', 'tokenize', 'embed_text',
            'forward', 'load', 'save_clip', 'new_clip', 'vary_text', 'own_merges', 'agreement', 'contrast',
            'vary_picture', 'CaptionLoader', 'new', 'show_captions', 'caption_dls', 'ZeroShot', 'Found', 'CoolScale',
-           'clip_learner', 'words_of', 'knows', 'small_clip']
+           'clip_learner', 'words_of', 'knows', 'learn_on', 'small_clip']
 
 # %% ../nbs/05_clip.ipynb #eefd60f9
 import difflib, gzip, io, json, logging, math, os, random, re, urllib.error, urllib.request, warnings
@@ -477,7 +477,7 @@ class CaptionLoader(StillLoader):
     n_inp = 2
     def __init__(self, dataset=None, bs=None, tokenize=None, **kwargs):
         super().__init__(dataset, bs=bs, **kwargs)
-        self.tokenize, labels = tokenize, [l.partition(': ') for l in dataset.vocab]
+        self.tokenize, labels = tokenize, [[part.strip() for part in l.partition(':')] for l in dataset.vocab]
         self.scenes, self.kinds = list(dict.fromkeys(s for s, *_ in labels)), [kind for *_, kind in labels]
         self.of = torch.tensor([self.scenes.index(s) for s, *_ in labels])
 
@@ -564,14 +564,20 @@ _LITTLE = set('a an and at by for from i in into is it its like near of off on o
 
 def words_of(texts):
     "All words that say something, in order."
-    return sorted({w for t in texts for w in re.findall(r'\w+', t.lower())} - _LITTLE)
+    return sorted({w for t in texts for w in re.findall(r'[^\W_]+', t.lower())} - _LITTLE)
 
 def knows(self:Clip, text:str):
     "Can this model have read a word of the text? Models without a list of words have read the web."
     known = self.config.get('words')
     return not known or not set(known).isdisjoint(words_of([text]))
 
-Clip.knows = knows
+def learn_on(self:Clip, texts=()): # further texts that it will read
+    "Make a frozen model trainable, with the words of these texts in its list."
+    if 'words' in self.config: self.config['words'] = words_of([*self.config['words'], *texts])
+    self.frozen = False
+    return self.requires_grad_(True).train()
+
+Clip.knows, Clip.learn_on = knows, learn_on
 
 # %% ../nbs/05_clip.ipynb #02d3cbf8
 SMALL_CLIP = dict(embed_dim=128, vision_cfg=dict(image_size=64, timm_model_name='test_efficientnet', timm_proj='linear', timm_pool='avg'),

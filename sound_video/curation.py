@@ -22,9 +22,7 @@ from fastcore.basics import patch
 from PIL import Image
 from .core import *
 from .media import *
-from .media import _FORMATS, _pictures, _reading, _track, _write_movie
 from .dataset import *
-from .dataset import _COLUMNS, _DAMAGE, _bucket, _index, _is_clip, _manifest_of, _match, _read_manifest, _short, _video_of
 
 # %% ../nbs/03c_curation.ipynb #ef29a8e5
 STILL = 1.5 # grey levels of 255: what moves less is a still picture
@@ -43,14 +41,14 @@ class CurateConfig(Config):
         "Raise a `UserError` for what cannot be made; gives the settings with an exact frame rate."
         if not 1 <= self.seconds <= 600: raise UserError(f'clips of {self.seconds:g} s cannot be cut: choose from 1 to 600')
         if not 16 <= self.size <= 2048 or self.size % 2: raise UserError(f'clips of {self.size} pixels cannot be made: choose an even number from 16 to 2048')
-        rates = _FORMATS['.mp4'].rates
+        rates = MOVIE_FORMATS['.mp4'].rates
         if self.rate not in rates: raise UserError(f"clips cannot have {self.rate} samples a second: choose from {', '.join(map(str, rates))}")
         return replace(self, fps=str(parse_fps(self.fps)), seconds=float(self.seconds))
 
 # %% ../nbs/03c_curation.ipynb #f22357f4
 def _length(path, kind): # 'audio' or 'video' -> s; None: no such track
-    with _reading(path) as c:
-        if (s := _track(c, kind)) is None: return None
+    with open_media(path) as c:
+        if (s := track_of(c, kind)) is None: return None
         if s.duration: return float(s.duration * s.time_base)
         if c.duration: return c.duration / av.time_base
         ends = [(p.pts + (p.duration or 0)) * s.time_base for p in c.demux(s) if p.pts is not None]
@@ -101,7 +99,7 @@ def _whole_video(path, name, label, has, cfg): # has: s of sound and of pictures
 
 def _opened(path): # -> s of sound and of pictures, or a reason and its detail
     try: has = lengths(path)
-    except _DAMAGE as e: return None, ('damaged', _short(e, path))
+    except DAMAGE as e: return None, ('damaged', short_reason(e, path))
     for what, h in zip(('no sound', 'no picture'), has):
         if h is None: return None, (what, 'has no such track')
     return has, None
@@ -111,7 +109,7 @@ def _in_folders(folder, cfg):
     "Stretches of all videos in `folder/class/`, and what was dropped."
     stretches, dropped = [], []
     for d in sorted(d for d in folder.iterdir() if d.is_dir() and not d.name.startswith('.')):
-        files = sorted(p for p in d.iterdir() if _is_clip(p))
+        files = sorted(p for p in d.iterdir() if is_clip(p))
         times = Counter(p.stem for p in files)
         for p in files:
             has, fault = _opened(p)
@@ -131,7 +129,7 @@ def _in_manifest(rows, index, gone, cfg): # paths by file name; why ids could no
     stretches, dropped, opened, seen = [], [], {}, set()
     classes = {row['class'] for row in rows}
     for row in rows:
-        path, cut = _match(row, index, classes)
+        path, cut = match_row(row, index, classes)
         at, whole = _seconds(row['start']), f"{row['ytid']}_{row['start_time']}"
         if (row['ytid'], at, row['class']) in seen: dropped.append(Dropped(row['ytid'], row['start'], 'duplicate', 'the manifest lists it twice')); continue
         seen.add((row['ytid'], at, row['class']))
@@ -155,7 +153,7 @@ def fetch_videos(ytids, folder)->dict: # ids that could not be had, and why
     "Fetch web videos into a folder as `<ytid>.<ending>`; those that are there are kept."
     yt, folder = _yt_dlp(), Path(folder)
     with readable_os_errors(folder): folder.mkdir(exist_ok=True)
-    there, gone = _index(folder), {}
+    there, gone = files_by_name(folder), {}
     options = dict(format='b[ext=mp4]/b', outtmpl=str(folder/'%(id)s.%(ext)s'), quiet=True, noprogress=True, no_warnings=True, logger=_Mute())
     with yt.YoutubeDL(options) as y:
         for ytid in progress([i for i in dict.fromkeys(ytids) if i not in there], desc='fetch'):
@@ -167,10 +165,10 @@ def fetch_videos(ytids, folder)->dict: # ids that could not be had, and why
 # %% ../nbs/03c_curation.ipynb #e136643d
 def _source(source): # -> folder, rows of its manifest or None
     source = Path(source)
-    if source.is_file() and source.suffix.lower() == '.csv': return source.parent, _safe(_read_manifest(source))
+    if source.is_file() and source.suffix.lower() == '.csv': return source.parent, _safe(read_manifest(source))
     if not source.is_dir(): raise UserError(f"'{source}' is no folder: name one that holds 'class name/long video.mp4' files, or a manifest and its files")
-    manifest = _manifest_of(source)
-    return source, manifest and _safe(_read_manifest(manifest))
+    manifest = manifest_of(source)
+    return source, manifest and _safe(read_manifest(manifest))
 
 def _mixed(folder, out, rows):
     "Would clips be taken for videos? A manifest's output may lie beside it, as it is not looked at."
@@ -179,10 +177,10 @@ def _mixed(folder, out, rows):
 
 def _videos(folder, rows, fetch, out):
     "Paths by file name, and why ids could not be fetched."
-    def index(folder): return {name: kept for name, paths in _index(folder).items() if (kept := [p for p in paths if not out or Path(out).resolve() not in p.resolve().parents])}
+    def index(folder): return {name: kept for name, paths in files_by_name(folder).items() if (kept := [p for p in paths if not out or Path(out).resolve() not in p.resolve().parents])}
     found, classes = index(folder), {r['class'] for r in rows}
     if not fetch: return found, {}
-    gone = fetch_videos([r['ytid'] for r in rows if not _match(r, found, classes)[0]], fetch)
+    gone = fetch_videos([r['ytid'] for r in rows if not match_row(r, found, classes)[0]], fetch)
     for name, paths in index(Path(fetch)).items(): found[name] = found.get(name, []) + paths
     return found, gone
 
@@ -196,6 +194,7 @@ def find_stretches(source, # folder with 'class name/long video.mp4', or with a 
     if fetch and not rows: raise UserError(f"there is nothing to fetch: '{source}' has no manifest ytid,start_time,class,set")
     if out and _mixed(folder, Path(out), rows): raise UserError(f"the clips cannot lie in '{out}', which is mixed up with '{folder}': choose another place")
     stretches, dropped = _in_manifest(rows, *_videos(folder, rows, fetch, out), cfg) if rows else _in_folders(folder, cfg)
+    if not (stretches or dropped) and any(map(is_clip, folder.iterdir())): raise UserError(f"the videos lie in '{folder}' itself: move them into folders in it that are named by class, or add a manifest")
     if not (stretches or dropped): raise UserError(f"no videos are there in '{source}': it must hold 'class name/long video.mp4' files, or a manifest and its files")
     return sorted(stretches, key=lambda s: (s.name, s.start, s.label)), dropped
 
@@ -253,7 +252,7 @@ class _Damage(Exception): "A video that cannot be read on."
 @contextmanager
 def _damage(path): # in reading; an error in writing is another thing
     try: yield
-    except _DAMAGE as e: raise _Damage(_short(e, path)) from e
+    except DAMAGE as e: raise _Damage(short_reason(e, path)) from e
 
 class _Watched:
     "Frames that are counted and seen from afar as they pass; the last stays until there are `n`."
@@ -275,7 +274,7 @@ class _Watched:
 # %% ../nbs/03c_curation.ipynb #0fafe001
 def _clip_format(cfg):
     "How clips are encoded: quickly read anywhere, and always to the same bytes."
-    mp4 = _FORMATS['.mp4']
+    mp4 = MOVIE_FORMATS['.mp4']
     video = dict(preset='veryfast', tune='fastdecode', crf='18', mbtree='0', g=str(math.ceil(parse_fps(cfg.fps))), flags='+bitexact')
     return replace(mp4, video_options=video, options=mp4.options | dict(fflags='+bitexact'), audio_options=mp4.audio_options | dict(flags='+bitexact'))
 
@@ -288,7 +287,7 @@ def _too_little(st, got, cfg): # got: s of sound, of pictures -> reason and deta
 def _encode(st, cfg, x, tmp): # x: sound [C, N]; the file to write
     "Write the clip; what was seen on the way."
     seen = _Watched(st, cfg)
-    with readable_os_errors(tmp): _write_movie(tmp, _pictures(seen), seen.fps, (x, cfg.rate), _clip_format(cfg))
+    with readable_os_errors(tmp): write_movie(tmp, pictures_of(seen), seen.fps, (x, cfg.rate), _clip_format(cfg))
     return seen
 
 def _hex(bits): return np.packbits(bits).tobytes().hex()
@@ -364,16 +363,19 @@ def _groups(names, pairs):
 
 def _first_split(group): # its stretches
     if group[0].split: return group[0].split
-    return ('valid', 'test')[_bucket(group[0].name) - 8] if _bucket(group[0].name) > 7 else 'train'
+    return ('valid', 'test')[name_bucket(group[0].name) - 8] if name_bucket(group[0].name) > 7 else 'train'
 
 def _balance(groups, split):
-    "Give each class something to train on, and validation a tenth, where chance gave nothing."
+    "Give each class something to train on, each of four films or more one for validation and one to test on, and validation a tenth, where chance gave nothing."
     order = sorted(groups, key=lambda g: hashlib.sha256(g.encode()).digest())
     classes, listed = {g: {s.label for s in groups[g]} for g in order}, any(s.split for g in order for s in groups[g])
     def training(label): return [g for g in order if label in classes[g] and split[g] == 'train']
     def spare(g): return split[g] == 'test' and not listed or split[g] == 'train' and all(len(training(label)) > 1 for label in classes[g])
     for label in sorted(set().union(*classes.values())):
         if not training(label) and not listed: split[next(g for g in order if label in classes[g])] = 'train'
+        for s in ('valid', 'test') if not listed else ():
+            if len(training(label)) > 2 and all(split[g] != s for g in order if label in classes[g]):
+                if (g := next(filter(spare, training(label)), None)): split[g] = s
     if 'valid' in split.values(): return
     for g in sorted(order, key=lambda g: split[g] == 'test'): # of those to be tested on only where training has none to spare
         if list(split.values()).count('valid') * 10 < len(order) and spare(g): split[g] = 'valid'
@@ -382,12 +384,12 @@ def _balance(groups, split):
 def assign_splits(stretches, # that became clips
                   pairs):    # of stretches with the same content
     "The set of each stretch: one for all of a film and of its copies."
-    of = _groups(sorted({_video_of(s.name) for s in [*stretches, *(s for p in pairs for s in p)]}), [(_video_of(a.name), _video_of(b.name)) for a, b in pairs])
+    of = _groups(sorted({video_of(s.name) for s in [*stretches, *(s for p in pairs for s in p)]}), [(video_of(a.name), video_of(b.name)) for a, b in pairs])
     groups = {}
-    for s in stretches: groups.setdefault(of[_video_of(s.name)], []).append(s)
+    for s in stretches: groups.setdefault(of[video_of(s.name)], []).append(s)
     split = {g: _first_split(group) for g, group in groups.items()}
     _balance(groups, split)
-    return [split[of[_video_of(s.name)]] for s in stretches]
+    return [split[of[video_of(s.name)]] for s in stretches]
 
 # %% ../nbs/03c_curation.ipynb #343b4db0
 @dataclass
@@ -460,7 +462,7 @@ def _examined(stretches, cfg, out, workers):
 
 def _write_lists(out, report):
     rows = [[*re.fullmatch(r'(.*)_(.*)\.mp4', Path(c['clip']).name).groups(), c['class'], c['set']] for c in report.clips]
-    with atomic(out/'manifest.csv') as tmp, open(tmp, 'w', newline='', encoding='utf-8') as f: csv.writer(f).writerows([_COLUMNS, *rows])
+    with atomic(out/'manifest.csv') as tmp, open(tmp, 'w', newline='', encoding='utf-8') as f: csv.writer(f).writerows([MANIFEST_COLUMNS, *rows])
     with atomic(out/'report.json') as tmp: tmp.write_text(json.dumps(report.to_dict(), indent=1) + '\n')
 
 # %% ../nbs/03c_curation.ipynb #ac672df1

@@ -160,11 +160,12 @@ class Table:
         for ending, text in (('.json', json.dumps(self.to_dict(), indent=1)), ('.md', str(self))):
             with atomic(f'{stem}{ending}') as tmp: tmp.write_text(text + '\n', encoding='utf-8')
 
-def _clips(data, split, n, seconds, fps, size):
+def _clips(data, split, n, seconds, fps, size, scenes): # those that the model knows
     "Test clips: the world's, or a folder's."
     o = dict(seconds=seconds, fps=fps, size=size)
     if data == 'world': return WorldClips(split, n, **o)
     files, vocab = usable_clips(data, seconds)
+    if strange := [c for c in vocab if scene_and_kind(c)[0] not in scenes]: raise UserError(f"'{data}' has the class '{strange[0]}', and the model knows {', '.join(scenes)}: choose a model that was trained on such clips")
     if not files[split]: raise UserError(f"'{data}' has no usable clips for {split}: give its manifest some, or more clips")
     return FolderClips(files[split][:n], vocab, **o)
 
@@ -180,12 +181,13 @@ def evaluate(pack=None,    # folder; the model that comes with the package by de
     has = [name for name, row in ROWS.items() if (row.part is None or row.part in sv.config.parts) and (not rows or name in rows)]
     looks, o = {name: [] for name in ('reference', *has)}, (clips, seconds, fps, sv.generator.cfg.img_resolution)
     for split, todo in (('valid', ['reference']), ('test', has)):
-        found = _clips(data, split, *o)
+        found = _clips(data, split, *o, sv.scenes)
         for i in progress(range(len(found)), desc=split):
             frames, sound, label = found[i]
             v = sv.encoder.hear(sound.mean(0)[None].to(sv.device))[0].cpu() if sound.shape[1] == round(sv.encoder.cfg.seconds * found.rate) else sv.sound_vectors((sound, found.rate))[1][0]
             for name in todo:
                 film = to_uint8(frames) if name in ('reference', 'world') else row_film(sv, name, (sound, found.rate), fps, i)
-                looks[name].append(look_at(film, fps, sound, found.rate, v, judges.judge.classes.index(found.vocab[int(label)]), judges))
+                looks[name].append(look_at(film, fps, sound, found.rate, v, judges.judge.classes.index(scene_and_kind(found.vocab[int(label)])[0]), judges))
     reference = looks.pop('reference')
-    return Table([dict(name=name, **summary(look, reference)) for name, look in looks.items()], dict(pack=name, data=str(data), clips=len(looks[has[0]]), fps=fps, seconds=seconds))
+    called = lambda name: 'the clips' if name == 'world' != data else name
+    return Table([dict(name=called(name), **summary(look, reference)) for name, look in looks.items()], dict(pack=name, data=str(data), clips=len(looks[has[0]]), fps=fps, seconds=seconds))

@@ -203,7 +203,7 @@ def _made(sounds, split, cfg, clip, takes, seed, cache):
 # %% ../nbs/05b_hearing.ipynb #dbf10eef
 def hearing_dls(clip:Clip, cfg:EncoderConfig,
                 source='world',      # or a folder of clips
-                bs=128, n=9000,      # sounds in a batch, and of the world
+                bs=128, n=9000,      # sounds in a batch, and in an epoch: of the world so many, of a smaller folder all, again and again
                 n_valid=900, takes=4, # guises of each
                 cache=None,          # folder for what is dear to make; None: in memory
                 seed=0, device=None):
@@ -214,9 +214,9 @@ def hearing_dls(clip:Clip, cfg:EncoderConfig,
         files, vocab = usable_clips(source, 1.)
         train, valid = FolderSounds(files['train'], vocab, **o), FolderSounds(files['valid'], vocab, **o)
     sets = [_made(s, split, cfg, clip, max(2, takes if split == 'train' else 2), seed, cache) for s, split in ((train, 'train'), (valid, 'valid'))]
-    load = dict(clip=clip, seed=seed)
-    bs = min(bs, len(sets[0]))
-    return DataLoaders(GuiseLoader(sets[0], bs=bs, shuffle=True, drop_last=True, **load), GuiseLoader(sets[1], bs=bs, **load), device=device or default_device())
+    load, n = dict(clip=clip, seed=seed), max(len(sets[0]), n)
+    bs = min(bs, n)
+    return DataLoaders(GuiseLoader(sets[0], bs=bs, n=n, shuffle=True, drop_last=True, **load), GuiseLoader(sets[1], bs=bs, **load), device=device or default_device())
 
 # %% ../nbs/05b_hearing.ipynb #86edc3b2
 class HearingLoss:

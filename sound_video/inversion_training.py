@@ -36,9 +36,10 @@ class SoundVectors:
     def __len__(self): return len(self.labels)
     def __getitem__(self, i): return self.vectors[self.epoch % len(self.vectors), i], self.labels[i]
 
-def vector_dls(data:SoundVectors, bs=128, seed=0, device=None):
+def vector_dls(data:SoundVectors, bs=128, seed=0, device=None, n=None): # n: sounds in an epoch; all, unless told
     "Fastai `DataLoaders` of `(vectors, classes)`; validation is measured otherwise."
-    dl = SeededLoader(data, bs=min(bs, len(data)), seed=seed, shuffle=True, drop_last=True)
+    n = n or len(data)
+    dl = SeededLoader(data, bs=min(bs, n), n=n, seed=seed, shuffle=True, drop_last=True)
     return DataLoaders(dl, dl, device=device or default_device())
 
 def steered(v, words): # unit vectors [B, dim] -> [B, dim]

@@ -6,13 +6,14 @@ Docs: https://sound-video.github.io/sound_video/training.html.md"""
 
 # %% auto #0
 __all__ = ['PRESETS', 'STAGES', 'ClipRecipe', 'HearingRecipe', 'InversionRecipe', 'TrajectoryRecipe', 'Recipe', 'new_generator',
-           'adjusted', 'scenes_of', 'ToScene', 'train_judge', 'samples', 'measure', 'mini_judge', 'shrink', 'Shrink',
-           'Measure', 'Measured', 'train_resolution', 'train_stylegan', 'start_from', 'train_clip', 'measure_hearing',
-           'train_hearing', 'hear_all', 'class_words', 'sound_data', 'CodeGrid', 'train_inversion', 'film_data',
-           'Watched', 'WatcherLoader', 'WatchedScene', 'train_watcher', 'follow', 'FilmGrid', 'Follows',
-           'train_trajectory', 'Parts', 'read_parts', 'ways', 'train']
+           'adjusted', 'ToScene', 'Varied', 'train_judge', 'samples', 'measure', 'mini_judge', 'shrink', 'Shrink',
+           'Measure', 'Measured', 'train_resolution', 'train_stylegan', 'start_from', 'similar_classes', 'for_classes',
+           'train_clip', 'measure_hearing', 'train_hearing', 'hear_all', 'class_words', 'sound_data', 'CodeGrid',
+           'train_inversion', 'film_data', 'Watched', 'WatcherLoader', 'WatchedScene', 'train_watcher', 'follow',
+           'FilmGrid', 'Follows', 'train_trajectory', 'Parts', 'read_parts', 'ways', 'train']
 
 # %% ../nbs/13_training.ipynb #f5bb45f7
+import hashlib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
@@ -59,7 +60,7 @@ class ClipRecipe(Config):
 class HearingRecipe(Config):
     "How the audio encoder is trained; its `dim` is the CLIP's."
     encoder:EncoderConfig
-    sounds:int        # of the world in the training set; of a folder all
+    sounds:int        # in an epoch: of the world so many, of a smaller folder all, again and again
     valid:int         # and in the validation set
     takes:int         # guises of each sound
     epochs:int
@@ -70,7 +71,7 @@ class HearingRecipe(Config):
 @dataclass(frozen=True)
 class InversionRecipe(Config):
     "How the inverter and the picture encoder are trained."
-    sounds:int         # of the world; of a folder all
+    sounds:int         # in an epoch: of the world so many, of a smaller folder all, again and again
     takes:int          # guises of each
     epochs:int         # of the inverter, over the sounds
     stills:int         # pictures
@@ -82,7 +83,7 @@ class InversionRecipe(Config):
 @dataclass(frozen=True)
 class TrajectoryRecipe(Config):
     "How the trajectory generator, and the network that measures it, are trained."
-    clips:int              # of the world; of a folder all
+    clips:int              # in an epoch: of the world so many, of a smaller folder all, again and again
     valid:int
     epochs:int             # of the trajectory generator
     watcher_epochs:int     # of the network that measures
@@ -138,6 +139,9 @@ PRESETS = {
     'mini': Recipe(StyleGAN2Config(**_mini, img_resolution=64), 32, (120_000, 230_000), 54_000, 4_500, 6,
                    ClipRecipe(36_000, 1_800, 13), HearingRecipe(EncoderConfig(), 14_400, 900, 4, 12, 64, 2e-3),
                    InversionRecipe(4_500, 2, 80, 9_000, 4), TrajectoryRecipe(900, 90, 3, 8)),
+    'finetune': Recipe(StyleGAN2Config(**_mini, img_resolution=64), 64, (20_000,), 3_000, 300, 4,
+                       ClipRecipe(1_200, 300, 4, 64, 3e-4), HearingRecipe(EncoderConfig(), 900, 180, 4, 6, 32, 3e-4),
+                       InversionRecipe(900, 4, 20, 1_200, 2, lr=3e-4), TrajectoryRecipe(90, 18, 2, 6, lr=1e-3), lr=1e-3, mirror=True, ada=.6),
     'landscape256': Recipe(StyleGAN2Config(img_resolution=256, channel_base=16384), 64, (1_000_000, 2_000_000, 10_000_000), 200_000, 10_000, 6,
                            ClipRecipe(200_000, 10_000, 20), HearingRecipe(EncoderConfig(MELS['paper'], width=48, hidden=768), 90_000, 4_500, 4, 50, 384),
                            InversionRecipe(45_000, 4, 100, 90_000, 10, 1024), TrajectoryRecipe(9_000, 450, 20, 20, hidden=256, batch=16), batch=32, gamma=1., mirror=True, ada=.6)}
@@ -160,13 +164,20 @@ def _paper(kind, size):
 PRESETS |= {f'{kind}-{size}': _paper(kind, size) for kind in ('stylegan2', 'stylegan3-t', 'stylegan3-r') for size in (256, 512, 1024)}
 
 # %% ../nbs/13_training.ipynb #d1c52191
+def _plain(cfg, deeper=('clip', 'hearing', 'inversion', 'trajectory')): # -> {'batch': int, …, 'clip.epochs': int, …}
+    "The settings that are numbers or words, those of the later stages' recipes too."
+    own = {f.name: f.type for f in fields(cfg) if f.type in (int, float, bool, tuple, str)}
+    return own | {f'{part}.{name}': kind for part in deeper for name, kind in _plain(getattr(cfg, part), ()).items()}
+
 def adjusted(recipe:Recipe, settings)->Recipe: # {'batch': 8, …}
     "A recipe with some settings changed."
-    plain = {f.name: f.type for f in fields(Recipe) if f.type in (int, float, bool, tuple, str)}
+    plain = _plain(recipe)
     for name, value in settings.items():
         if name not in plain: raise UserError(f"a recipe has no setting '{name}' that can be changed: choose from {', '.join(plain)}")
         _check_setting(name, value, plain[name])
-    recipe = replace(recipe, **{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
+        part, _, own = name.rpartition('.')
+        value = tuple(value) if isinstance(value, list) else value
+        recipe = replace(recipe, **{part: replace(getattr(recipe, part), **{own: value})} if part else {name: value})
     if recipe.resolutions[-1:] != [recipe.generator.img_resolution]: raise UserError(f'images are {list(recipe.images)}: give as many numbers as there are resolutions from {recipe.start} to {recipe.generator.img_resolution} pixels')
     if recipe.precision not in PRECISIONS: raise UserError(f"precision is '{recipe.precision}': choose {', '.join(PRECISIONS)}")
     return recipe
@@ -178,16 +189,17 @@ def _check_setting(name, value, kind):
     if not ok: raise UserError(f"{name} cannot be {value}: it is {dict(int='a whole number from 1', float='a number from 0', bool='true or false', tuple='a list of whole numbers', str='a word')[kind.__name__]}")
 
 # %% ../nbs/13_training.ipynb #ef7bf660
-def scenes_of(vocab): # labels -> scenes, and the scene's index for each label [n]
-    "What stands before the colon in each label, in order of appearance."
-    names = [label.split(':')[0] for label in vocab]
-    scenes = list(dict.fromkeys(names))
-    return scenes, torch.tensor([scenes.index(n) for n in names])
-
 class ToScene(Callback):
     "Turns a batch's labels into scenes."
     def __init__(self, of): self.of = of
     def before_batch(self): self.learn.yb = (self.of.to(self.yb[0].device)[self.yb[0]],)
+
+# %% ../nbs/13_training.ipynb #543ec808
+class Varied(Callback):
+    "Varies the pictures that are trained on."
+    def before_batch(self):
+        from sound_video.clip import vary_picture # not above: it takes seconds
+        if self.training: self.learn.xb = (vary_picture(self.xb[0]),)
 
 # %% ../nbs/13_training.ipynb #795ba043
 def train_judge(dls,        # of stills, as `still_dls` gives them
@@ -286,22 +298,51 @@ def start_from(path, recipe:Recipe): # -> Recipe, `Adversaries`, is the discrimi
         except (RuntimeError, OSError, SafetensorError) as e: raise UserError(f"'{file}' does not belong to its pack, or is damaged: make the pack anew") from e
     return replace(recipe, generator=mine, start=mine.img_resolution, images=recipe.images[-1:]), Adversaries(G, D), not file.exists()
 
-def _check_classes(path, cfg, data, vocab):
-    "Do the generator's classes and those of the data agree?"
-    if cfg.c_dim != len(vocab): raise UserError(f"'{path}' has {cfg.c_dim or 'no'} classes and '{data}' has {len(vocab) or 'none'}: " + ('put the pictures into one folder, without folders for classes' if not cfg.c_dim else f'sort the pictures into {cfg.c_dim} folders, one for each class'))
+# %% ../nbs/13_training.ipynb #4dbed574
+@torch.no_grad()
+def similar_classes(G, stills:Stills, each=8): # samples of an old class; eight times as many votes for a new one -> list of old classes
+    "For each class of the stills the generator's class that looks most like it."
+    net = mini_judge().to(G.mapping.w_avg.device)
+    old = net.features(class_grid(G, each)).unflatten(0, (-1, each)).mean(1)
+    def votes(c):
+        x = stills[np.flatnonzero(stills.labels == c)[:8*each]][0]
+        return torch.cdist(net.features((x.float() / 127.5 - 1).to(old.device)), old).argmin(1)
+    return [int(votes(c).mode()[0]) for c in range(len(stills.vocab))]
+
+def _widened(weight, new, where): # [O, I], zeros [O, J], columns -> [O, J]
+    new[:, where] = weight * (new.shape[1] / weight.shape[1])**.5
+    return new
+
+@torch.no_grad()
+def for_classes(nets:Adversaries, n:int, like=()): # like: for each new class an old one, if there are any
+    "The same networks for `n` classes."
+    if nets.cfg.c_dim and not n: raise UserError(f'the generator has {nets.cfg.c_dim} classes, and the pictures have none: sort them into folders, one for each class')
+    cfg = replace(nets.cfg, c_dim=n)
+    G, D, g, d = new_generator(cfg), Discriminator(cfg), nets.ema.state_dict(), nets.D.state_dict()
+    if nets.cfg.c_dim:
+        for w, key in ((g, 'mapping.embed.weight'), (d, 'embed.weight')): w[key] = w[key][:, list(like)] * (n / nets.cfg.c_dim)**.5
+    else:
+        w = G.mapping.fc0.weight
+        g |= {'mapping.fc0.weight': _widened(g['mapping.fc0.weight'], torch.zeros_like(w), slice(cfg.z_dim))} | {f'mapping.embed.{k}': v for k, v in G.mapping.embed.state_dict().items()}
+        m = len(D.b4.out.bias) # the score is now a product with the class's vector, which begins near (1, 1, …)
+        d |= {f'b4.out.{k}': d[f'b4.out.{k}'].expand(m, *d[f'b4.out.{k}'].shape[1:]) / m**.5 for k in ('weight', 'bias')} | {'embed.weight': .1 * D.embed.weight, 'embed.bias': torch.ones(m)}
+    G.load_state_dict(g); D.load_state_dict(d)
+    return Adversaries(G, D)
 
 # %% ../nbs/13_training.ipynb #d8900860
 def _read_clip(folder):
     from sound_video.clip import Clip # not above: it takes seconds
     return Clip.load(folder)
 
-def train_clip(recipe:ClipRecipe, work, data='world', resume=False, seed=0, cbs=None):
+def train_clip(recipe:ClipRecipe, work, data='world', resume=False, seed=0, cbs=None, start=None): # start: a `Clip` that learns on
     "A small CLIP: trained, or, if that was done before, read from the folder `work`."
     from sound_video.clip import caption_dls, clip_learner, save_clip, small_clip
+    if start and 'words' not in start.config: return start # it has read the web, and would unlearn that from a few names
     work = Path(work)
     if not (resume and (work/'clip').exists()):
+        names = () if data == 'world' else usable_clips(data, 1.)[1]
         seed_all(seed)
-        clip = small_clip(() if data == 'world' else usable_clips(data, 1.)[1])
+        clip = start.learn_on(names) if start else small_clip(names)
         dls = caption_dls(clip.tokenize, data, clip.size, min(recipe.batch, recipe.stills), recipe.stills, recipe.valid, cache=work/'stills', seed=seed)
         learn = clip_learner(dls, clip, cbs=[*keeping(work, 'clip', recipe, resume, seed), *L(cbs)])
         learn.fit_one_cycle(recipe.epochs, recipe.lr)
@@ -320,22 +361,30 @@ def measure_hearing(hearing, dl)->dict: # of validation sounds, as `hearing_dls`
     right = lambda of, x, y: round(float((of[(x @ y.T).argmax(1)] == truth).float().mean()), 3)
     return dict(hearing_named=right(torch.arange(len(names)), sounds, names), hearing_pictured=right(truth, sounds, pictures), hearing_captioned=right(truth, words, pictures))
 
-def train_hearing(recipe:HearingRecipe, clip, work, data='world', resume=False, seed=0, cbs=None):
+def train_hearing(recipe:HearingRecipe, clip, work, data='world', resume=False, seed=0, cbs=None, start=None): # start: an `AudioEncoder` that learns on
     "An audio encoder in the space of a CLIP: gives a `Hearing` and what was measured."
     from sound_video.hearing import Hearing, calibrate, hearing_dls, hearing_learner
     seed_all(seed)
-    cfg, work = replace(recipe.encoder, dim=clip.dim), Path(work)
+    encoder, work = start if start and start.cfg.dim == clip.dim else AudioEncoder(replace(recipe.encoder, dim=clip.dim)), Path(work)
+    cfg = encoder.cfg
     dls = hearing_dls(clip, cfg, data, recipe.batch, recipe.sounds, recipe.valid, recipe.takes, work/'sounds', seed)
-    learn = hearing_learner(dls, AudioEncoder(cfg), cbs=[*keeping(work, 'audio', recipe, resume, seed), *L(cbs)])
+    learn = hearing_learner(dls, encoder.requires_grad_(True), cbs=[*keeping(work, 'audio', recipe, resume, seed), *L(cbs)])
     learn.fit_one_cycle(recipe.epochs, recipe.lr)
     hearing = Hearing(learn.model, clip, calibrate(learn.model, dls.valid))
     return hearing, measure_hearing(hearing, dls.valid)
 
 # %% ../nbs/13_training.ipynb #0193c3f5
-def _kept_tensors(file, make):
-    "Tensors from a file, or made and written to it."
+def _key(encoder, clips, *more): # a `WorldSounds`, `FolderClips`, …
+    "Short text that changes with the ears, the clips and whatever else is given."
+    files = [(str(f.path), f.start, f.seconds, (st := f.path.stat()).st_size, st.st_mtime_ns) for f in getattr(clips, 'files', ())]
+    return hashlib.sha256(to_bytes({k: v.contiguous() for k, v in encoder.state_dict().items()}) + repr((len(clips), files, more)).encode()).hexdigest()[:10]
+
+def _kept_tensors(work, name, key, make):
+    "Tensors from the file `name-key.safetensors`, or made and written to it in the place of what was kept under another key."
+    file = Path(work)/f'{name}-{key}.safetensors'
     with in_turn():
         if not file.exists():
+            for old in file.parent.glob(f'{name}-*.safetensors'): old.unlink()
             made = {k: v.contiguous() for k, v in make().items()}
             with atomic(file) as tmp: tmp.write_bytes(to_bytes(made))
     return load_file(file) # what was just made too: a resumed run must see the same
@@ -363,7 +412,7 @@ def sound_data(recipe:InversionRecipe, hearing, class_names, work, data='world',
         files, vocab = usable_clips(data, 1.)
         sounds = FolderSounds(files['train'], vocab, c.seconds + 1, c.mel.rate)
     if lost := set(sounds.vocab) - set(class_names): raise UserError(f"the sounds of '{data}' have the class '{min(lost)}', which the generator does not: codes are learnt for a generator with the classes of the sounds")
-    v = _kept_tensors(Path(work)/'vectors.safetensors', lambda: dict(vectors=hear_all(sounds, hearing.encoder, recipe.takes, seed)))['vectors']
+    v = _kept_tensors(work, 'vectors', _key(hearing.encoder, sounds, recipe.takes, seed), lambda: dict(vectors=hear_all(sounds, hearing.encoder, recipe.takes, seed)))['vectors']
     of = torch.tensor([list(class_names).index(name) for name in sounds.vocab])
     return SoundVectors(v, class_words(hearing.clip, class_names), of[sounds.labels], class_names)
 
@@ -378,18 +427,23 @@ class CodeGrid(Callback):
         v = self.vectors.to(E.mean.device).repeat_interleave(6, 0)
         save_grid(self.G.synthesis(E(v, E.draw(6).repeat(n, 1))).clamp(-1, 1), 6, self.folder/f'{self.epoch:04d}.png', self.learn)
 
-def train_inversion(recipe:InversionRecipe, G, hearing, class_names, work, data='world', resume=False, seed=0, cbs=None): # -> Inverter, PictureEncoder
+def _learns_on(net, **shape): # a network or None; what its configuration must say
+    return bool(net) and all(getattr(net.cfg, k) == v for k, v in shape.items())
+
+def train_inversion(recipe:InversionRecipe, G, hearing, class_names, work, data='world', resume=False, seed=0, cbs=None, start=(None, None)): # start: networks that learn on -> Inverter, PictureEncoder
     "The networks that lead from sounds and from pictures to codes."
-    work, device = Path(work), G.mapping.w_avg.device
+    work, device, (E, P) = Path(work), G.mapping.w_avg.device, start
     seed_all(seed)
-    sounds, shape = sound_data(recipe, hearing, class_names, work, data, seed), (G.synthesis.num_ws, G.mapping.w_avg.shape[0])
-    E = Inverter(InverterConfig(hearing.clip.dim, *shape, hidden=recipe.hidden), *code_statistics(G)).to(device)
+    sounds, shape = sound_data(recipe, hearing, class_names, work, data, seed), dict(num_ws=G.synthesis.num_ws, w_dim=G.mapping.w_avg.shape[0])
+    if not _learns_on(E, dim=hearing.clip.dim, **shape): E = Inverter(InverterConfig(hearing.clip.dim, **shape, hidden=recipe.hidden), *code_statistics(G))
+    E = E.requires_grad_(True).to(device)
     show = CodeGrid(work/'samples-inversion', G, sounds.vectors[0, :9])
-    learn = inversion_learner(vector_dls(sounds, recipe.batch, seed), E, G, hearing.clip, recipe.lr, seed=seed, cbs=[show, *keeping(work, 'inversion', recipe, resume, seed), *L(cbs)])
+    learn = inversion_learner(vector_dls(sounds, recipe.batch, seed, n=max(len(sounds), recipe.sounds)), E, G, hearing.clip, recipe.lr, seed=seed, cbs=[show, *keeping(work, 'inversion', recipe, resume, seed), *L(cbs)])
     learn.fit_flat_cos(recipe.epochs)
     size = min(64, G.cfg.img_resolution)
     seed_all(seed)
-    P = PictureEncoder(PictureEncoderConfig(*shape, size, hidden=recipe.hidden), *code_statistics(G)).to(device)
+    if not _learns_on(P, size=size, **shape): P = PictureEncoder(PictureEncoderConfig(**shape, size=size, hidden=recipe.hidden), *code_statistics(G))
+    P = P.requires_grad_(True).to(device)
     dls = still_dls(data, G.cfg.img_resolution, max(1, recipe.batch // 4), recipe.stills, 90, cache=work/'stills', seed=seed)
     learn = picture_learner(dls, P, G, hearing.clip, 2*recipe.lr, seed, [*keeping(work, 'pictures', recipe, resume, seed), *L(cbs)])
     learn.fit_flat_cos(recipe.picture_epochs)
@@ -406,14 +460,14 @@ def film_data(recipe:TrajectoryRecipe, split, n, encoder, size:int, work, data='
     def make():
         f = make_films(clips, encoder, keep_sound=True)
         return dict(frames=f.frames, curves=f.curves, vectors=f.vectors, labels=f.labels, sounds=f.sounds[0])
-    d = _kept_tensors(Path(work)/f'films-{split}-{len(clips)}-{size}.safetensors', make)
+    d = _kept_tensors(work, f'films-{split}', _key(encoder, clips, o), make)
     return Films(d['frames'], d['curves'], d['vectors'], d['labels'], clips.vocab, (d['sounds'], clips.rate))
 
 class Watched:
     "Films for the watcher: clips, scene, kind and intensity of each; of a folder no intensity, and the class is the kind."
     epoch = 0
     def __init__(self, films:Films, split, rate, data='world'):
-        self.films, T = films, films.frames.shape[1]
+        self.films, self.scene_of, T = films, scenes_of(films.vocab)[1], films.frames.shape[1]
         if data != 'world': self.kinds, self.intensity, self.names = films.labels, torch.zeros(len(films), 2, T), films.vocab; return
         seeds = split_seeds(split, -(-len(films) // len(SCENES)))
         times = (torch.arange(T) + .5) / rate
@@ -421,7 +475,7 @@ class Watched:
         self.kinds, self.names = of(lambda s: kind_label(s, seeds)), KIND_NAMES
         self.intensity = of(lambda s: compose(s, seeds, float(times[-1]) + .1).intensity(times))
     def __len__(self): return len(self.films)
-    def __getitem__(self, i): return self.films.frames[i], self.films.labels[i], self.kinds[i], self.intensity[i]
+    def __getitem__(self, i): return self.films.frames[i], self.scene_of[self.films.labels[i]], self.kinds[i], self.intensity[i]
 
 # %% ../nbs/13_training.ipynb #6095bd3f
 class WatcherLoader(SeededLoader):
@@ -451,9 +505,9 @@ def train_watcher(recipe:TrajectoryRecipe, train, valid, # `Watched`
                   work, resume=False, seed=0, cbs=None)->VideoNet:
     "The network that measures videos."
     seed_all(seed)
-    load = lambda d, shuffle: WatcherLoader(d, bs=min(18, len(d)), seed=seed, shuffle=shuffle, drop_last=shuffle)
-    dls = DataLoaders(load(train, True), load(valid, False), device=default_device())
-    net = VideoNet(train.films.vocab, train.names)
+    load = lambda d, n, shuffle: WatcherLoader(d, bs=min(18, n), n=n, seed=seed, shuffle=shuffle, drop_last=shuffle)
+    dls = DataLoaders(load(train, max(len(train), recipe.clips), True), load(valid, len(valid), False), device=default_device())
+    net = VideoNet(scenes_of(train.films.vocab)[0], train.names)
     learn = Learner(dls, net, loss_func=lambda pred, *y: video_loss(pred, *y), metrics=WatchedScene(), cbs=[*keeping(Path(work), 'watcher', recipe, resume, seed), *L(cbs)])
     learn.fit_one_cycle(recipe.watcher_epochs, 3e-3)
     return net.eval()
@@ -484,7 +538,8 @@ class Follows(Metric):
 def train_trajectory(recipe:TrajectoryRecipe, M:TrajectoryGenerator, films:Films, valid:Films, G, clip, anchors, work, name='trajectory', resume=False, seed=0, cbs=None, **kwargs):
     "Teach a trajectory generator; `kwargs` as for `trajectory_learner`."
     seed_all(seed)
-    dls, work = film_dls(films, min(recipe.batch, len(films)), steps=recipe.steps, seed=seed), Path(work)
+    n, work = max(len(films), recipe.clips), Path(work)
+    dls = film_dls(films, min(recipe.batch, n), n, recipe.steps, seed)
     learn = trajectory_learner(dls, M.to(dls.device), G, clip, anchors, recipe.lr, seed=seed, **kwargs,
                                cbs=[FilmGrid(work/f'samples-{name}', valid, recipe.rate), *keeping(work, name, recipe, resume, seed), *L(cbs)])
     learn.metrics = learn.metrics + [Follows()]
@@ -538,6 +593,12 @@ def _judges(dls, recipe, work, anew, resume, seed, cbs, inception=None)->dict:
 # %% ../nbs/13_training.ipynb #f6fafff1
 _OWN = ('clip', 'hearing', 'inversion', 'trajectory') # parts of a recipe that later stages tell of
 
+def _fitting(nets:Adversaries, names, stills:Stills)->Adversaries: # names: of the old classes
+    "Networks for the classes of the stills: of an old name as they are, of a new one like what looks most like it."
+    if list(names) == stills.vocab: return nets
+    like = [names.index(label) if label in names else i for label, i in zip(stills.vocab, similar_classes(nets.ema, stills))] if names else ()
+    return for_classes(nets, len(stills.vocab), like)
+
 def _train_generator(recipe, preset, work, stages, data, resume, seed, cbs, start, inception):
     "The first two stages: `Parts` with a generator; None if only the judge was asked for."
     nets, own = None, {}
@@ -545,10 +606,10 @@ def _train_generator(recipe, preset, work, stages, data, resume, seed, cbs, star
     epoch = min(max(min(recipe.stills, 10_000), sum(recipe.images) // 250), *recipe.images) # measured at most 250 times
     dls = still_dls(data, recipe.generator.img_resolution, recipe.batch, recipe.stills, recipe.valid, epoch, work/'stills', seed, mirror=recipe.mirror)
     if start:
-        _check_classes(start, nets.cfg, data, dls.vocab)
+        nets = _fitting(nets, load_pack(start)[1].class_names, dls.train.dataset)
         own = dict(nets=nets, rampup=None, cbs=L(cbs) + ([WarmUp(min(20_000, recipe.images[0] // 20))] if is_new else []))
     recipe = replace(recipe, generator=replace(recipe.generator, c_dim=len(dls.vocab)))
-    judges = _judges(dls, recipe, work, 'judge' in stages and not resume, resume, seed, cbs, inception)
+    judges = _judges(dls, recipe, work, 'judge' in stages and not resume, resume, seed, L(cbs) + ([] if data == 'world' else [Varied()]), inception)
     if 'stylegan' not in stages: return None
     G = train_stylegan(dls, recipe, judges, work, resume, **dict(cbs=cbs, seed=seed) | own)
     training = {k: v for k, v in recipe.to_dict().items() if k not in _OWN} | dict(preset=preset, seed=seed) | ({'from': Path(start).name} if start else {})
@@ -560,21 +621,22 @@ def _with_ears(new:Parts, old:Parts):
     new.say({k: old.config.training[k] for k in ('clip', 'hearing') if k in old.config.training}, {k: v for k, v in old.config.metrics.items() if k.startswith('hearing_')})
 
 # %% ../nbs/13_training.ipynb #1b8917ba
-def _train_codes(parts:Parts, recipe, work, *common):
+def _train_codes(parts:Parts, base:Parts, recipe, work, *common):
     "The stage inversion."
     parts.G.to(default_device()).eval().requires_grad_(False)
-    E, P = train_inversion(recipe.inversion, parts.G, parts.hearing, parts.config.class_names, work, *common)
+    E, P = train_inversion(recipe.inversion, parts.G, parts.hearing, parts.config.class_names, work, *common, [base.networks.get(k) for k in ('inverter', 'picture_encoder')])
     parts.networks |= dict(inverter=E, picture_encoder=P)
     parts.say(dict(inversion=recipe.inversion.to_dict()))
 
-def _train_paths(parts:Parts, recipe, work, data, resume, seed, cbs):
+def _train_paths(parts:Parts, base:Parts, recipe, work, data, resume, seed, cbs):
     "The stage trajectory."
     r, G, E, groups = recipe.trajectory, parts.G.to(default_device()).eval().requires_grad_(False), parts.networks['inverter'], parts.config.layer_groups
     films, valid = (film_data(r, split, n, parts.hearing.encoder, G.cfg.img_resolution, work, data) for split, n in (('train', r.clips), ('valid', r.valid)))
     watcher = train_watcher(r, Watched(films, 'train', r.rate, data), Watched(valid, 'valid', r.rate, data), work, resume, seed, cbs)
     seed_all(seed)
-    shape = TrajectoryConfig(groups, G.synthesis.num_ws, G.mapping.w_avg.shape[0], hidden=r.hidden, rate=r.rate)
-    M = TrajectoryGenerator(shape, latent_axes(E, films.vectors.to(E.mean.device), groups, shape.axes))
+    shape, M = TrajectoryConfig(groups, G.synthesis.num_ws, G.mapping.w_avg.shape[0], hidden=r.hidden, rate=r.rate), base.networks.get('trajectory')
+    if not _learns_on(M, groups=groups, w_dim=shape.w_dim, rate=r.rate): M = TrajectoryGenerator(shape, latent_axes(E, films.vectors.to(E.mean.device), groups, shape.axes))
+    M.requires_grad_(True)
     parts.networks['trajectory'] = train_trajectory(r, M, films, valid, G, parts.hearing.clip, sound_anchors(E), work, 'trajectory', resume, seed, cbs)
     parts.weights['watcher'] = watcher.state_dict()
     follows = np.mean([follow(film_frames(M, G, sound_anchors(E), valid, torch.tensor([i]))[0], valid, i, r.rate) for i in range(len(valid))])
@@ -593,29 +655,34 @@ def train(out,             # folder of the pack to be made
           seed=0, cbs=None,
           precision=None,  # of all stages, one of `PRECISIONS`; None: what the recipe says
           accumulate=1,    # parts that each batch is worked on in, one after another
-          start=None,      # folder of a pack whose generator goes on learning
+          start=None,      # folder of a pack whose networks go on learning; 'mini': the one that comes with the package
           inception=None,  # path of StyleGAN's Inception network as TorchScript, to measure by
           settings=None):  # of the recipe, to be changed: {'batch': 8, …}
     "Run a recipe and write the pack; None if these stages do not complete one."
     if preset not in PRESETS: raise UserError(f"no preset is called '{preset}': choose from {', '.join(PRESETS)}")
-    recipe, stages = adjusted(PRESETS[preset], settings or {}), set(stages)
+    recipe, stages, start = PRESETS[preset], set(stages), _pack_place(start)
+    if start: recipe = replace(recipe, start=recipe.generator.img_resolution, images=recipe.images[-1:])
+    recipe = adjusted(recipe, settings or {})
     _check_pictures(data, stages)
     if (precision or recipe.precision) == 'float16': recipe = _clamped(recipe)
     cbs = [*L(cbs), *ways(precision, accumulate)]
-    work = _workplace(out, stages, resume)
+    work, base = _workplace(out, stages, resume, start), read_parts(start) if start else Parts(None, None)
     seed_all(seed)
     parts, old, common = None, read_parts(out), (data, resume, seed, cbs)
+    borrowed = base.hearing and not (old and old.hearing) and 'audio' not in stages and stages & {'inversion', 'trajectory'} # ears
+    if borrowed and data != 'world': _check_words(base.hearing.clip, data, start)
     if {'judge', 'stylegan'} & stages: parts = _train_generator(recipe, preset, work, stages, *common, start, inception)
-    clip = train_clip(recipe.clip, work, *common) if 'clip' in stages else None
+    clip = train_clip(recipe.clip, work, *common, base.hearing and base.hearing.clip) if 'clip' in stages else None
     if not stages - {'judge', 'clip'}: return None
     if parts and old and old.hearing: _with_ears(parts, old)
     parts = parts or old
     if 'audio' in stages:
-        parts.hearing, heard = train_hearing(recipe.hearing, clip or _read_clip(_clip_folder(out, work)), work, *common)
+        parts.hearing, heard = train_hearing(recipe.hearing, clip or _read_clip(_clip_folder(out, work, start)), work, *common, base.hearing and base.hearing.encoder)
         parts.networks = {}
         parts.say(dict(clip=recipe.clip.to_dict(), hearing=recipe.hearing.to_dict()), heard)
-    if 'inversion' in stages: _train_codes(parts, recipe, work, *common)
-    if 'trajectory' in stages: _train_paths(parts, recipe, work, *common)
+    if borrowed: _with_ears(parts, base)
+    if 'inversion' in stages: _train_codes(parts, base, recipe, work, *common)
+    if 'trajectory' in stages: _train_paths(parts, base, recipe, work, *common)
     return parts.save(out)
 
 # %% ../nbs/13_training.ipynb #e1177637
@@ -623,29 +690,39 @@ def _clamped(recipe, most=256.):
     "A recipe whose generator keeps its numbers small enough for float16, as in the papers."
     return replace(recipe, generator=replace(recipe.generator, conv_clamp=recipe.generator.conv_clamp or most))
 
-def _clip_folder(out, work):
-    "Where a CLIP lies that was trained before: of an earlier run, or of the pack."
-    for folder in (work/'clip', Path(out)/'clip'):
+def _pack_place(start): # -> path, None for none
+    "Where the pack is that a training goes on from."
+    path = default_pack() if start == 'mini' and not Path(start).exists() else start and Path(start)
+    if path and not path.exists(): load_pack(path) # which says so
+    return path
+
+def _clip_folder(out, work, start=None):
+    "Where a CLIP lies that was trained before: of an earlier run, of the pack, or of the one that it began with."
+    for folder in (work/'clip', Path(out)/'clip', *([start/'clip'] if start else [])):
         if folder.is_dir(): return folder
     raise UserError(f"'{out}' has no CLIP that sounds could be taught to agree with: train the stage clip too")
 
-def _check_before(out, work, stages):
+def _check_before(out, work, stages, start=None):
     "Is there what these stages stand on?"
-    has = SoundVideo.load(out).config if Path(out).exists() else None
+    has, base = (SoundVideo.load(p).config if p and Path(p).exists() else None for p in (out, start))
     if set(stages) & {'audio', 'inversion', 'trajectory'} and 'stylegan' not in stages and not has: raise UserError(f"there is no pack at '{out}' that these stages could go on from: train judge and stylegan too")
-    if 'audio' in stages and 'clip' not in stages: _clip_folder(out, work)
-    if set(stages) & {'inversion', 'trajectory'} and 'audio' not in stages and not (has and has.hearing): raise UserError(f"'{out}' cannot hear: train the stages clip and audio too")
+    if 'audio' in stages and 'clip' not in stages: _clip_folder(out, work, start)
+    if set(stages) & {'inversion', 'trajectory'} and 'audio' not in stages and not any(c and c.hearing for c in (has, base)): raise UserError(f"'{out}' cannot hear: train the stages clip and audio too")
     if 'trajectory' in stages and 'inversion' not in stages and ({'audio', 'stylegan'} & set(stages) or 'inverter' not in has.parts): raise UserError(f"'{out}' has no codes for sounds: train the stage inversion too")
+
+def _check_words(clip, data, start):
+    "Ears that do not learn must know the words."
+    if strange := [name for name in usable_clips(data, 1.)[1] if not clip.knows(name)]: raise UserError(f"the CLIP of '{start}' has never read a word of '{strange[0]}': train the stages clip and audio too")
 
 def _check_pictures(data, stages):
     "Pictures have no sound."
     if data != 'world' and stages - {'judge', 'stylegan'} and holds_pictures(data): raise UserError(f"'{data}' holds pictures, which have no sound: name the stages judge and stylegan to learn from them, and clips for the others")
 
-def _workplace(out, stages, resume):
+def _workplace(out, stages, resume, start=None):
     "The folder beside the pack for what training needs; checked."
     if wrong := set(stages) - set(STAGES): raise UserError(f"no stage is called '{wrong.pop()}': choose from {', '.join(STAGES)}")
     work = Path(f'{out}.training')
-    _check_before(out, work, stages)
+    _check_before(out, work, stages, start)
     if any(work.glob('*.pt')) and not resume and set(stages) == set(STAGES):
         raise UserError(f"'{work}' holds an earlier training: go on with --resume, or choose another --out")
     with readable_os_errors(work): work.mkdir(exist_ok=True)

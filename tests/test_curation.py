@@ -318,7 +318,7 @@ def test_other_settings_make_other_clips(tmp_path):
 def test_a_full_disk_is_no_fault_of_the_film(tmp_path, monkeypatch):
     film(tmp_path/'films'/'raining'/'a.mp4', 1, 1.)
     def full(*a): raise OSError(28, 'No space left on device')
-    monkeypatch.setattr(curation, '_write_movie', full)
+    monkeypatch.setattr(curation, 'write_movie', full)
     with pytest.raises(UserError, match='free some space'): curate(tmp_path/'films', tmp_path/'out', **ASK)
     monkeypatch.undo()
     assert len(curate(tmp_path/'films', tmp_path/'out', **ASK).clips) == 1

@@ -75,7 +75,7 @@ def test_gif_keeps_time(tmp_path, fps):
 @pytest.mark.parametrize('channels', [1, 2, 6, 8])
 def test_every_rate_and_channel_count(tmp_path, rate, channels):
     sound = tone(1.3, rate, channels, impulse=1)
-    for ending, rates in (('.mp4', media._FORMATS['.mp4'].rates), ('.webm', [48000])):   # Opus decodes at 48 kHz whatever went in
+    for ending, rates in (('.mp4', media.MOVIE_FORMATS['.mp4'].rates), ('.webm', [48000])):   # Opus decodes at 48 kHz whatever went in
         path = write_video(tmp_path/f'v{ending}', grey(39, 16, 16), 30, (sound, rate))
         got, r = read_sound(path)
         assert r == next((x for x in rates if x >= rate), rates[-1]) and len(got) == channels
