@@ -197,6 +197,7 @@ class ToScene(Callback):
 # %% ../nbs/13_training.ipynb #543ec808
 class Varied(Callback):
     "Varies the pictures that are trained on."
+    order = 7.1 # after `Together`, on this process's rows
     def before_batch(self):
         from sound_video.clip import vary_picture # not above: it takes seconds
         if self.training: self.learn.xb = (vary_picture(self.xb[0]),)
