@@ -162,9 +162,11 @@ class FilteredLayer(nn.Module):
 # %% ../nbs/07c_stylegan3.ipynb #f0def354
 def features(self:FilteredLayer, x, s): # s [B, I]
     "Convolution, demodulation, activation."
-    k = self.weight * self.weight.square().mean((1, 2, 3), keepdim=True).rsqrt()
-    d = demodulation(k, s) * self.magnitude_ema.rsqrt()
-    x = conv2d(scale_shift(x, s), k.to(x.dtype), self.kernel - 1)
+    p = power(self.weight)
+    norm = self.kernel * p.mean(1, keepdim=True).rsqrt()         # of weights, to unit mean square [O, 1]
+    d = (s.square() @ (p * norm.square()).T + 1e-8).rsqrt() * self.magnitude_ema.rsqrt()
+    k = self.weight * norm[:,:,None,None]
+    x = conv2d(x, k.to(x.dtype), self.kernel - 1, s)
     return filtered_lrelu(x, self.bias, self.up_filter, self.down_filter, self.up, self.down, self.pad, clamp=self.clamp, scale=d)
 
 def colours(self:FilteredLayer, x, s): # -> [B, 3, H, W] in float32
@@ -185,10 +187,16 @@ class FilteredSynthesis(nn.Module):
         specs,g = layer_specs(cfg),geometry(cfg)
         self.num_ws,self.w_dim,self.scale = cfg.num_ws,cfg.w_dim,cfg.output_scale
         self.layer_names = [s.name for s in specs]
+        self.at_once = max(1, 2**17 // cfg.img_resolution**2) # pictures on a CPU: with more, memory grows and nothing is won
         self.input = FourierInput(cfg, specs[0].ci, specs[0].in_size, specs[0].in_rate, g['cutoff'][0].item())
         for s in specs: setattr(self, s.name, FilteredLayer(cfg, s))
 
     def forward(self, w, noise_mode='const'):
+        if w.device.type == 'cpu' and no_grad_for(w, *self.parameters()): return torch.cat([self.few(part) for part in w.split(self.at_once)])
+        return self.few(w)
+
+    def few(self, w):
+        "All pictures at the same time."
         if w.ndim != 3 or w.shape[1:] != (self.num_ws, self.w_dim): raise UserError(f'w is {tuple(w.shape)}: it must be [B, {self.num_ws}, {self.w_dim}]')
         dtype = working_dtype(w)
         with torch.autocast(w.device.type, enabled=False):
