@@ -8,13 +8,13 @@ Docs: https://sound-video.github.io/sound_video/native.html.md"""
 __all__ = ['source_folder', 'cache_folder', 'kept', 'once', 'compiler', 'why_not', 'empty', 'conv', 'conv_lacks',
            'filtered_lrelu', 'filtered_lacks', 'native_line']
 
-# %% ../nbs/06_native.ipynb #f07b1e09
-import ctypes, functools, hashlib, importlib.util, json, math, mmap, os, platform, shutil, subprocess, sys, tempfile, threading, weakref
+# %% ../nbs/06_native.ipynb #5933f23c
+import ctypes, functools, hashlib, importlib.util, json, math, os, platform, shutil, subprocess, sys, tempfile, threading, weakref
 from pathlib import Path
 import torch
 from .core import *
 
-# %% ../nbs/06_native.ipynb #71cbb581
+# %% ../nbs/06_native.ipynb #5d7a7959
 def source_folder(): # -> Path, or None
     "Where the sources are: in the package that was installed, or beside it in a checkout."
     package = Path(importlib.util.find_spec('sound_video').origin).parent
@@ -28,7 +28,7 @@ def cache_folder(): # -> Path, or None where there is no home
     base = os.environ.get('LOCALAPPDATA', home/'AppData'/'Local') if sys.platform == 'win32' else os.environ.get('XDG_CACHE_HOME') or home/'.cache'
     return Path(base)/'sound_video'/'kernels'
 
-# %% ../nbs/06_native.ipynb #c3bd3b57
+# %% ../nbs/06_native.ipynb #5445a29d
 def kept(path): # -> bytes, or None if there is no such file, or it is damaged
     try: data = path.read_bytes()
     except OSError: return None
@@ -51,7 +51,7 @@ def once(name:str, # for people who look into the folder
     if path: _keep(path, code)
     return code
 
-# %% ../nbs/06_native.ipynb #c8f22cdf
+# %% ../nbs/06_native.ipynb #2e2d31c3
 _FLAGS = '-std=c++17 -O3 -ffp-contract=fast -fno-math-errno -shared -fPIC -pthread'.split()
 _PATIENCE = 30 # seconds
 
@@ -80,7 +80,7 @@ def _compiled(cxx, source): # -> bytes
         except RuntimeError: _said(cxx, *_FLAGS, str(source), '-o', str(out)) # some compilers do not know this processor
         return out.read_bytes()
 
-# %% ../nbs/06_native.ipynb #a547a572
+# %% ../nbs/06_native.ipynb #2693c7b6
 def _loaded(code): # by way of a file of our own, which nobody else can write and which is needed no longer afterwards
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder)/'cpu.so'
@@ -102,26 +102,26 @@ def why_not(): # -> None, or a line
     with _LOCK: library = _library()
     return library if isinstance(library, str) else None
 
-# %% ../nbs/06_native.ipynb #a0b86ddd
+# %% ../nbs/06_native.ipynb #9575c908
 _FREE, _STORE, _SMALL, _STORE_LOCK = [], 2**29, 2**20, threading.RLock() # pieces; bytes kept at most; what is not worth it
 
 def _give_back(piece):
     with _STORE_LOCK:
         _FREE.append(piece); _FREE.sort(key=len)
-        while sum(map(len, _FREE)) > _STORE: _FREE.pop(0)
+        while sum(map(len, _FREE)) > _STORE//4: _FREE.pop(0)
 
 def empty(*shape):
     "A tensor of float32 with anything in it, in memory that was used before if there is some."
-    n = 4*math.prod(shape)
-    if n < _SMALL: return torch.empty(shape)
+    n = math.prod(shape)
+    if 4*n < _SMALL: return torch.empty(shape)
     with _STORE_LOCK:
         i = next((i for i,p in enumerate(_FREE) if len(p) >= n), None)
-        piece = mmap.mmap(-1, n) if i is None else _FREE.pop(i)
-    lease = (ctypes.c_char * n).from_buffer(piece)
+        piece = torch.empty(n) if i is None else _FREE.pop(i)
+    lease = (ctypes.c_char * (4*n)).from_address(piece.data_ptr()) # which lives as long as the tensor that is made of it
     weakref.finalize(lease, _give_back, piece).atexit = False
     return torch.frombuffer(lease, dtype=torch.float32).view(shape)
 
-# %% ../nbs/06_native.ipynb #61cf2016
+# %% ../nbs/06_native.ipynb #51d1fc7f
 def _fields(**kinds): # p pointers, q long integers, f floats: the names of each, in order
     types = dict(p=ctypes.c_void_p, q=ctypes.c_int64, f=ctypes.c_float)
     return type('Args', (ctypes.Structure,), {'_fields_': [(name, types[kind]) for kind,names in kinds.items() for name in names.split()]})
@@ -142,7 +142,7 @@ def _dense(t): return None if t is None else t.detach().float().contiguous()
 def _ptr(t): return None if t is None else t.data_ptr()
 def _nhwc(x): return x.detach().permute(0, 2, 3, 1).contiguous()
 
-# %% ../nbs/06_native.ipynb #52691eab
+# %% ../nbs/06_native.ipynb #3f87a20e
 def conv(x,          # [B, I, H, W]
          w,          # [O, I, k, k], k 1 or 3
          pad:int,
@@ -160,7 +160,7 @@ def conv(x,          # [B, I, H, W]
 def conv_lacks(w, pad): # -> None, or what cannot be done
     if w.shape[2:] not in ((1, 1), (3, 3)) or pad and w.shape[2:] == (1, 1): return f'kernels of {w.shape[2]} × {w.shape[3]} with {pad} zeros around'
 
-# %% ../nbs/06_native.ipynb #f36ff23c
+# %% ../nbs/06_native.ipynb #1a6cc243
 def filtered_lrelu(x,           # [B, C, H, W]
                    scale, bias, # [B, C] or None, [C]
                    up_filter,   # [6 up], symmetric
@@ -180,7 +180,7 @@ def filtered_lacks(up_filter, down_filter, up, down, slope): # -> None, or what 
     if len(up_filter) != 6*up or len(down_filter) != 12: return f'filters of {len(up_filter)} and {len(down_filter)} taps'
     if not 0 <= slope <= 1: return f'a slope of {slope}'
 
-# %% ../nbs/06_native.ipynb #c6c66a20
+# %% ../nbs/06_native.ipynb #55d22ac3
 def native_line():
     "What runs on the CPU, and why, for people."
     if why := why_not(): return f'PyTorch, as {why}; with one, StyleGAN3 is about twice as fast'

@@ -165,8 +165,9 @@ def features(self:FilteredLayer, x, s): # s [B, I]
     p = power(self.weight)
     norm = self.kernel * p.mean(1, keepdim=True).rsqrt()         # of weights, to unit mean square [O, 1]
     d = (s.square() @ (p * norm.square()).T + 1e-8).rsqrt() * self.magnitude_ema.rsqrt()
-    k = self.weight * norm[:,:,None,None]
-    x = conv2d(x, k.to(x.dtype), self.kernel - 1, s)
+    if x.dtype == torch.float32: k,d = self.weight,d * norm.T    # a matter of the result, too
+    else: k = (self.weight * norm[:,:,None,None]).to(x.dtype)
+    x = conv2d(x, k, self.kernel - 1, s)
     return filtered_lrelu(x, self.bias, self.up_filter, self.down_filter, self.up, self.down, self.pad, clamp=self.clamp, scale=d)
 
 def colours(self:FilteredLayer, x, s): # -> [B, 3, H, W] in float32
