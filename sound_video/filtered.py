@@ -207,7 +207,8 @@ def filtered_lrelu(x,            # [B, C, H, W]
     which = choose('auto', x, kernels._kernels_lack(x, up, down, up_filter, down_filter), None, native_lacks(native.filtered_lacks(up_filter, down_filter, up, down, slope), x, b, scale))
     if which == 'native': return native.filtered_lrelu(x, scale, b, up_filter, down_filter, up, pad, gain, slope, clamp)
     if which == 'cuda': return kernels.filtered_lrelu(x if scale is None else scale_shift(x, scale), up_filter, down_filter, b, up, down, pad*2, gain, slope, clamp)
+    if x.dtype in (torch.float16, torch.bfloat16): return filtered_lrelu(x.float(), b, *args, scale).to(x.dtype) # half precisions are for memory
     if x.device.type == 'cpu' and x.dtype == torch.float32 and no_grad_for(x, b, scale):
         return _tiled(x, torch.ones_like(x[:,:,0,0]) if scale is None else scale, b, *args)
-    x = x + b.to(x.dtype)[:,None,None] if scale is None else scale_shift(x, scale, b)
+    x = x + b[:,None,None] if scale is None else scale_shift(x, scale, b)
     return _whole(x, *args)
