@@ -159,7 +159,7 @@ def _arranged_conv2d(x, w, pad):
         return torch.mkldnn_convolution(x, w, None, (pad, pad), (1, 1), (1, 1), 1)
     return F.conv2d(x, w, padding=pad)
 
-_WORTH = 2**26 # multiplications from which C++ pays
+_WORTH = 2**27 # multiplications for one picture from which C++ pays; a small network does not even compile it
 
 def conv2d(x,          # [B, I, H, W]
            w,          # [O, I, k, k]
@@ -168,7 +168,7 @@ def conv2d(x,          # [B, I, H, W]
            gain=None,  # of the result [B, O]
            bias=None): # added to that [O]
     "Convolution of `x * scale`, times `gain`, plus `bias`, by the fastest way that is open."
-    lack = native.conv_lacks(w, pad) if x[:,0].numel() * w.numel() >= _WORTH else 'what is small'
+    lack = native.conv_lacks(w, pad) if x[:1,0].numel() * w.numel() >= _WORTH else 'what is small'
     if x.device.type == 'cpu' and choose('auto', x, native_lack=native_lacks(lack, x, w, scale, gain, bias)) == 'native': return native.conv(x, w, pad, scale, gain, bias)
     x = _arranged_conv2d(x if scale is None else scale_shift(x, scale), w, pad)
     return x if gain is None else scale_shift(x, gain, bias)
@@ -209,7 +209,7 @@ def modulated_conv2d(x,               # [B, I, H, W]
     if up_filter is None: return conv2d(x, k, w.shape[-1]//2, s, d, b)
     return scale_shift(blur(conv_transpose2d(scale_shift(x, s), k), up_filter, 1, gain=4.), d, b)
 
-# %% ../nbs/06b_ops.ipynb #3a327a23
+# %% ../nbs/06b_ops.ipynb #af5968a4
 HALF_CLAMP = 256. # of activations in float16, if a network has no clamp of its own
 
 def moderate(w,  # [O, I, k, k]
