@@ -98,10 +98,10 @@ struct Conv {
     int64 n, in_h, in_w, in, out, pad, k, threads;
 };
 
-static int64 chunk_of(const Conv& c) { // tiles or pixels that a thread takes at a time
+static int64 chunk_of(const Conv& c) { // tiles or pixels that a thread takes at a time: each time it goes through all weights
     if (c.k == 1) return 8*ROWS;
-    int64 most = std::max<int64>(3*ROWS, (3 << 20) / (36*(c.in + c.out)) / ROWS * ROWS), tiles = c.n * ((c.in_h + 2*c.pad + 1)/4) * ((c.in_w + 2*c.pad + 1)/4);
-    return std::min(std::min<int64>(most, 12*ROWS), up_to((tiles + c.threads - 1) / c.threads, ROWS));
+    int64 most = std::max<int64>(3*ROWS, (7 << 20) / (36*(c.in + c.out)) / ROWS * ROWS), tiles = c.n * ((c.in_h + 2*c.pad + 1)/4) * ((c.in_w + 2*c.pad + 1)/4);
+    return std::min(std::min<int64>(most, 24*ROWS), up_to((tiles + c.threads - 1) / c.threads, ROWS));
 }
 static int64 weights_of(const Conv& c) { return (c.k == 1 ? 1 : 36) * panels(c.out)*PANEL * c.in; }
 static int64 room_of(const Conv& c) { return (c.k == 1 ? 1 : 36) * chunk_of(c) * (pitch_of(c.in) + (c.k == 1 ? PANEL : panels(c.out)*PANEL + W)); } // of one thread

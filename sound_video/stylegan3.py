@@ -221,7 +221,7 @@ class StyleGAN3(nn.Module):
         self.cfg,self.mapping,self.synthesis = cfg,Mapping(cfg, cfg.mapping_layers),FilteredSynthesis(cfg)
     def forward(self, z, c=None, psi=1., noise_mode='const'): return self.synthesis(self.mapping(z, c, psi), noise_mode)
 
-# %% ../nbs/07c_stylegan3.ipynb #69e49ac4
+# %% ../nbs/07c_stylegan3.ipynb #10cfde05
 class Recorded:
     "`G.synthesis` for `batch` codes at a time on a GPU, as a CUDA graph: w [B, L, D] -> pictures [B, 3, H, W]."
     def __init__(self, G, batch:int, dtype=torch.float16):
