@@ -209,7 +209,7 @@ def modulated_conv2d(x,               # [B, I, H, W]
     if up_filter is None: return conv2d(x, k, w.shape[-1]//2, s, d, b)
     return scale_shift(blur(conv_transpose2d(scale_shift(x, s), k), up_filter, 1, gain=4.), d, b)
 
-# %% ../nbs/06b_ops.ipynb #af5968a4
+# %% ../nbs/06b_ops.ipynb #0b399158
 HALF_CLAMP = 256. # of activations in float16, if a network has no clamp of its own
 
 def moderate(w,  # [O, I, k, k]
