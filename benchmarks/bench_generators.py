@@ -1,12 +1,13 @@
 """How fast the generators are on a CPU: StyleGAN2, StyleGAN3-T and StyleGAN3-R, one way of computing against another.
 
-    python benchmarks/bench_generators.py [--peer DIR] [--kinds 2 t r] [--batches 1 8] [--resolution 256] [--repeats 3] [--threads 1] [--json]
+    python benchmarks/bench_generators.py [--peer DIR] [--kinds 2 t r] [--batches 1 8] [--resolution 256] [--ways torch native] [--repeats 3] [--threads 1] [--json]
 
-`fast` keeps no gradients; `whole` is how the same network is computed where gradients are wanted. With --peer, `peer` is the reference implementation in DIR, a clone of
-NVIDIA's stylegan3, with the same weights. All ways take turns in one process, so that other work on the machine hits them alike; times are medians of processor seconds.
+`torch` is plain PyTorch, and `native` the C++ that is compiled for this CPU when there is a compiler; both keep no gradients. `whole` is how the same network is computed where gradients are wanted.
+With --peer, `peer` is the reference implementation in DIR, a clone of NVIDIA's stylegan3, with the same weights. All ways take turns in one process, so that other work on the machine hits them alike;
+times are medians of processor seconds for a batch, and with --wall of seconds by the clock, which only tell something on an idle machine. The column `ratio` says how many times as fast as the first the last way is.
 Memory is the most that a process of its own needs, torch and the network included.
 """
-import argparse, json, resource, statistics, subprocess, sys, time
+import argparse, json, os, resource, statistics, subprocess, sys, time
 from pathlib import Path
 import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -32,6 +33,7 @@ def way(name, net, kind): # -> w -> pictures
     "One of the ways to compute."
     kw = (dict(force_fp32=True) | (dict(noise_mode='const') if kind == '2' else {})) if name == 'peer' else {}
     def f(w):
+        os.environ['SOUND_VIDEO_IMPL'] = name if name in ('torch', 'native') else 'auto'
         with torch.inference_mode(name != 'whole'): return net.synthesis(w, **kw).detach()
     return f
 
@@ -39,22 +41,22 @@ def codes(kind, resolution, batch):
     torch.manual_seed(0)
     return torch.randn(batch, 1, 512).repeat(1, 2*(resolution.bit_length() - 2) if kind == '2' else 16, 1)
 
-def seconds(f, w):
-    start = time.process_time(); f(w)
-    return time.process_time() - start
+def seconds(f, w, clock):
+    start = clock(); f(w)
+    return clock() - start
 
 def compare(kind, a, batch):
     "Medians, and how much the pictures differ at most, as a part of their range."
     d = settings(kind, a.resolution)
     G,P = ours(d, kind),theirs(d, kind, a.peer) if a.peer else None
     if P is not None: G.load_state_dict(P.state_dict())
-    fs,w = {k: way(k, P if k == 'peer' else G, kind) for k in (['peer'] if a.peer else []) + ['whole', 'fast']},codes(kind, a.resolution, batch)
+    fs,w = {k: way(k, P if k == 'peer' else G, kind) for k in (['peer'] if a.peer else []) + a.ways},codes(kind, a.resolution, batch)
     first = {k: f(w) for k,f in fs.items()} # also warms up
     times = {k: [] for k in fs}
     for _ in range(a.repeats):
-        for k,f in fs.items(): times[k].append(seconds(f, w))
+        for k,f in fs.items(): times[k].append(seconds(f, w, time.perf_counter if a.wall else time.process_time))
     base,*others = first.values()
-    return dict(kind=NAMES[kind], batch=batch, seconds={k: statistics.median(t) for k,t in times.items()}, difference=max(float((x-base).abs().max() / (base.max() - base.min())) for x in others))
+    return dict(kind=NAMES[kind], batch=batch, seconds={k: statistics.median(t) for k,t in times.items()}, difference=max([0.] + [float((x-base).abs().max() / (base.max() - base.min())) for x in others]))
 
 def memory(name, kind, a, batch): # -> MB
     "In a process of its own."
@@ -75,14 +77,14 @@ def one(name, kind, batch, a):
 
 def row(r): # -> a line of the table
     s = r['seconds']
-    base = s.get('peer', s['whole'])
-    return f"| {r['kind']} | {r['batch']} | " + ' | '.join(f"{v:.2f} s, {r['memory'][k]:.0f} MB" for k,v in s.items()) + f" | {base / s['fast']:.2f} | {r['difference']:.1e} |"
+    first,last = list(s.values())[0],list(s.values())[-1]
+    return f"| {r['kind']} | {r['batch']} | " + ' | '.join(f"{v:.2f} s, {r['memory'][k]:.0f} MB" for k,v in s.items()) + f" | {first / last:.2f} | {r['difference']:.1e} |"
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument('--peer', metavar='DIR'); p.add_argument('--kinds', nargs='+', default=list(NAMES), choices=list(NAMES)); p.add_argument('--batches', type=int, nargs='+', default=[1, 8])
-    p.add_argument('--resolution', type=int, default=256); p.add_argument('--repeats', type=int, default=3); p.add_argument('--threads', type=int, default=1)
-    p.add_argument('--json', action='store_true'); p.add_argument('--one', nargs=3, help=argparse.SUPPRESS)
+    p.add_argument('--ways', nargs='+', default=['torch', 'native'], choices=['whole', 'torch', 'native']); p.add_argument('--resolution', type=int, default=256); p.add_argument('--repeats', type=int, default=3); p.add_argument('--threads', type=int, default=1)
+    p.add_argument('--json', action='store_true'); p.add_argument('--wall', action='store_true'); p.add_argument('--one', nargs=3, help=argparse.SUPPRESS)
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     if a.one: return one(a.one[0], a.one[1], int(a.one[2]), a)
@@ -91,7 +93,7 @@ def main():
         for batch in a.batches:
             r = compare(kind, a, batch)
             results.append(r | dict(memory={k: memory(k, kind, a, batch) for k in r['seconds']}))
-            if not a.json and len(results) == 1: print(f"| network | batch | {' | '.join(r['seconds'])} | {'peer' if a.peer else 'whole'} / fast | difference |\n|{'---|'*(4 + len(r['seconds']))}")
+            if not a.json and len(results) == 1: print(f"| network | batch | {' | '.join(r['seconds'])} | ratio | difference |\n|{'---|'*(4 + len(r['seconds']))}")
             if not a.json: print(row(results[-1]), flush=True)
     if a.json: print(json.dumps(results))
 

@@ -432,8 +432,9 @@ def _codecs():
 def _devices():
     import torch
     from sound_video.kernels import kernel_line
+    from sound_video.native import native_line
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return dict(gpus=gpus, uses=gpus[0] if gpus else 'cpu', threads=torch.get_num_threads(), operators='torch', kernels=kernel_line())
+    return dict(gpus=gpus, uses=gpus[0] if gpus else 'cpu', threads=torch.get_num_threads(), operators=native_line(), kernels=kernel_line())
 
 def _pack_state():
     from sound_video.core import UserError

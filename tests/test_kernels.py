@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 import pytest, torch
 from torch.autograd import gradcheck, gradgradcheck
-from sound_video import kernels
+from sound_video import filtered, kernels, native, ops
 from sound_video.core import UserError
 import emulator
 
@@ -280,7 +280,7 @@ def test_mistakes(call, says):
 def test_no_gpu_is_said():
     with pytest.raises(UserError, match='device'): kernels.bias_act(rand(1, 3), impl='cuda')
     assert kernels.why_not(0) == 'PyTorch sees no GPU'
-    assert kernels.kernel_state()['runs'] == 'cpu' and 'matrices' in kernels.kernel_line()
+    assert kernels.kernel_state()['runs'] == 'cpu' and kernels.kernel_line().startswith('none, as PyTorch sees no GPU')
 
 def test_falling_back_is_said_once(capsys, monkeypatch):
     monkeypatch.setattr(kernels, '_SAID', set())
@@ -296,6 +296,46 @@ def test_a_gpu_without_kernels_computes_and_says_so(capsys, monkeypatch):
     x,f = rand(1, 1, 5, 5), rand(4)
     for _ in range(2): assert torch.equal(run(x, f, 2, 1, [2,1,2,1], False, 4.), kernels.upfirdn2d_ref(x, f, 2, 1, (2,1,2,1), False, 4.))
     assert capsys.readouterr().err == 'sound_video: the GPU runs without kernels of its own, which is slow: the moon is full\n'
+
+@pytest.mark.parametrize('wish,there,gives', [('auto', True, 'native'), ('auto', False, 'cpu'), ('torch', True, 'cpu'), ('native', True, 'native'), ('native', False, 'is not there: a wet fish'), ('cuda', True, 'cpu'), ('fish', True, 'choose from auto')])
+def test_what_runs_on_a_cpu(monkeypatch, wish, there, gives):
+    monkeypatch.setenv('SOUND_VIDEO_IMPL', wish)
+    monkeypatch.setattr(native, 'why_not', lambda: None if there else 'a wet fish')
+    pick = lambda lack=None: kernels.choose('auto', rand(1), native_lack=lack)
+    if gives in ('native', 'cpu'): assert pick() == gives and pick('something') == 'cpu'
+    else:
+        with pytest.raises(UserError, match=gives): pick()
+
+def test_native_is_for_float32_without_gradients():
+    x = rand(2)
+    assert kernels.native_lacks(None, x, None) is None and kernels.native_lacks('fish', x) == 'fish'
+    assert 'float32' in kernels.native_lacks(None, x, x.half()) and 'gradients' in kernels.native_lacks(None, x.requires_grad_())
+    with torch.no_grad(): assert kernels.native_lacks(None, x) is None
+
+@pytest.mark.parametrize('wish,why,gives', [('auto', None, 'cuda'), ('torch', None, 'ref'), ('cuda', None, 'cuda'), ('auto', 'a wet fish', 'ref'), ('cuda', 'a wet fish', None)])
+def test_what_runs_on_a_gpu(monkeypatch, capsys, wish, why, gives):
+    monkeypatch.setattr(kernels, '_SAID', set())
+    monkeypatch.setenv('SOUND_VIDEO_IMPL', wish)
+    monkeypatch.setattr(kernels, 'why_not', lambda device: why)
+    x = SimpleNamespace(device=torch.device('cuda', 0))
+    if gives: assert [kernels.choose('auto', x, native_lack=None) for _ in range(2)] == [gives]*2
+    else:
+        with pytest.raises(UserError, match='a wet fish'): kernels.choose('auto', x)
+    assert capsys.readouterr().err.count('\n') == (1 if gives == 'ref' and why else 0)
+
+def seem_on_gpu(monkeypatch, call):
+    "The result of `call`, in which operators take the way of GPUs, with definitions for kernels."
+    with monkeypatch.context() as m:
+        for module in (ops, filtered): m.setattr(module, 'choose', lambda impl, x, *a, **kw: 'cuda')
+        m.setattr(torch.Tensor, 'is_cuda', property(lambda t: True))
+        return call()
+
+def test_networks_ask_kernels_for_the_same(monkeypatch):
+    x,b,f = rand(2, 3, 9, 12).requires_grad_(), rand(3, seed=1), ops.fir()
+    up,down = filtered.lowpass(12, 8., 6., 64.), filtered.lowpass(12, 8., 6., 64.)
+    for call in (lambda: ops.blur(x, f, 2), lambda: ops.blur(x, f, 1, gain=3., down=2), lambda: ops.enlarge(x, f), lambda: ops.finish(x*3, 2.), lambda: ops.finish(x*3),
+                 lambda: filtered.filtered_lrelu(x, b, up, down, 2, 2, (9, 8), clamp=1., scale=rand(2, 3, seed=2)), lambda: filtered.filtered_lrelu(x, b, up, filtered.lowpass(12, 8., 6., 64., True), 2, 2, (9, 8))):
+        near(seem_on_gpu(monkeypatch, call), call(), 16)
 
 def test_learning_filters_take_the_definition():
     assert 'gradients of filters' in kernels._kernels_lack(rand(1, 1, 5, 5), 1, 1, rand(3).requires_grad_())
@@ -375,7 +415,7 @@ def test_processes_that_start_together(cache):
     said = [p.communicate() for p in several]
     assert len({out for out,_ in said}) == 1 and all(p.returncode == 0 for p in several), said
     file, = cache.iterdir() # and no temporary one
-    assert len(kernels._kept(file)) == int(said[0][0])
+    assert len(native.kept(file)) == int(said[0][0])
 
 def test_importing_compiles_nothing(tmp_path):
     script = 'import sys, sound_video.kernels; print([m for m in sys.modules if m.startswith(("cuda.bindings.nvrtc", "cuda.bindings.driver"))])'

@@ -1,5 +1,5 @@
 "StyleGAN3: the numbers of the reference implementation, settings of all kinds, both ways to compute, training with resumption, mistakes."
-import json, os
+import json, os, sys
 from pathlib import Path
 import pytest, torch
 from safetensors.torch import load_file
@@ -9,9 +9,13 @@ from sound_video.callbacks import *
 from sound_video.adversarial import *
 from sound_video.core import *
 from sound_video.filtered import *
+from sound_video import ops
 from sound_video.ops import *
 from sound_video.stylegan import *
 from sound_video.stylegan3 import *
+
+sys.path.insert(0, str(Path(__file__).parents[1]/'benchmarks'))
+import bench_precision
 
 parity = Path(os.environ.get('SOUND_VIDEO_PARITY', Path(__file__).parents[2]/'shared'/'parity'))
 small = dict(z_dim=8, w_dim=8, img_resolution=16, channel_base=128, channel_max=12, num_layers=5)
@@ -48,7 +52,8 @@ def test_parity(name, d):
         img = want['images' if kind == 'w' else 'wplus_images']
         assert relative(G.synthesis(want[kind]), img) < 1e-4
         with torch.enable_grad(): assert relative(G.synthesis(want[kind]).detach(), img) < 1e-4
-    with torch.autocast('cpu', torch.bfloat16): assert relative(G.synthesis(want['w']), want['images']) < .05
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast('cpu', dtype): assert relative(G.synthesis(want['w']), want['images']) < .01
 
 def made(kind, seed=0):
     torch.manual_seed(seed)
@@ -60,13 +65,48 @@ def made(kind, seed=0):
     return G, G.mapping(z, torch.tensor([0, 2]) if G.cfg.c_dim else None)
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_both_ways(kind):
-    "In pieces, without gradients; and as a whole, with them."
+def test_all_ways(kind, monkeypatch):
+    "In pieces, without gradients, in PyTorch and in C++ where there is a compiler; and as a whole, with gradients."
+    monkeypatch.setattr(ops, '_WORTH', 0)
     G,w = made(kind)
     whole = G.synthesis(w)
     assert whole.requires_grad and whole.shape == (2, G.cfg.img_channels, G.cfg.img_resolution, G.cfg.img_resolution)
+    for wish in ('torch', 'auto'):
+        monkeypatch.setenv('SOUND_VIDEO_IMPL', wish)
+        with torch.no_grad(): assert relative(G.synthesis(w), whole) < 1e-5
+    monkeypatch.setattr(G.synthesis, 'at_once', 1)
     with torch.no_grad(): assert relative(G.synthesis(w), whole) < 1e-5
     with torch.inference_mode(): assert relative(G.synthesis(w[1:]), whole[1:]) < 2e-5 # a picture does not depend on its neighbours
+
+@pytest.mark.parametrize('kind', ['2', 't', 'r'])
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision(kind, dtype):
+    G = bench_precision.network(kind, 32)
+    off,low,high = bench_precision.differences(G, dtype, 12)
+    assert off.max() < .01 * (high.max() - low.min()) and off.max() > 0
+
+@torch.no_grad()
+def test_float16_survives_large_numbers():
+    G = bench_precision.network('2', 16)
+    for name,p in G.synthesis.named_parameters():
+        if name.endswith('weight') and 'affine' not in name and 'torgb' not in name: p *= 1e4
+        if 'affine' in name: p *= 100
+    w = G.mapping(torch.randn(4, 64))
+    with torch.autocast('cpu', torch.float16): assert G.synthesis(w).isfinite().all()
+
+def test_recording_needs_a_gpu():
+    with pytest.raises(UserError, match='on the CPU'): Recorded(made('T')[0], 1)
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU here')
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize('kind', ['2', 't', 'r'])
+def test_recorded(kind, dtype):
+    G = bench_precision.network(kind, 32).cuda()
+    play = Recorded(G, 3, dtype)
+    for seed in (0, 1):
+        w = G.mapping(torch.randn(3, 64, generator=torch.Generator().manual_seed(seed)).cuda()).detach()
+        with torch.no_grad(), torch.autocast('cuda', dtype, enabled=dtype != torch.float32): torch.testing.assert_close(play(w), G.synthesis(w), rtol=1e-3, atol=1e-3)
+    with pytest.raises(UserError, match='was recorded'): play(w[:1])
 
 @pytest.mark.parametrize('kind', ['T', 'R', 'small clamp'])
 def test_second_gradients(kind):
