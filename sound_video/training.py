@@ -390,6 +390,7 @@ def _kept_tensors(work, name, key, make):
             with atomic(file) as tmp: tmp.write_bytes(to_bytes(made))
     return load_file(file) # what was just made too: a resumed run must see the same
 
+# %% ../nbs/13_training.ipynb #da77f5f3
 @torch.no_grad()
 def hear_all(sounds, # as `WorldSounds` or `FolderSounds`
              encoder, takes:int, seed=0):
@@ -648,6 +649,7 @@ def ways(precision=None, accumulate=1):
     "The callbacks that change how a stage is computed."
     return [*([ComputeIn(precision)] if precision else []), *([Accumulate(accumulate)] if accumulate != 1 else [])]
 
+# %% ../nbs/13_training.ipynb #eed16fdf
 def train(out,             # folder of the pack to be made
           preset='mini',   # one of `PRESETS`
           stages=STAGES,   # those to run; the others' results are taken from an earlier run
@@ -711,6 +713,7 @@ def _check_before(out, work, stages, start=None):
     if set(stages) & {'inversion', 'trajectory'} and 'audio' not in stages and not any(c and c.hearing for c in (has, base)): raise UserError(f"'{out}' cannot hear: train the stages clip and audio too")
     if 'trajectory' in stages and 'inversion' not in stages and ({'audio', 'stylegan'} & set(stages) or 'inverter' not in has.parts): raise UserError(f"'{out}' has no codes for sounds: train the stage inversion too")
 
+# %% ../nbs/13_training.ipynb #e17f6600
 def _check_words(clip, data, start):
     "Ears that do not learn must know the words."
     if strange := [name for name in usable_clips(data, 1.)[1] if not clip.knows(name)]: raise UserError(f"the CLIP of '{start}' has never read a word of '{strange[0]}': train the stages clip and audio too")
