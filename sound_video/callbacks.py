@@ -249,6 +249,7 @@ def board_writer():
 # %% ../nbs/03b_callbacks.ipynb #b7cc013b
 def _nested(f, x): return tuple(_nested(f, y) for y in x) if isinstance(x, (tuple, list)) else f(x)
 
+# %% ../nbs/03b_callbacks.ipynb #93423f71
 class Together(Callback):
     "Several processes work on the rows of each batch, and take the same step."
     order = 7 # after what makes the batch and what adds to the loss, before `Guard`
@@ -363,6 +364,7 @@ class ComputeIn(Callback):
         self.autocast.__exit__(None, None, None)
         self.learn.pred = _nested(torch.Tensor.float, self.pred) # losses are computed in full
 
+# %% ../nbs/03b_callbacks.ipynb #4037d3d0
 class Scaled(Callback):
     "In float16, gradients that are neither too small nor too large; steps that overflow are left out and counted."
     order = 7.5 # when gradients of all processes are added, and before `Guard`

@@ -8,7 +8,7 @@ Docs: https://sound-video.github.io/sound_video/dataset.html.md"""
 __all__ = ['MANIFEST_COLUMNS', 'CLIP_ENDINGS', 'CLIP_SECONDS', 'SILENCE', 'DAMAGE', 'show_clip', 'split_of', 'write_world',
            'ClipFile', 'is_clip', 'video_of', 'name_bucket', 'read_manifest', 'files_by_name', 'match_row',
            'manifest_of', 'holds_pictures', 'find_clips', 'short_reason', 'check_clips', 'ClipReport', 'check_folder',
-           'WorldClips', 'FolderClips', 'SeededLoader', 'ClipLoader', 'usable_clips', 'clip_dls', 'Stills',
+           'WorldClips', 'FolderClips', 'SeededLoader', 'ClipLoader', 'usable_clips', 'clip_dls', 'disk_map', 'Stills',
            'StillLoader', 'still_dls']
 
 # %% ../nbs/03_dataset.ipynb #366d6f16
@@ -527,7 +527,7 @@ def _collect(pictures, batches):
     return np.concatenate(labels)
 
 # %% ../nbs/03_dataset.ipynb #b43e1700
-def _map(path, shape):
+def disk_map(path, shape): # -> a map of uint8, to be filled
     "Pictures on disk, all of whose space is there: writing to a map on a full disk ends a process without a word."
     pictures = np.lib.format.open_memmap(path, 'w+', np.uint8, shape)
     if hasattr(os, 'posix_fallocate'):
@@ -537,7 +537,7 @@ def _map(path, shape):
 def _write_stills(path, batches, shape):
     with atomic(path) as tmp:
         tmp.mkdir()
-        np.save(tmp/'labels.npy', _collect(_map(tmp/'pictures.npy', shape), batches))
+        np.save(tmp/'labels.npy', _collect(disk_map(tmp/'pictures.npy', shape), batches))
 
 def _cached(cache, key, batches, n, size):
     "Pictures uint8 [n, 3, size, size] and labels [n], in memory or from the folder `cache`."

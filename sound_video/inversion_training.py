@@ -127,6 +127,7 @@ def picture_loss(clip, P:PictureEncoder, x, # pictures [B, 3, H, W]
     loss = F.l1_loss(y, x) + 2*blurred.abs().mean() + clip_distance(clip.embed_image(y), clip.embed_image(x)).mean() + .01 * unusualness(found, P.mean, P.std)
     return loss if w is None else loss + (found - w).div(P.std).square().mean()
 
+# %% ../nbs/08b_inversion_training.ipynb #6055f4db
 class PictureLearner(Learner):
     "Half of each batch are real pictures, half the generator's own, drawn anew."
     precision, parts = torch.bfloat16, 1

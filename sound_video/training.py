@@ -13,7 +13,7 @@ __all__ = ['PRESETS', 'STAGES', 'ClipRecipe', 'HearingRecipe', 'InversionRecipe'
            'FilmGrid', 'Follows', 'train_trajectory', 'Parts', 'read_parts', 'ways', 'train']
 
 # %% ../nbs/13_training.ipynb #f5bb45f7
-import hashlib
+import hashlib, shutil
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
@@ -380,16 +380,18 @@ def _key(encoder, clips, *more): # a `WorldSounds`, `FolderClips`, …
     files = [(str(f.path), f.start, f.seconds, (st := f.path.stat()).st_size, st.st_mtime_ns) for f in getattr(clips, 'files', ())]
     return hashlib.sha256(to_bytes({k: v.contiguous() for k, v in encoder.state_dict().items()}) + repr((len(clips), files, more)).encode()).hexdigest()[:10]
 
-def _kept_tensors(work, name, key, make):
-    "Tensors from the file `name-key.safetensors`, or made and written to it in the place of what was kept under another key."
-    file = Path(work)/f'{name}-{key}.safetensors'
-    with in_turn():
-        if not file.exists():
-            for old in file.parent.glob(f'{name}-*.safetensors'): old.unlink()
-            made = {k: v.contiguous() for k, v in make().items()}
-            with atomic(file) as tmp: tmp.write_bytes(to_bytes(made))
-    return load_file(file) # what was just made too: a resumed run must see the same
+def _write_tensors(path, **tensors): path.write_bytes(to_bytes({k: v.contiguous() for k, v in tensors.items()}))
 
+def _kept(work, name, key, write): # a function of a path
+    "The path of the file or folder `name-key`, written if it is not there, in the place of what was kept under another key."
+    path = Path(work)/f'{name}-{key}'
+    with in_turn():
+        if not path.exists():
+            for old in path.parent.glob(f'{name}-*'): shutil.rmtree(old) if old.is_dir() else old.unlink()
+            with atomic(path) as tmp: write(tmp)
+    return path
+
+# %% ../nbs/13_training.ipynb #da77f5f3
 @torch.no_grad()
 def hear_all(sounds, # as `WorldSounds` or `FolderSounds`
              encoder, takes:int, seed=0):
@@ -413,9 +415,9 @@ def sound_data(recipe:InversionRecipe, hearing, class_names, work, data='world',
         files, vocab = usable_clips(data, 1.)
         sounds = FolderSounds(files['train'], vocab, c.seconds + 1, c.mel.rate)
     if lost := set(sounds.vocab) - set(class_names): raise UserError(f"the sounds of '{data}' have the class '{min(lost)}', which the generator does not: codes are learnt for a generator with the classes of the sounds")
-    v = _kept_tensors(work, 'vectors', _key(hearing.encoder, sounds, recipe.takes, seed), lambda: dict(vectors=hear_all(sounds, hearing.encoder, recipe.takes, seed)))['vectors']
+    kept = _kept(work, 'vectors', f'{_key(hearing.encoder, sounds, recipe.takes, seed)}.safetensors', lambda tmp: _write_tensors(tmp, vectors=hear_all(sounds, hearing.encoder, recipe.takes, seed)))
     of = torch.tensor([list(class_names).index(name) for name in sounds.vocab])
-    return SoundVectors(v, class_words(hearing.clip, class_names), of[sounds.labels], class_names)
+    return SoundVectors(load_file(kept)['vectors'], class_words(hearing.clip, class_names), of[sounds.labels], class_names)
 
 # %% ../nbs/13_training.ipynb #57694a48
 class CodeGrid(Callback):
@@ -458,11 +460,13 @@ def film_data(recipe:TrajectoryRecipe, split, n, encoder, size:int, work, data='
     else:
         files, vocab = usable_clips(data, recipe.seconds)
         clips = FolderClips(files[split], vocab, **o)
-    def make():
-        f = make_films(clips, encoder, keep_sound=True)
-        return dict(frames=f.frames, curves=f.curves, vectors=f.vectors, labels=f.labels, sounds=f.sounds[0])
-    d = _kept_tensors(work, f'films-{split}', _key(encoder, clips, o), make)
-    return Films(d['frames'], d['curves'], d['vectors'], d['labels'], clips.vocab, (d['sounds'], clips.rate))
+    def write(tmp):
+        tmp.mkdir()
+        f = make_films(clips, encoder, keep_sound=True, room=lambda shape: torch.from_numpy(disk_map(tmp/'frames.npy', shape)))
+        _write_tensors(tmp/'rest.safetensors', curves=f.curves, vectors=f.vectors, labels=f.labels, sounds=f.sounds[0])
+    kept = _kept(work, f'films-{split}', _key(encoder, clips, o), write)
+    d, frames = load_file(kept/'rest.safetensors'), np.load(kept/'frames.npy', mmap_mode='c') # what was just made is read too: a resumed run must see the same
+    return Films(torch.from_numpy(frames), d['curves'], d['vectors'], d['labels'], clips.vocab, (d['sounds'], clips.rate))
 
 class Watched:
     "Films for the watcher: clips, scene, kind and intensity of each; of a folder no intensity, and the class is the kind."
@@ -648,6 +652,7 @@ def ways(precision=None, accumulate=1):
     "The callbacks that change how a stage is computed."
     return [*([ComputeIn(precision)] if precision else []), *([Accumulate(accumulate)] if accumulate != 1 else [])]
 
+# %% ../nbs/13_training.ipynb #eed16fdf
 def train(out,             # folder of the pack to be made
           preset='mini',   # one of `PRESETS`
           stages=STAGES,   # those to run; the others' results are taken from an earlier run
@@ -711,6 +716,7 @@ def _check_before(out, work, stages, start=None):
     if set(stages) & {'inversion', 'trajectory'} and 'audio' not in stages and not any(c and c.hearing for c in (has, base)): raise UserError(f"'{out}' cannot hear: train the stages clip and audio too")
     if 'trajectory' in stages and 'inversion' not in stages and ({'audio', 'stylegan'} & set(stages) or 'inverter' not in has.parts): raise UserError(f"'{out}' has no codes for sounds: train the stage inversion too")
 
+# %% ../nbs/13_training.ipynb #e17f6600
 def _check_words(clip, data, start):
     "Ears that do not learn must know the words."
     if strange := [name for name in usable_clips(data, 1.)[1] if not clip.knows(name)]: raise UserError(f"the CLIP of '{start}' has never read a word of '{strange[0]}': train the stages clip and audio too")

@@ -11,6 +11,7 @@ __all__ = ['Films', 'FilmLoader', 'film_dls', 'film_of', 'make_films', 'frame_ch
 
 # %% ../nbs/09c_trajectory_training.ipynb #00ab3726
 import numpy as np, torch, torch.nn.functional as F
+from functools import partial
 from torch import nn
 from fastai.data.core import DataLoaders
 from fastai.callback.core import Callback
@@ -28,7 +29,7 @@ from .recurrent import *
 
 # %% ../nbs/09c_trajectory_training.ipynb #4f8d9c95
 class Films:
-    "Clips in memory."
+    "Clips, in memory or in a map on disk."
     epoch = 0
     def __init__(self, frames,  # uint8 [N, T, 3, H, W]
                  curves,        # [N, T, 12]
@@ -74,14 +75,18 @@ def film_of(frames, # uint8 [T, H, W, 3] at the trajectory's rate
     return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2), sound_curves(feats, frame_times(len(frames), steps_rate)), v
 
 def make_films(clips, # a dataset of `(frames, sound, label)` like `WorldClips`, its fps the trajectory's rate
-               encoder, keep_sound=False)->Films:
+               encoder, keep_sound=False,
+               room=partial(torch.empty, dtype=torch.uint8))->Films: # gives a place for all frames, of the shape that it is told
     "All clips of a dataset as films."
-    items, labels, sounds = [], [], []
+    all_frames, rows, sounds = None, [], []
     for i in progress(range(len(clips)), desc='films'):
         frames, sound, label = clips[i]
-        items.append(film_of(to_uint8(frames), sound, clips.rate, encoder, clips.fps)); labels.append(int(label))
+        x, curves, v = film_of(to_uint8(frames), sound, clips.rate, encoder, clips.fps)
+        if all_frames is None: all_frames = room((len(clips), *x.shape))
+        all_frames[i] = x
+        rows.append((curves, v, torch.as_tensor(label)))
         if keep_sound: sounds.append(sound[0])
-    return Films(*map(torch.stack, zip(*items)), torch.tensor(labels), clips.vocab, (torch.stack(sounds), clips.rate) if keep_sound else None)
+    return Films(all_frames, *map(torch.stack, zip(*rows)), clips.vocab, (torch.stack(sounds), clips.rate) if keep_sound else None)
 
 # %% ../nbs/09c_trajectory_training.ipynb #6aa02bd4
 def frame_changes(x): # frames [B, T, 3, H, W] -> [B, T-1]
