@@ -179,9 +179,9 @@ def said(capsys, *words):
 
 def test_what_does_not_agree_is_one_line(tmp_path, capsys):
     start = converted(tmp_path, fake_snapshot.stylegan2())
-    plain, sorted_ = folder_of(tmp_path/'plain'), folder_of(tmp_path/'sorted', classes=('a', 'b'))
+    plain = folder_of(tmp_path/'plain')
     for words, says in ((['--from', start, '--preset', 'mini', '--data', plain], '16 pixels'), (['--from', start, '--preset', 'three', '--data', plain], 'StyleGAN3-T'),
-                        (['--from', start, '--preset', 'two', '--data', sorted_], "has no classes"), (['--from', tmp_path/'none', '--preset', 'two', '--data', plain], 'no pack'),
+                        (['--from', tmp_path/'none', '--preset', 'two', '--data', plain], 'no pack'),
                         (['--preset', 'two', '--data', tmp_path/'none.zip'], 'is not there'), (['--preset', 'two', '--data', plain, '--set', 'bach=2'], 'bach'),
                         (['--preset', 'two', '--data', folder_of(tmp_path/'few', 4)], 'too few')):
         status, line = said(capsys, 'train', 'stylegan', '--out', tmp_path/'out', *words)
