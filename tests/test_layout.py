@@ -40,6 +40,8 @@ def test_notebook_is_orderly(path):
     for source in code(path):
         directives = ' '.join(re.findall(r'^#\|(.*)$', source, re.M))
         assert not ('export' in directives and re.search(r'eval: *false|slow|cuda', directives)), source[:80]
+    title = ''.join(cells(path)[0]['source']).splitlines()
+    assert title[0].startswith('# ') and all(l.startswith('> ') for l in title[1:] if l), 'the site shows a title and a description of the first cell, and drops what else is in it'
 
 def test_metadata_agrees():
     cfg = ConfigParser(delimiters=['='])
