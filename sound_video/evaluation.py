@@ -36,11 +36,12 @@ class Row:
     shape:dict = field(default_factory=dict)   # of its `TrajectoryConfig`
     learner:dict = field(default_factory=dict) # for `trajectory_learner`
     deaf:bool = False      # its codes come from chance, not from the sound
+    hurry:float = .5       # for its `LearnedPath`
 
-ROWS = {'world': Row(), 'without sound': Row('row without sound', dict(hears=False), dict(show=0.), deaf=True), 'direct mapping': Row(), 'published script': Row('script'),
+ROWS = {'world': Row(), 'without sound': Row('row without sound', dict(hears=False), dict(show=0.), deaf=True, hurry=0.), 'direct mapping': Row(hurry=0.), 'published script': Row('script', hurry=0.),
         'ours': Row('trajectory'), **{f'ours without {g}': Row(f'row without {g}', dict(moving=tuple(o for o in ('coarse', 'mid', 'fine') if o != g))) for g in ('coarse', 'mid', 'fine')},
         'ours without video discriminator': Row('row without video discriminator', {}, dict(video=False)), 'ours without CLIP': Row('row without CLIP', {}, dict(show=0.)),
-        'ours without curves': Row('row without curves', dict(hears=False)), 'reactive': Row()}
+        'ours without onsets': Row('trajectory', hurry=0.), 'ours without curves': Row('row without curves', dict(hears=False), hurry=0.), 'reactive': Row()}
 
 # %% ../nbs/13b_evaluation.ipynb #dbbd4e47
 def chance_codes(G, n:int, seed:int, psi=1.): # -> [n, L, D]
@@ -84,11 +85,11 @@ def row_path(sv:SoundVideo, name:str, sound, feats:Features, seed:int, psi=.7)->
     "The path of one row for a sound."
     row, E = ROWS[name], sv.inverter
     z = E.draw(1, seed)[0]
-    if name == 'direct mapping': return LearnedPath(sv.trajectory, feats, *direct_codes(sv, sound, z, psi), speed=0.)
-    if row.deaf: return LearnedPath(sv.part(row.part), feats, chance_codes(sv.generator, 1, seed, psi), np.zeros(1), seed)
+    if name == 'direct mapping': return LearnedPath(sv.trajectory, feats, *direct_codes(sv, sound, z, psi), speed=0., hurry=row.hurry)
+    if row.deaf: return LearnedPath(sv.part(row.part), feats, chance_codes(sv.generator, 1, seed, psi), np.zeros(1), seed, hurry=row.hurry)
     at, v = sv.sound_vectors(sound, sv.heard_class(sound, seed))
     if name == 'published script': v, at = v[len(v)//2:][:1], at[:1]
-    return LearnedPath(sv.part(row.part), feats, truncated_codes(E, v.to(sv.device), z, psi), at, seed)
+    return LearnedPath(sv.part(row.part), feats, truncated_codes(E, v.to(sv.device), z, psi), at, seed, hurry=row.hurry)
 
 @torch.no_grad()
 def row_film(sv:SoundVideo, name:str, sound, fps, seed:int): # -> uint8 [T, H, W, 3]

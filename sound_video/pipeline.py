@@ -310,12 +310,10 @@ def heard_class(self:SoundVideo, sound, seed:int):
     weights = shares(starts, levels, self.encoder.cfg.seconds)
     if not weights.sum(): return None
     names = _read_names(self.path/'names.safetensors', self.class_names, self.encoder.cfg.dim)
-    def heard(labels, soft=1.): return weights @ (self.config.hearing['scale'] / soft * v @ torch.stack([names[l] for l in labels]).T).softmax(1)
-    scenes, kinds = zip(*map(scene_and_kind, self.class_names))
-    each = self.scenes
-    best = each[int(heard(each).argmax())]
-    fits = [i for i, scene in enumerate(scenes) if scene == best]
-    return fits[int(heard([kinds[i] for i in fits], 3.).multinomial(1, generator=torch.Generator().manual_seed(seed)))]
+    heard = weights @ (self.config.hearing['scale'] * v @ torch.stack([names[scene] for scene in self.scenes]).T).softmax(1)
+    best = self.scenes[int(heard.argmax())]
+    fits = [i for i, label in enumerate(self.class_names) if scene_and_kind(label)[0] == best]
+    return fits[int(torch.randint(len(fits), (), generator=torch.Generator().manual_seed(seed)))]
 
 # %% ../nbs/12_pipeline.ipynb #bdb7420f
 PARTS = {'inverter': (InverterConfig, Inverter), 'picture_encoder': (PictureEncoderConfig, PictureEncoder), 'trajectory': (TrajectoryConfig, TrajectoryGenerator),

@@ -167,6 +167,7 @@ class LearnedPath:
     at:np.ndarray       # the middle of each segment, s [S]
     seed:int = 0        # of the noise
     speed:object = 1.   # how far it moves, as a factor; 0 stands still; or {name of a group: factor}
+    hurry:float = .5    # share of the time around an onset that passes at once
 
     def w_a(self, times): # s [n] -> [n, L, D]
         "The sound's code at some times, mixed from the two segments around each."
@@ -193,7 +194,7 @@ def chunks(self:LearnedPath,
            times, # rising, s [m]
            n=64): # yields [<= n, L, D]
     "The codes at these times, some at a time."
-    todo, M = np.asarray(times, dtype=np.float64), self.M
+    todo, M = hurried(self.feats, times, self.hurry), self.M
     speed = per_group(self.speed, M.cfg.groups)
     for first, moved in self.stretches():
         x = todo * M.cfg.rate - first
