@@ -163,9 +163,10 @@ class LatentPath:
     G:object     # generator with `synthesis(w)`
     walks:dict   # {name: Walk}
     groups:dict  # {name: [layer, …]}
-    times:object # s [T]
+    feats:Features # of the sound, at T moments
     speeds:object # of each group [G, T] in knots a second
     wanted:object # change of the picture a second [T]
+    hurry:float = .5 # share of the time around an onset that passes at once
 
     def codes(self, ways): # [G, n] -> [n, L, D]
         "The codes where the groups have come some way."
@@ -181,13 +182,13 @@ class LatentPath:
 
     def stretches(self): # yields s [n], ways [G, n]
         "The way that each group has come, at most two seconds at a time."
-        i, way = 0, np.zeros((len(self.groups), 1))
-        while i < max(1, len(self.times) - 1):
+        i, way, times = 0, np.zeros((len(self.groups), 1)), self.feats.times
+        while i < max(1, len(times) - 1):
             s = slice(i, i + _STRETCH + 1)
-            so_far = lambda y: cumulative_trapezoid(y, self.times[s], initial=0)
+            so_far = lambda y: cumulative_trapezoid(y, times[s], initial=0)
             ways = self._evened(way + so_far(self.speeds[:, s]), so_far(self.wanted[s]))
             n = ways.shape[1]
-            yield self.times[i:i+n], ways
+            yield times[i:i+n], ways
             i, way = i + max(1, n - 1), ways[:, -1:]
 
 # %% ../nbs/09_trajectory.ipynb #4c39864b
@@ -196,9 +197,9 @@ def chunks(self:LatentPath,
            times, # rising, s [n]
            n=64): # yields [<= n, L, D]
     "The codes at these times, some at a time."
-    todo = np.asarray(times)
+    todo = hurried(self.feats, times, self.hurry)
     for t, ways in self.stretches():
-        now = todo[todo < t[-1]] if t[-1] < self.times[-1] else todo
+        now = todo[todo < t[-1]] if t[-1] < self.feats.times[-1] else todo
         todo = todo[len(now):]
         for i in range(0, len(now), n): yield self.codes([np.interp(now[i:i+n], t, w) for w in ways])
         if not len(todo): return
@@ -222,4 +223,4 @@ def reactive_motion(G,              # generator with `mapping(z, c, psi)` and `s
     sizes, factors = {g: change_per_knot(G, around, groups, g) for g in groups}, per_group(motion, groups)
     v = {g: factors[g] * x for g, x in group_speeds(feats, sizes)[0].items()}
     wanted = np.sqrt(sum((sizes[g] * x)**2 for g, x in v.items()))
-    return LatentPath(G, around, groups, feats.times, np.stack([v[g] for g in groups]), wanted)
+    return LatentPath(G, around, groups, feats, np.stack([v[g] for g in groups]), wanted)
