@@ -2,7 +2,7 @@
 from pathlib import Path
 import numpy as np, pytest, torch
 from sound_video.core import to_float
-from sound_video.evaluation import read_judges
+from sound_video.evaluation import read_judges, row_film
 from sound_video.metrics import loudness_motion
 from sound_video.pipeline import SoundVideo, default_pack
 from sound_video.recurrent import N_CURVES
@@ -37,18 +37,20 @@ def test_films_move_with_their_sound(films, clips):
     follows = [loudness_motion(x, FPS, c.sound, RATE) for x, c in zip(films, clips)]
     assert np.mean(follows) >= .6, follows
 
-def test_films_move_at_the_moments_that_are_heard(films, clips):
-    ours, worlds = (np.mean([av_align(x, FPS, c.sound, RATE) for x, c in zip(xs, clips)]) for xs in (films, [c.frames for c in clips]))
-    assert ours >= .9 * worlds, (ours, worlds)
+def test_films_move_at_the_moments_that_are_heard(model, films, clips):
+    "More often than a film that hears nothing, whose peaks of motion meet onsets by chance."
+    deaf = [row_film(model, 'without sound', (c.sound, RATE), FPS, i) for i, c in enumerate(clips[:18])]
+    ours, worlds, chance = (np.mean([av_align(x, FPS, c.sound, RATE) for x, c in zip(xs, clips)]) for xs in (films, [c.frames for c in clips], deaf))
+    assert ours >= .9 * worlds and ours > 1.2 * chance, (ours, worlds, chance)
 
 def test_seeds_are_scenes_of_the_same_kind(model, clips, judges):
-    "Two seeds of one sound differ by more than half of what two clips of one scene, of any kind, differ by."
+    "Two seeds of one sound differ by seven tenths of what two clips of one scene, of any kind, differ by."
     from sound_video.metrics import perceptual_distance
     pictures = lambda seed: torch.cat([to_float(next(model.generate((c.sound, RATE), FPS, seed + i).frames())[None]) for i, c in enumerate(clips)])
     between_seeds = float(perceptual_distance(pictures(100), pictures(200), judges.judge).mean())
     world = torch.cat([to_float(c.frames[37:38]) for c in clips])
     between_clips = float(perceptual_distance(world[:18], world[18:], judges.judge).mean())
-    assert between_seeds >= .55 * between_clips, (between_seeds, between_clips)
+    assert between_seeds >= .7 * between_clips, (between_seeds, between_clips)
 
 def test_an_hour_neither_freezes_nor_drifts(model):
     M, steps = model.trajectory, 10_000
