@@ -6,9 +6,8 @@ Docs: https://sound-video.github.io/sound_video/trajectory_training.html.md"""
 
 # %% auto #0
 __all__ = ['Films', 'FilmLoader', 'film_dls', 'film_of', 'make_films', 'frame_changes', 'motion_loss', 'light_loss',
-           'frame_detail', 'detail_loss', 'VideoDiscriminator', 'ImageDiscriminator', 'FilmCritics',
-           'TrajectoryLearner', 'Mismatched', 'shown_distance', 'moved_far', 'sound_anchors', 'trajectory_learner',
-           'film_frames']
+           'VideoDiscriminator', 'ImageDiscriminator', 'FilmCritics', 'TrajectoryLearner', 'Mismatched',
+           'shown_distance', 'moved_far', 'sound_anchors', 'trajectory_learner', 'film_frames']
 
 # %% ../nbs/09c_trajectory_training.ipynb #00ab3726
 import numpy as np, torch, torch.nn.functional as F
@@ -102,22 +101,10 @@ def motion_loss(fake, real, # frames [B, T, 3, H, W]
     soft = lambda m: F.avg_pool1d(m, min(window, m.shape[2]), 1)
     return apart(soft(a), soft(b)) + .3 * apart(a, b)
 
-def _changes_apart(a, b): # [B, T, …]
-    return ((a - a.mean(1, keepdim=True)) - (b - b.mean(1, keepdim=True))).abs().mean()
-
 def light_loss(fake, real): # frames [B, T, 3, H, W]
     "Mean difference of the changes of each colour's mean."
-    return _changes_apart(fake.mean((3, 4)), real.mean((3, 4)))
-
-def frame_detail(x): # frames [B, T, 3, H, W] -> [B, T]
-    "Mean absolute difference of brightness from its mean over three by three pixels."
-    y = x.mean(2)
-    return (y - F.avg_pool2d(y, 3, 1, 1, count_include_pad=False)).abs().mean((2, 3))
-
-def detail_loss(fake, real, # frames [B, T, 3, H, W]
-                floor=.003): # a detail that cannot be seen
-    "Mean difference of the changes of the logarithm of detail."
-    return _changes_apart(torch.log(frame_detail(fake) + floor), torch.log(frame_detail(real) + floor))
+    a, b = (x.mean((3, 4)) for x in (fake, real))
+    return ((a - a.mean(1, keepdim=True)) - (b - b.mean(1, keepdim=True))).abs().mean()
 
 # %% ../nbs/09c_trajectory_training.ipynb #22a9d07d
 class VideoDiscriminator(nn.Module):
@@ -212,12 +199,11 @@ def trajectory_learner(dls, # of films, as `film_dls` gives them
                        M:TrajectoryGenerator, G, clip, # generator and CLIP are frozen
                        anchors,         # vectors [B, dim] -> codes [B, L, D]
                        lr=2e-3, adversarial=.1, video=True, show=.5, # weights: of the discriminators, of CLIP; with a video discriminator?
-                       motion=1., light=10., detail=2., near=.02, # further weights
+                       motion=1., light=10., near=.02, # further weights
                        seed=0, cbs=None):
     "A Learner that teaches a trajectory to follow sounds."
     weigh = 1 / adversarial # the discriminators' weight is 1 in the Learner, so the others are relative to it
-    terms = [Term('motion', lambda l: motion_loss(l.film, l.real), motion * weigh), Term('light', lambda l: light_loss(l.film, l.real), light * weigh),
-             Term('detail', lambda l: detail_loss(l.film, l.real), detail * weigh), Term('near', moved_far, near * weigh)]
+    terms = [Term('motion', lambda l: motion_loss(l.film, l.real), motion * weigh), Term('light', lambda l: light_loss(l.film, l.real), light * weigh), Term('near', moved_far, near * weigh)]
     if show: terms.append(Term('clip', shown_distance(clip), show * weigh))
     learn = adversarial_learner(TrajectoryLearner, dls, Opponents(M, FilmCritics(video)).to(dls.device), lr, seed, terms, gamma=.1, cbs=[Mismatched(), *(cbs or [])])
     learn.anchors, learn.stylegan, learn.precision, learn.made = anchors, G, torch.bfloat16, {}
