@@ -87,25 +87,26 @@ def _pixel_sum(x): # [B, C, H, W]
 
 class _ScaleShift(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, scale, shift):
+    def forward(ctx, x, scale, shift, dtype):
         ctx.save_for_backward(x, scale)
-        scale = _line(scale, x.shape[3])
-        return x * scale if shift is None else torch.addcmul(_line(shift, x.shape[3]), x, scale)
+        scale,y = _line(scale, x.shape[3]),torch.empty_like(x, dtype=dtype)
+        return torch.mul(x, scale, out=y) if shift is None else torch.addcmul(_line(shift, x.shape[3]), x, scale, out=y)
 
     @staticmethod
     def backward(ctx, g):
         x,scale = ctx.saved_tensors
         gs = _pixel_sum(g*x) if ctx.needs_input_grad[1] else None
         gb = _pixel_sum(g).sum(0, keepdim=True) if ctx.needs_input_grad[2] else None
-        return g * _line(scale, g.shape[3]), gs, gb
+        return (g * _line(scale, g.shape[3])).to(x.dtype), gs, gb, None
 
 # %% ../nbs/06b_ops.ipynb #e207960b
 def scale_shift(x,           # [B, C, H, W]
                 scale,       # [B, C]
-                shift=None): # [C]
-    "`x * scale + shift`, in the precision of `x`."
-    scale = scale.to(x.dtype)[:,:,None,None]
-    return _ScaleShift.apply(x, scale, None if shift is None else shift.to(x.dtype)[None,:,None,None])
+                shift=None,  # [C]
+                dtype=None): # of the result; None: as `x`
+    "`x * scale + shift`, rounded once."
+    if x.device.type == 'cpu' and dtype in (None, x.dtype): scale,shift = scale.to(x.dtype),None if shift is None else shift.to(x.dtype) # a mixture of precisions is slow there
+    return _ScaleShift.apply(x, scale[:,:,None,None], None if shift is None else shift[None,:,None,None], dtype or x.dtype)
 
 # %% ../nbs/06b_ops.ipynb #768ee249
 def winograd_matrices(points=(0., .5**.5, -.5**.5, 2**.5, -2**.5)): # and infinity
@@ -167,11 +168,11 @@ def conv2d(x,          # [B, I, H, W]
            scale=None, # of what comes in [B, I]
            gain=None,  # of the result [B, O]
            bias=None): # added to that [O]
-    "Convolution of `x * scale`, times `gain`, plus `bias`, by the fastest way that is open."
+    "Convolution of `x * scale`, times `gain`, plus `bias`, by the fastest way that is open; computed in the precision of `w`, and given in that of `x`."
     lack = native.conv_lacks(w, pad) if x[:1,0].numel() * w.numel() >= _WORTH else 'what is small'
     if x.device.type == 'cpu' and choose('auto', x, native_lack=native_lacks(lack, x, w, scale, gain, bias)) == 'native': return native.conv(x, w, pad, scale, gain, bias)
-    x = _arranged_conv2d(x if scale is None else scale_shift(x, scale), w, pad)
-    return x if gain is None else scale_shift(x, gain, bias)
+    y = _arranged_conv2d(x.to(w.dtype) if scale is None else scale_shift(x, scale, dtype=w.dtype), w, pad)
+    return y.to(x.dtype) if gain is None else scale_shift(y, gain, bias, x.dtype)
 
 # %% ../nbs/06b_ops.ipynb #9aa71102
 def conv_transpose2d(x, # [B, I, H, W]
@@ -202,12 +203,15 @@ def modulated_conv2d(x,               # [B, I, H, W]
                      s,               # styles [B, I]
                      b=None,          # bias [O]
                      up_filter=None,  # doubles the size, with this filter [n, n]
-                     gain=1.):        # on everything, bias too
+                     gain=1.,         # on everything, bias too
+                     dtype=None):     # of the convolution; None: as `x`
     "Convolution whose weights are scaled by `s` and demodulated; the batch shares it."
-    if x.dtype == torch.float16: w,s = moderate(w, s)
-    d,b,k = demodulation(w, s) * gain,None if b is None else b*gain,w.to(x.dtype)
+    dtype = dtype or x.dtype
+    if dtype == torch.float16: w,s = moderate(w, s)
+    d,b,k = demodulation(w, s) * gain,None if b is None else b*gain,w.to(dtype)
     if up_filter is None: return conv2d(x, k, w.shape[-1]//2, s, d, b)
-    return scale_shift(blur(conv_transpose2d(scale_shift(x, s), k), up_filter, 1, gain=4.), d, b)
+    y = conv_transpose2d(scale_shift(x, s, dtype=dtype), k).to(x.dtype)
+    return scale_shift(blur(y, up_filter, 1, gain=4.), d, b)
 
 # %% ../nbs/06b_ops.ipynb #0b399158
 HALF_CLAMP = 256. # of activations in float16, if a network has no clamp of its own
