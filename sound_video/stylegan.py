@@ -138,8 +138,7 @@ class SynthesisLayer(nn.Module):
 
     def noise(self, x, noise_mode):
         n = self.noise_const if noise_mode == 'const' else draw_rows(torch.randn, len(x), 1, *x.shape[2:], device=x.device)
-        n = (n * (self.noise_strength * GAIN)).to(x.dtype)
-        return channels_last(n.expand(len(n) if n.ndim == 4 else 1, x.shape[1], -1, -1)) # written out: short broadcasts are slow on a CPU
+        return (n * (self.noise_strength * GAIN)).to(x.dtype)
 
 # %% ../nbs/07_stylegan.ipynb #54eb3054
 class ToRGB(nn.Module):
