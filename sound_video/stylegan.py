@@ -37,7 +37,7 @@ class StyleGAN2Config(Config):
 
     @classmethod
     def from_dict(cls, d): # precision is chosen where it runs
-        return super().from_dict({k: v for k,v in d.items() if k not in ('mapping_kwargs', 'num_fp16_res')} | d.get('mapping_kwargs', {}))
+        return super().from_dict({k: v for k,v in d.items() if k not in ('mapping_kwargs', 'num_fp16_res')} | (d.get('mapping_kwargs') or {}))
 
     def channels(self, res): return min(self.channel_base // res, self.channel_max)
 
@@ -107,7 +107,7 @@ def working_dtype(x):
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 def half_precision(w, learning): # are gradients wanted?
-    "The precision of convolutions, and that of what lies between them."
+    "The precision of convolutions, and of what lies between them."
     dtype = working_dtype(w)
     return dtype, dtype if learning or w.is_cuda and dtype == torch.float16 else w.dtype
 

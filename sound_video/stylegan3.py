@@ -53,7 +53,7 @@ class StyleGAN3Config(Config):
 
     @classmethod
     def from_dict(cls, d):
-        d = dict(d) | {'mapping_layers': n for n in [d.get('mapping_kwargs', {}).get('num_layers')] if n is not None}
+        d = dict(d) | {'mapping_layers': n for n in [(d.get('mapping_kwargs') or {}).get('num_layers')] if n is not None}
         return super().from_dict({k: v for k,v in d.items() if k not in ('mapping_kwargs', 'num_fp16_res')}) # precision is chosen where it runs
 
     @property
@@ -187,7 +187,7 @@ def colours(self:FilteredLayer, x, s): # -> [B, 3, H, W] in float32
 FilteredLayer.features,FilteredLayer.colours = features,colours
 
 # %% ../nbs/07c_stylegan3.ipynb #dfb23304
-HALF_RATES = {torch.float16: 4, torch.bfloat16: 1} # so many of the highest rates
+HALF_RATES = {torch.float16: 4, torch.bfloat16: 1} # so many of the highest rates; bfloat16 only where a network learns
 
 class FilteredSynthesis(nn.Module):
     "w [B, L, D] -> pictures [B, 3, H, W], about [-1, 1]."
@@ -202,20 +202,24 @@ class FilteredSynthesis(nn.Module):
 
     def forward(self, w, noise_mode='const'):
         free = no_grad_for(w, *self.parameters())
-        precision = half_precision(w.float(), self.training or not free)
-        if w.device.type == 'cpu' and free: return torch.cat([self.few(part, *precision) for part in w.split(self.at_once)])
-        return self.few(w, *precision)
+        dtype,between = half_precision(w.float(), learning := self.training or not free)
+        kinds = {n: (between, dtype) if n in self.halves(dtype, learning) else (torch.float32,)*2 for n in self.layer_names}
+        return torch.cat([self.few(part, kinds) for part in w.split(self.at_once if w.device.type == 'cpu' and free else len(w))])
 
-    def few(self, w, dtype, between): # precision of convolutions, and of what lies between them
+    def halves(self, dtype, learning): # -> names
+        "The layers in half precision."
+        if dtype == torch.bfloat16 and not learning: return self.layer_names[-2:-1]
+        return [n for n in self.layer_names if getattr(self, n).spec.below < HALF_RATES.get(dtype, 0)]
+
+    def few(self, w, kinds): # name of a layer -> precision of what comes in, and of its convolution
         "All pictures at the same time."
         if w.ndim != 3 or w.shape[1:] != (self.num_ws, self.w_dim): raise UserError(f'w is {tuple(w.shape)}: it must be [B, {self.num_ws}, {self.w_dim}]')
         with torch.autocast(w.device.type, enabled=False):
             first,*others = w.float().unbind(1)
             x = self.input(first)
             for name,wi in zip(self.layer_names, others):
-                layer = getattr(self, name)
-                half = layer.spec.below < HALF_RATES.get(dtype, 0)
-                x = layer(x.to(between if half else first.dtype), wi, dtype if half else first.dtype)
+                between,dtype = kinds[name]
+                x = getattr(self, name)(x.to(between), wi, dtype)
         return x * self.scale
 
 class StyleGAN3(nn.Module):
