@@ -113,7 +113,7 @@ def _give_back(piece):
 def empty(*shape):
     "A tensor of float32 with anything in it, in memory that was used before if there is some."
     n = math.prod(shape)
-    if 4*n < _SMALL: return torch.empty(shape)
+    if 4*n < _SMALL or torch.compiler.is_compiling(): return torch.empty(shape)
     with _STORE_LOCK:
         i = next((i for i,p in enumerate(_FREE) if len(p) >= n), len(_FREE))
         fits = i < len(_FREE) and len(_FREE[i]) <= 2*n

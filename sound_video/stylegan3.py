@@ -187,7 +187,7 @@ def colours(self:FilteredLayer, x, s): # -> [B, 3, H, W] in float32
 FilteredLayer.features,FilteredLayer.colours = features,colours
 
 # %% ../nbs/07c_stylegan3.ipynb #dfb23304
-HALF_RATES = {torch.float16: 4, torch.bfloat16: 1} # so many of the highest rates; bfloat16 only where a network learns
+HALF_RATES = {torch.float16: 4, torch.bfloat16: 1} # so many of the highest rates
 
 class FilteredSynthesis(nn.Module):
     "w [B, L, D] -> pictures [B, 3, H, W], about [-1, 1]."
@@ -202,14 +202,10 @@ class FilteredSynthesis(nn.Module):
 
     def forward(self, w, noise_mode='const'):
         free = no_grad_for(w, *self.parameters())
-        dtype,between = half_precision(w.float(), learning := self.training or not free)
-        kinds = {n: (between, dtype) if n in self.halves(dtype, learning) else (torch.float32,)*2 for n in self.layer_names}
+        dtype,between = half_precision(w.float(), self.training or not free)
+        half = lambda s: s.below < HALF_RATES.get(dtype, 0) and not (s.critical and between == torch.float32)
+        kinds = {n: (between, dtype) if half(getattr(self, n).spec) else (torch.float32,)*2 for n in self.layer_names}
         return torch.cat([self.few(part, kinds) for part in w.split(self.at_once if w.device.type == 'cpu' and free else len(w))])
-
-    def halves(self, dtype, learning): # -> names
-        "The layers in half precision."
-        if dtype == torch.bfloat16 and not learning: return self.layer_names[-2:-1]
-        return [n for n in self.layer_names if getattr(self, n).spec.below < HALF_RATES.get(dtype, 0)]
 
     def few(self, w, kinds): # name of a layer -> precision of what comes in, and of its convolution
         "All pictures at the same time."
