@@ -5,7 +5,7 @@
 `torch` is plain PyTorch, and `native` the C++ that is compiled for this CPU when there is a compiler; both keep no gradients. `whole` is how the same network is computed where gradients are wanted.
 With --peer, `peer` is the reference implementation in DIR, a clone of NVIDIA's stylegan3, with the same weights. All ways take turns in one process, so that other work on the machine hits them alike;
 times are medians of processor seconds for a batch, and with --wall of seconds by the clock, which only tell something on an idle machine. The column `ratio` says how many times as fast as the first the last way is.
-Memory is the most that a process of its own needs, torch and the network included.
+Memory is the most that a process of its own needs, torch and the network included. Where the reference would not fit into this machine's memory, which one frame and an empty network tell, it is left out of that row.
 """
 import argparse, json, os, resource, statistics, subprocess, sys, time
 from pathlib import Path
@@ -48,9 +48,9 @@ def seconds(f, w, clock):
 def compare(kind, a, batch):
     "Medians, and how much the pictures differ at most, as a part of their range."
     d = settings(kind, a.resolution)
-    G,P = ours(d, kind),theirs(d, kind, a.peer) if a.peer else None
+    G,P = ours(d, kind),theirs(d, kind, a.peer) if a.peer and (batch == 1 or fits(kind, a, batch)) else None
     if P is not None: G.load_state_dict(P.state_dict())
-    fs,w = {k: way(k, P if k == 'peer' else G, kind) for k in (['peer'] if a.peer else []) + a.ways},codes(kind, a.resolution, batch)
+    fs,w = {k: way(k, P if k == 'peer' else G, kind) for k in (['peer'] if P is not None else []) + a.ways},codes(kind, a.resolution, batch)
     first = {k: f(w) for k,f in fs.items()} # also warms up
     times = {k: [] for k in fs}
     for _ in range(a.repeats):
@@ -59,7 +59,7 @@ def compare(kind, a, batch):
     return dict(kind=NAMES[kind], batch=batch, seconds={k: statistics.median(t) for k,t in times.items()}, difference=max([0.] + [float((x-base).abs().max() / (base.max() - base.min())) for x in others]))
 
 def memory(name, kind, a, batch): # -> MB
-    "In a process of its own."
+    "In a process of its own; without frames, of torch and the network alone."
     words = [sys.executable, __file__, '--one', name, kind, str(batch), '--resolution', str(a.resolution), '--threads', str(a.threads), *(['--peer', a.peer] if a.peer else [])]
     return float(subprocess.check_output(words, text=True, stderr=subprocess.DEVNULL).split()[-1])
 
@@ -72,13 +72,25 @@ def peak(): # -> MB
 def one(name, kind, batch, a):
     "The process for `memory`."
     d = settings(kind, a.resolution)
-    way(name, theirs(d, kind, a.peer) if name == 'peer' else ours(d, kind), kind)(codes(kind, a.resolution, batch))
+    f = way(name, theirs(d, kind, a.peer) if name == 'peer' else ours(d, kind), kind)
+    if batch: f(codes(kind, a.resolution, batch))
     print(peak())
 
-def row(r): # -> a line of the table
+def available(): # -> MB
+    info = Path('/proc/meminfo')
+    return int(info.read_text().split('MemAvailable:')[1].split()[0]) / 1e3 if info.exists() else float('inf')
+
+def fits(kind, a, batch):
+    "Is there memory for the reference, and a tenth to spare?"
+    empty,frame = (memory('peer', kind, a, n) for n in (0, 1))
+    need,free = empty + batch*(frame - empty),available()
+    if need*1.1 > free: print(f'{NAMES[kind]}, {batch} frames: the reference is left out, as it would need about {need/1e3:.1f} GB, and {free/1e3:.1f} GB are free', file=sys.stderr)
+    return need*1.1 <= free
+
+def row(r, ways): # -> a line of the table
     s = r['seconds']
-    first,last = list(s.values())[0],list(s.values())[-1]
-    return f"| {r['kind']} | {r['batch']} | " + ' | '.join(f"{v:.2f} s, {r['memory'][k]:.0f} MB" for k,v in s.items()) + f" | {first / last:.2f} | {r['difference']:.1e} |"
+    told = [f"{s[k]:.2f} s, {r['memory'][k]:.0f} MB" if k in s else 'does not fit' for k in ways]
+    return f"| {r['kind']} | {r['batch']} | {' | '.join(told)} | {f'{s[ways[0]] / s[ways[-1]]:.2f}' if ways[0] in s else '–'} | {r['difference']:.1e} |"
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -88,13 +100,13 @@ def main():
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     if a.one: return one(a.one[0], a.one[1], int(a.one[2]), a)
-    results = []
+    results,ways = [],(['peer'] if a.peer else []) + a.ways
     for kind in a.kinds:
         for batch in a.batches:
             r = compare(kind, a, batch)
             results.append(r | dict(memory={k: memory(k, kind, a, batch) for k in r['seconds']}))
-            if not a.json and len(results) == 1: print(f"| network | batch | {' | '.join(r['seconds'])} | ratio | difference |\n|{'---|'*(4 + len(r['seconds']))}")
-            if not a.json: print(row(results[-1]), flush=True)
+            if not a.json and len(results) == 1: print(f"| network | batch | {' | '.join(ways)} | ratio | difference |\n|{'---|'*(4 + len(ways))}")
+            if not a.json: print(row(results[-1], ways), flush=True)
     if a.json: print(json.dumps(results))
 
 if __name__ == '__main__': main()

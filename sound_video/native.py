@@ -113,10 +113,12 @@ def _give_back(piece):
 def empty(*shape):
     "A tensor of float32 with anything in it, in memory that was used before if there is some."
     n = math.prod(shape)
-    if 4*n < _SMALL: return torch.empty(shape)
+    if 4*n < _SMALL or torch.compiler.is_compiling(): return torch.empty(shape)
     with _STORE_LOCK:
-        i = next((i for i,p in enumerate(_FREE) if len(p) >= n), None)
-        piece = torch.empty(n) if i is None else _FREE.pop(i)
+        i = next((i for i,p in enumerate(_FREE) if len(p) >= n), len(_FREE))
+        fits = i < len(_FREE) and len(_FREE[i]) <= 2*n
+        if not fits and i: _FREE.pop(i-1) # the next smaller one makes room for the new one
+        piece = _FREE.pop(i) if fits else torch.empty(n)
     lease = (ctypes.c_char * (4*n)).from_address(piece.data_ptr()) # which lives as long as the tensor that is made of it
     weakref.finalize(lease, _give_back, piece).atexit = False
     return torch.frombuffer(lease, dtype=torch.float32).view(shape)

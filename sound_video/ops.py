@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/ops.html.md"""
 
 # %% auto #0
 __all__ = ['SLOPE', 'GAIN', 'HALF_CLAMP', 'fir', 'channels_last', 'blur', 'enlarging_matrix', 'enlarge', 'bias_act', 'finish',
-           'scale_shift', 'winograd_matrices', 'winograd_conv', 'no_grad_for', 'conv2d', 'conv_transpose2d', 'power',
+           'no_grad_for', 'scale_shift', 'winograd_matrices', 'winograd_conv', 'conv2d', 'conv_transpose2d', 'power',
            'demodulation', 'modulated_conv2d', 'moderate']
 
 # %% ../nbs/06b_ops.ipynb #c9cee1bf
@@ -75,6 +75,10 @@ def finish(x, # [B, C, ...], bias and gain already in it; changed in place
     return x if clamp is None else x.clamp(-clamp, clamp)
 
 # %% ../nbs/06b_ops.ipynb #403ea7aa
+def no_grad_for(*xs):
+    "Is none of the tensors to be differentiated?"
+    return not torch.is_grad_enabled() or not any(x is not None and x.requires_grad for x in xs)
+
 def _line(s, # [B, C, 1, 1]
           W:int):
     "Repeat along a line of pixels, in memory."
@@ -85,27 +89,34 @@ def _pixel_sum(x): # [B, C, H, W]
     B,C,H,W = x.shape
     return (x.new_ones(1, H*W) @ x.permute(0, 2, 3, 1).reshape(B, H*W, C)).view(B, C, 1, 1)
 
+def _scaled(x, scale, shift, y): # -> y, which may be x
+    scale = _line(scale, x.shape[3])
+    return torch.mul(x, scale, out=y) if shift is None else torch.addcmul(_line(shift, x.shape[3]), x, scale, out=y)
+
 class _ScaleShift(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, scale, shift):
+    def forward(ctx, x, scale, shift, dtype):
         ctx.save_for_backward(x, scale)
-        scale = _line(scale, x.shape[3])
-        return x * scale if shift is None else torch.addcmul(_line(shift, x.shape[3]), x, scale)
+        return _scaled(x, scale, shift, torch.empty_like(x, dtype=dtype))
 
     @staticmethod
     def backward(ctx, g):
         x,scale = ctx.saved_tensors
         gs = _pixel_sum(g*x) if ctx.needs_input_grad[1] else None
         gb = _pixel_sum(g).sum(0, keepdim=True) if ctx.needs_input_grad[2] else None
-        return g * _line(scale, g.shape[3]), gs, gb
+        return (g * _line(scale, g.shape[3])).to(x.dtype), gs, gb, None
 
 # %% ../nbs/06b_ops.ipynb #e207960b
 def scale_shift(x,           # [B, C, H, W]
                 scale,       # [B, C]
-                shift=None): # [C]
-    "`x * scale + shift`, in the precision of `x`."
-    scale = scale.to(x.dtype)[:,:,None,None]
-    return _ScaleShift.apply(x, scale, None if shift is None else shift.to(x.dtype)[None,:,None,None])
+                shift=None,  # [C]
+                dtype=None,  # of the result; None: as `x`
+                spare=False): # is `x` needed no more, so that the result may take its place?
+    "`x * scale + shift`, rounded once."
+    if x.device.type == 'cpu' and dtype in (None, x.dtype): scale,shift = scale.to(x.dtype),None if shift is None else shift.to(x.dtype) # a mixture of precisions is slow there
+    args = x,scale[:,:,None,None],None if shift is None else shift[None,:,None,None]
+    if spare and no_grad_for(x, scale, shift) and dtype in (None, x.dtype): return _scaled(*args, x)
+    return _ScaleShift.apply(*args, dtype or x.dtype)
 
 # %% ../nbs/06b_ops.ipynb #768ee249
 def winograd_matrices(points=(0., .5**.5, -.5**.5, 2**.5, -2**.5)): # and infinity
@@ -137,7 +148,7 @@ def winograd_conv(x, # [B, I, H, W]
     U = (_G @ w.permute(2, 3, 1, 0).reshape(9, -1)).view(36, I, O)
     win = _windows(x.permute(0, 2, 3, 1), pad)
     th,tw = win.shape[3:5]
-    out = x.new_empty(B, 4*th, 4*tw, O)
+    out = native.empty(B, 4*th, 4*tw, O)
     rows = max(1, _STRIP // (36*tw*(I+O)))
     for b in range(0, B, nb := max(1, rows//th)):
         for t in range(0, th, k := min(th, rows)):
@@ -148,10 +159,6 @@ def winograd_conv(x, # [B, I, H, W]
     return out[:,:H+2*pad-2,:W+2*pad-2].permute(0, 3, 1, 2)
 
 # %% ../nbs/06b_ops.ipynb #d82049e9
-def no_grad_for(*xs):
-    "Is none of the tensors to be differentiated?"
-    return not torch.is_grad_enabled() or not any(x is not None and x.requires_grad for x in xs)
-
 def _arranged_conv2d(x, w, pad):
     plain = x.device.type == 'cpu' and x.dtype == torch.float32 and no_grad_for(x, w)
     if plain and w.shape[2:] == (3, 3) and min(w.shape[:2]) >= 64 and x[:,0].numel() >= 1024: return winograd_conv(x, w, pad)
@@ -167,11 +174,11 @@ def conv2d(x,          # [B, I, H, W]
            scale=None, # of what comes in [B, I]
            gain=None,  # of the result [B, O]
            bias=None): # added to that [O]
-    "Convolution of `x * scale`, times `gain`, plus `bias`, by the fastest way that is open."
+    "Convolution of `x * scale`, times `gain`, plus `bias`, by the fastest way that is open; computed in the precision of `w`, and given in that of `x`."
     lack = native.conv_lacks(w, pad) if x[:1,0].numel() * w.numel() >= _WORTH else 'what is small'
     if x.device.type == 'cpu' and choose('auto', x, native_lack=native_lacks(lack, x, w, scale, gain, bias)) == 'native': return native.conv(x, w, pad, scale, gain, bias)
-    x = _arranged_conv2d(x if scale is None else scale_shift(x, scale), w, pad)
-    return x if gain is None else scale_shift(x, gain, bias)
+    y = _arranged_conv2d(x.to(w.dtype) if scale is None else scale_shift(x, scale, dtype=w.dtype), w, pad)
+    return y.to(x.dtype) if gain is None else scale_shift(y, gain, bias, x.dtype, spare=True)
 
 # %% ../nbs/06b_ops.ipynb #9aa71102
 def conv_transpose2d(x, # [B, I, H, W]
@@ -179,7 +186,7 @@ def conv_transpose2d(x, # [B, I, H, W]
     "Transposed convolution with stride 2 -> [B, O, 2H+1, 2W+1], by the fastest way that is open."
     if x.device.type != 'cpu' or x.dtype != torch.float32 or not no_grad_for(x, w): return F.conv_transpose2d(x, w.transpose(0, 1), stride=2)
     B,_,H,W = x.shape
-    out = x.new_empty(B, 2*H+1, 2*W+1, len(w))
+    out = native.empty(B, 2*H+1, 2*W+1, len(w))
     for i in (0, 1):
         for j in (0, 1):
             k = w[:,:,i::2,j::2].flip(2, 3) # rows and columns 0 and 2, or 1
@@ -202,12 +209,15 @@ def modulated_conv2d(x,               # [B, I, H, W]
                      s,               # styles [B, I]
                      b=None,          # bias [O]
                      up_filter=None,  # doubles the size, with this filter [n, n]
-                     gain=1.):        # on everything, bias too
+                     gain=1.,         # on everything, bias too
+                     dtype=None):     # of the convolution; None: as `x`
     "Convolution whose weights are scaled by `s` and demodulated; the batch shares it."
-    if x.dtype == torch.float16: w,s = moderate(w, s)
-    d,b,k = demodulation(w, s) * gain,None if b is None else b*gain,w.to(x.dtype)
+    dtype = dtype or x.dtype
+    if dtype == torch.float16: w,s = moderate(w, s)
+    d,b,k = demodulation(w, s) * gain,None if b is None else b*gain,w.to(dtype)
     if up_filter is None: return conv2d(x, k, w.shape[-1]//2, s, d, b)
-    return scale_shift(blur(conv_transpose2d(scale_shift(x, s), k), up_filter, 1, gain=4.), d, b)
+    y = conv_transpose2d(scale_shift(x, s, dtype=dtype), k).to(x.dtype)
+    return scale_shift(blur(y, up_filter, 1, gain=4.), d, b, spare=True)
 
 # %% ../nbs/06b_ops.ipynb #0b399158
 HALF_CLAMP = 256. # of activations in float16, if a network has no clamp of its own

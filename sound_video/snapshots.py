@@ -51,7 +51,7 @@ class Ignored:
     "What no one here needs."
 
 # %% ../nbs/07d_snapshots.ipynb #9ea47f4c
-def _check(ok, what='it is damaged'):
+def _check(ok, what='its instructions do not fit together'):
     if not ok: raise ValueError(what)
 
 def _network(meta):

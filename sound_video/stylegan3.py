@@ -53,7 +53,7 @@ class StyleGAN3Config(Config):
 
     @classmethod
     def from_dict(cls, d):
-        d = dict(d) | {'mapping_layers': n for n in [d.get('mapping_kwargs', {}).get('num_layers')] if n is not None}
+        d = dict(d) | {'mapping_layers': n for n in [(d.get('mapping_kwargs') or {}).get('num_layers')] if n is not None}
         return super().from_dict({k: v for k,v in d.items() if k not in ('mapping_kwargs', 'num_fp16_res')}) # precision is chosen where it runs
 
     @property
@@ -154,27 +154,27 @@ class FilteredLayer(nn.Module):
         radial = cfg.use_radial_filters and not s.critical
         self.register_buffer('down_filter', lowpass(down, s.out_cutoff, 2*s.out_half_width, rate, radial) if down > 1 else none, down > 1)
 
-    def forward(self, x, w): # x [B, I, H, W], w [B, D]
+    def forward(self, x, w, dtype=torch.float32): # x [B, I, H, W], w [B, D]; precision of the convolution
         if self.training and torch.is_grad_enabled(): self.track(x)
         s = self.affine(w)
-        return self.colours(x, s) if self.spec.last else self.features(x, s)
+        return self.colours(x, s) if self.spec.last else self.features(x, s, dtype)
 
     @torch.no_grad()
     def track(self, x): # over all processes; a part of a batch counts for as much of it
         self.magnitude_ema.lerp_(mean_of_all(x.float().square().mean()), 1 - self.beta**(n_processes() / n_rows(1)))
 
 # %% ../nbs/07c_stylegan3.ipynb #f0def354
-def features(self:FilteredLayer, x, s): # s [B, I]
+def features(self:FilteredLayer, x, s, dtype): # s [B, I]
     "Convolution, demodulation, activation."
     p = power(self.weight)
     norm = self.kernel * p.mean(1, keepdim=True).rsqrt()         # of weights, to unit mean square [O, 1]
     d = (s.square() @ (p * norm.square()).T + 1e-8).rsqrt() * self.magnitude_ema.rsqrt()
-    if x.dtype == torch.float32: k,d = self.weight,d * norm.T    # a matter of the result, too
+    if dtype == torch.float32: k,d = self.weight,d * norm.T      # a matter of the result, too
     else:                                                        # no large numbers, as in `moderate`
         most,root = s.abs().amax(1, keepdim=True).clamp(min=1e-8),math.sqrt(self.weight[0].numel())
-        k,s,d = (self.weight * norm[:,:,None,None] / root).to(x.dtype),s / most,d * most * root
+        k,s,d = (self.weight * norm[:,:,None,None] / root).to(dtype),s / most,d * most * root
     x = conv2d(x, k, self.kernel - 1, s)
-    return filtered_lrelu(x, self.bias, self.up_filter, self.down_filter, self.up, self.down, self.pad, clamp=half_clamp(self.clamp, x), scale=d)
+    return filtered_lrelu(x, self.bias, self.up_filter, self.down_filter, self.up, self.down, self.pad, clamp=half_clamp(self.clamp, dtype), scale=d)
 
 def colours(self:FilteredLayer, x, s): # -> [B, 3, H, W] in float32
     "A picture; its styles are not demodulated."
@@ -196,24 +196,26 @@ class FilteredSynthesis(nn.Module):
         specs,g = layer_specs(cfg),geometry(cfg)
         self.num_ws,self.w_dim,self.scale = cfg.num_ws,cfg.w_dim,cfg.output_scale
         self.layer_names = [s.name for s in specs]
-        self.at_once = max(1, 2**17 // cfg.img_resolution**2) # pictures on a CPU: with more, memory grows and nothing is won
+        self.at_once = max(1, AT_ONCE // cfg.img_resolution**2) # pictures on a CPU
         self.input = FourierInput(cfg, specs[0].ci, specs[0].in_size, specs[0].in_rate, g['cutoff'][0].item())
         for s in specs: setattr(self, s.name, FilteredLayer(cfg, s))
 
     def forward(self, w, noise_mode='const'):
-        if w.device.type == 'cpu' and no_grad_for(w, *self.parameters()): return torch.cat([self.few(part) for part in w.split(self.at_once)])
-        return self.few(w)
+        free = no_grad_for(w, *self.parameters())
+        dtype,between = half_precision(w.float(), self.training or not free)
+        half = lambda s: s.below < HALF_RATES.get(dtype, 0) and not (s.critical and between == torch.float32)
+        kinds = {n: (between, dtype) if half(getattr(self, n).spec) else (torch.float32,)*2 for n in self.layer_names}
+        return torch.cat([self.few(part, kinds) for part in w.split(self.at_once if w.device.type == 'cpu' and free else len(w))])
 
-    def few(self, w):
+    def few(self, w, kinds): # name of a layer -> precision of what comes in, and of its convolution
         "All pictures at the same time."
         if w.ndim != 3 or w.shape[1:] != (self.num_ws, self.w_dim): raise UserError(f'w is {tuple(w.shape)}: it must be [B, {self.num_ws}, {self.w_dim}]')
-        dtype = working_dtype(w)
         with torch.autocast(w.device.type, enabled=False):
             first,*others = w.float().unbind(1)
             x = self.input(first)
             for name,wi in zip(self.layer_names, others):
-                layer = getattr(self, name)
-                x = layer(x.to(dtype if layer.spec.below < HALF_RATES.get(dtype, 0) else first.dtype), wi)
+                between,dtype = kinds[name]
+                x = getattr(self, name)(x.to(between), wi, dtype)
         return x * self.scale
 
 class StyleGAN3(nn.Module):

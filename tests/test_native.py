@@ -159,3 +159,12 @@ def test_the_store_is_bounded(monkeypatch):
     monkeypatch.setattr(native, '_FREE', []); monkeypatch.setattr(native, '_STORE', 10*2**20)
     for n in (4, 1, 8): native._give_back(torch.empty(n*2**18))
     assert [len(p) for p in native._FREE] == [8*2**18] # the largest stays
+
+def test_pieces_do_not_pile_up(monkeypatch):
+    monkeypatch.setattr(native, '_FREE', [])
+    for n in (300, 600, 1300, 2700): native.empty(n, 1024) # as pictures grow
+    assert [len(p) for p in native._FREE] == [2700*1024]
+    small = native.empty(300, 1024) # too small for a piece so large
+    assert len(native._FREE) == 1 and small.numel() == 300*1024
+    del small
+    assert [len(p)//1024 for p in native._FREE] == [300, 2700]

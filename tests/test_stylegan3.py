@@ -9,7 +9,7 @@ from sound_video.callbacks import *
 from sound_video.adversarial import *
 from sound_video.core import *
 from sound_video.filtered import *
-from sound_video import ops
+from sound_video import ops, stylegan
 from sound_video.ops import *
 from sound_video.stylegan import *
 from sound_video.stylegan3 import *
@@ -84,6 +84,12 @@ def test_half_precision(kind, dtype):
     G = bench_precision.network(kind, 32)
     off,low,high = bench_precision.differences(G, dtype, 12)
     assert off.max() < .01 * (high.max() - low.min()) and off.max() > 0
+
+@pytest.mark.parametrize('dtype,as_on_a_gpu', [(torch.float16, False), (torch.bfloat16, False), (torch.float16, True)], ids=str)
+def test_half_precision_of_a_trained_network(monkeypatch, dtype, as_on_a_gpu):
+    if as_on_a_gpu: monkeypatch.setattr(stylegan, 'half_precision', lambda w, learning: half_precision(w, True)) # what lies between convolutions, too
+    off,low,high = bench_precision.differences(bench_precision.network('mini', 64), dtype, 66) # one of each class
+    assert (off < .01 * (high - low)).all() and off.max() > 0
 
 @torch.no_grad()
 def test_float16_survives_large_numbers():
