@@ -7,12 +7,12 @@ Docs: https://sound-video.github.io/sound_video/field.html.md"""
 # %% auto #0
 __all__ = ['AROUND', 'SPECTRA', 'FIELD', 'talker', 'voices', 'traffic', 'occurrences', 'field_rows', 'field_sound']
 
-# %% ../nbs/02g_field.ipynb #85ed4a58
+# %% ../nbs/02g_field.ipynb #b00b25c7
 import numpy as np
 from scipy.signal import lfilter
 from .soundscape import *
 
-# %% ../nbs/02g_field.ipynb #6aaee6af
+# %% ../nbs/02g_field.ipynb #78e87ec6
 def talker(take, r):
     "One voice: a sawtooth of wandering pitch through three resonances, in syllables: [N]."
     n = max(2, int(take.seconds * r.uniform(2, 5))) # syllables
@@ -43,7 +43,7 @@ def traffic(take):
 BEDS.update(voices=voices, traffic=traffic)
 AROUND = ['none', 'none', 'wind', 'birds', 'insects', 'town', 'voices', 'traffic', 'hum', 'water']
 
-# %% ../nbs/02g_field.ipynb #b1699749
+# %% ../nbs/02g_field.ipynb #e68af430
 SPECTRA |= { # (Hz, dB)
     'sea':         [(50, -3), (150, 0), (400, -2), (1200, -7), (4000, -14), (10000, -22)],
     'breeze':      [(20, 0), (60, 0), (200, -10), (700, -24), (2000, -40), (6000, -58)],
@@ -56,9 +56,10 @@ SPECTRA |= { # (Hz, dB)
     'abyss':       [(25, 0), (80, 0), (200, -10), (500, -26), (1200, -44), (4000, -70)],
     'rapids':      [(90, -14), (250, -2), (700, 0), (2000, -2), (5000, -5), (11000, -9)],
     'cataract':    [(40, 0), (100, -1), (300, -6), (1200, -9), (4000, -14), (10000, -20)],
+    'creek':       [(60, -16), (200, -5), (450, 0), (900, -1), (1400, -3), (2200, -6), (3500, -10), (5500, -13), (9000, -16)],
     'squelch':     [(150, -14), (500, -4), (1500, 0), (4000, -1), (9000, -8)]}
 
-# %% ../nbs/02g_field.ipynb #6f8d019a
+# %% ../nbs/02g_field.ipynb #22776437
 def occurrences(take, rate): # (lo, hi) events a second
     "Other moments than the score's, from a Poisson process to nearly regular ones, and their strengths: seconds [K], [K]."
     r = take.rng('events')
@@ -69,10 +70,10 @@ def occurrences(take, rate): # (lo, hi) events a second
     if not len(t): t = np.array([r.uniform(.05, .5) * take.seconds]) # never none at all
     return t, (.2 + .8 * r.random(len(t))).astype(np.float32)
 
-# %% ../nbs/02g_field.ipynb #1122d051
+# %% ../nbs/02g_field.ipynb #a8f26847
 FIELD = {} # scene -> [(kinds, parameters), …]
 
-# %% ../nbs/02g_field.ipynb #64ccf524
+# %% ../nbs/02g_field.ipynb #8382c10d
 FIELD['explosion'] = [
     (('a single blast', 'a fireball', 'a demolition', 'a volcano'),
      dict(events=(.15, .4), attack=(.002, .05), decay=(.4, 1.5), tail=(1.5, 4.), tail_db=(-12., -3.), top=(400., 5000.), low=(60., 300.), dull=(.2, 1.), boom=(.3, 1.5),
@@ -105,7 +106,7 @@ FIELD['explosion'] = [
           boom_hz=(70., 250.), crack=(.4, 1.6), cracks=(1., 12.), stars=[0., 80., 300.], star_db=(-12., 2.), star_s=(.3, 1.2), whistle=[0., .3], debris_db=-60., hit=(.4, 1.2),
           wet_db=(-20., 0.), bed=['none', 'none', 'town'], bed_db=(-34., -16.)))]
 
-# %% ../nbs/02g_field.ipynb #ba7946a5
+# %% ../nbs/02g_field.ipynb #f5c82bd6
 FIELD['thunder'] = [
     (('a distant rumble', 'rolling thunder'),
      dict(events=(.15, .5), body=['rumble', 'blast'], attack=(.1, .8), decay=(1., 4.), tail=(3., 8.), tail_db=(-8., 0.), roll=(.2, .8), roll_hz=(.8, 5.), top=(80., 800.),
@@ -130,7 +131,7 @@ FIELD['thunder'] = [
      dict(events=(.2, .5), ambient_db=-60., rain=['shower', 'rain', 'downpour', 'river'], rain_db=0., drop_db=(-20., -6.), calm=(.1, .9), body=['rumble', 'breeze', 'blast'],
           attack=(.02, .6), decay=(.4, 2.5), tail=(2., 7.), tail_db=(-10., -1.), roll=(.2, .8), top=(200., 5000.), low=(60., 250.), crack=(0., .8), hit=(.3, .8), bed='none'))]
 
-# %% ../nbs/02g_field.ipynb #32728d1e
+# %% ../nbs/02g_field.ipynb #63b4184c
 FIELD['fire crackling'] = [
     (('a roaring bonfire', 'a torch in the wind', 'a brush fire'),
      dict(flame=['flame', 'roar', 'rumble'], flame_db=(4., 12.), lap_hz=(1., 7.), lap=(.2, .8), cracks=(3., 60.), crack_db=(-14., -4.), hiss_db=(-26., -10.), bed=AROUND,
@@ -151,7 +152,7 @@ FIELD['fire crackling'] = [
      dict(flame='palm', flame_db=(-14., -4.), hiss_db=(-16., -4.), cracks=(10., 100.), crack_db=(0., 6.), size=(1.1, 2.2), points=['snap', 'crackle', 'ground'], decay=(.001, .012),
           pop=(.2, 1.), bed=AROUND, far=(1., 30.)))]
 
-# %% ../nbs/02g_field.ipynb #45de425b
+# %% ../nbs/02g_field.ipynb #916be4a0
 FIELD['raining'] = [
     (('rain on a roof', 'steady rain', 'a heavy downpour'),
      dict(hiss=['canopy', 'downpour', 'tent'], drops=(30., 600.), drop_db=(0., 10.), material=['tent', 'ground', 'tin'], decay=(.003, .025), ring=(0., .6), unlike=(1., 1.6),
@@ -174,7 +175,7 @@ FIELD['raining'] = [
      dict(hiss=['shower', 'shower', 'sea', 'rain'], hiss_db=0., drops=(800., 6000.), drop_db=(-20., -4.), material=['ground', 'leaf'], plink_db=-60., hit=0., far=(1., 40.),
           wet_db=-40., bed=['none', 'none', 'none', 'town']))]
 
-# %% ../nbs/02g_field.ipynb #0d9f328c
+# %% ../nbs/02g_field.ipynb #60f5de0b
 FIELD['splashing water'] = [
     (('waves on a beach', 'rough surf', 'waves on rocks'),
      dict(events=(.08, .3), wash=['surf', 'roar', 'far'], wash_db=0., attack=(.4, 2.5), decay=(1., 4.), tail=(2., 5.), tail_db=(-10., -2.), plop=(0., .1), drop=(0., .1),
@@ -209,7 +210,7 @@ FIELD['splashing water'] = [
      dict(events=(.08, .25), wash='sea', slope=(.5, 2.5), lap_db=-60., foam_db=(-20., -6.), body='sea', attack=(.6, 3.), decay=(1.2, 5.), tail=(2., 6.), tail_db=(-12., -3.),
           plop=0., drop=0., top=(3000., 15000.), low=(600., 3000.), dull=(1., 4.), hit=(.05, .5), swell=(.4, 1.2), far=(1., 40.), wet_db=-40., bed='none'))]
 
-# %% ../nbs/02g_field.ipynb #c6dedde1
+# %% ../nbs/02g_field.ipynb #e22ca48d
 FIELD['squishing water'] = [
     (('footsteps in mud', 'boots in a puddle'),
      dict(events=(1.2, 3.), thud=(.1, .6), squelch=(.2, .9), attack=(.01, .06), decay=(.06, .25), suck=(1., 6.), tick=(.2, .9), ticks=(20., 150.), rub_db=(-20., -4.), hit=(.5, 1.2),
@@ -230,7 +231,7 @@ FIELD['squishing water'] = [
           squelch=(.3, 1.), suck=(1., 12.), suction=(.2, 1.2), suck_hz=(500., 3000.), suck_s=(.02, .12), tick=(.3, 1.4), ticks=(20., 200.), grain_hz=(20., 80.), attack=(.01, .1),
           decay=(.04, .2), hit=(1., 5.), far=(1., 5.), wet_db=-40., bed='none'))]
 
-# %% ../nbs/02g_field.ipynb #606e6e8a
+# %% ../nbs/02g_field.ipynb #19cd2d79
 FIELD['underwater bubbling'] = [
     (('a diver breathing',),
      dict(base=['under', 'rumble'], air=(.3, 1.5), air_hz=(700., 4000.), corner=(1500., 7000.), events=(.3, .8), gurgles=(60., 250.), gurgle_hz=(120., 500.), breath=(.3, 1.),
@@ -254,7 +255,7 @@ FIELD['underwater bubbling'] = [
     (('the deep', 'an aquarium', 'a boiling spring'),
      dict(base=['abyss', 'abyss', 'rumble'], base_db=4., bubbles=(3., 60.), bubble_db=(-10., 2.), hz=(90., 500.), corner=(150., 700.), hit=(0., .4), far=(1., 5.)))]
 
-# %% ../nbs/02g_field.ipynb #b0561453
+# %% ../nbs/02g_field.ipynb #df474d73
 FIELD['waterfall burbling'] = [
     (('a brook', 'a fountain', 'a stream'),
      dict(body_db=(-20., -6.), bubbles=(10., 120.), bubble_db=(2., 8.), hz=(350., 1500.), octaves=(.4, 1.1), damping=(.6, 1.8), gurgles=(4., 20.), gurgle_hz=(300., 1100.),
@@ -277,9 +278,15 @@ FIELD['waterfall burbling'] = [
           hit=(0., .4), gurgles=(4., 30.), gurgle_hz=(300., 1000.), wet_db=-40., far=(1., 15.), bed=['none', 'none', 'none', 'birds'])),
     (('a tall waterfall', 'a roaring fall', 'a fountain', 'distant falls'),
      dict(body=['cataract', 'rapids', 'rapids'], slope=(0., .2), rumble_db=[-60., -60., -6.], spray='rapids', spray_db=(-20., -2.), bubble_db=(-30., -8.), hz=(300., 1200.),
+          bubbles=(200., 1000.), hit=0., wet_db=-40., far=(1., 30.), bed='none')),
+    (('a stream', 'a brook', 'a cascade over rocks', 'a fountain'),
+     dict(body='creek', body_db=0., slope=(0., .3), bubbles=(60., 600.), bubble_db=(-14., 0.), hz=(300., 1000.), octaves=(.4, .9), damping=(1., 2.5), spray_db=[-60., -24.],
+          spray='rapids', hit=(0., .2), gurgles=(4., 30.), gurgle_hz=(300., 900.), wet_db=-40., far=(1., 15.), bed=['none', 'none', 'none', 'birds'])),
+    (('a tall waterfall', 'a roaring fall', 'a cascade over rocks', 'distant falls'),
+     dict(body=['creek', 'cataract', 'creek'], body_db=0., slope=0., rumble_db=[-60., -60., -10.], spray_db=-60., bubble_db=[-60., -20., -10.], hz=(250., 900.),
           bubbles=(200., 1000.), hit=0., wet_db=-40., far=(1., 30.), bed='none'))]
 
-# %% ../nbs/02g_field.ipynb #ff081b15
+# %% ../nbs/02g_field.ipynb #e995177d
 FIELD['wind noise'] = [
     (('wind on the microphone', 'gusts'),
      dict(body=['far', 'wind', 'buffet'], body_db=(-6., 2.), buffet_db=(-2., 8.), depth=(.3, .8), gust_hz=(1., 8.), slope=(1., 4.), howl_db=(0., 6.), leaf_db=[-60., -20., -10.],
@@ -311,7 +318,7 @@ FIELD['wind noise'] = [
      dict(body=['gale', 'breeze', 'wind'], body_db=0., slope=(.5, 3.), depth=(.1, .5), gust_hz=(.5, 4.), howl_db=(0., 12.), howl_oct=(.2, .6), leaf_db=[-60., -26.],
           buffet_db=[-60., -4.], wet_db=-60., bed='none'))]
 
-# %% ../nbs/02g_field.ipynb #cb135d9a
+# %% ../nbs/02g_field.ipynb #66670d52
 def field_rows(scene, kind): # its name
     "The rows that may pass for this kind; for some there are none."
     return [row for kinds, row in FIELD[scene] if kind in kinds]
