@@ -6,13 +6,14 @@ Docs: https://sound-video.github.io/sound_video/augment.html.md"""
 
 # %% auto #0
 __all__ = ['gain', 'bends', 'equaliser', 'low_pass', 'high_pass', 'log_uniform', 'room', 'rumble', 'coloured', 'add', 'compress',
-           'sway', 'clip', 'passage', 'place', 'device', 'widen']
+           'sway', 'clip', 'passage', 'place', 'device', 'widen', 'revoice']
 
 # %% ../nbs/04b_augment.ipynb #4bc9430f
-import numpy as np
+import numpy as np, torch, torch.nn.functional as F
 from scipy import fft
 from scipy.ndimage import uniform_filter1d
 from .core import *
+from .processes import *
 
 # %% ../nbs/04b_augment.ipynb #9e0bdb39
 def gain(db):
@@ -107,6 +108,7 @@ def place(rng, X, hz, rate:int):
     if rng.random() < .25: X = X * gain(low_pass(hz, log_uniform(rng, 800, 8000), rng.choice([1, 1, 2])))
     if rng.random() < .75: X = add(X, coloured(rng, hz), rng.uniform(3, 40))
     if rng.random() < .3: X = add(X, rumble(rng, hz), rng.uniform(0, 25))
+    if rng.random() < .25: X = add(X, rumble(rng, hz), rng.uniform(-20, 15)) # in the open it can be louder than all the rest
     return X
 
 def device(rng, X, hz, rate:int):
@@ -133,3 +135,37 @@ def widen(rng,      # numpy Generator: the same one gives the same guise
     X = passage(rng, x, n)
     if other is not None: X = add(X, passage(rng, other, n) * gain(equaliser(rng, hz)), rng.uniform(5, 25))
     return device(rng, place(rng, X, hz, rate), hz, rate).astype(np.float32)
+
+# %% ../nbs/04b_augment.ipynb #1df04073
+def _curves(n, bands, knots, g): # smooth and random [n, bands]
+    return F.interpolate(torch.randn(n, 1, knots, generator=g), bands, mode='linear', align_corners=True)[:, 0]
+
+def _equalised(n, bands, amount, g):
+    "An equaliser with band limits, for each of `n`: dB [n, bands]."
+    at, u = torch.linspace(0, 1, bands), lambda: torch.rand(n, 1, generator=g)
+    db = _curves(n, bands, int(torch.randint(3, 8, (1,), generator=g)), g) * 4 * amount * u() + 5 * amount * torch.randn(n, 1, generator=g) * (2*at - 1)
+    high = torch.where(u() < .3 * amount, .45 + .5 * u(), 2.)
+    low = torch.where(u() < .3 * amount, .25 * u(), -1.)
+    return db - (at - high).clamp(min=0) * (100 + 200 * u()) - (low - at).clamp(min=0) * (100 + 200 * u())
+
+def _floor(n, bands, steps, g):
+    "Noise of a random colour, under most sounds: dB relative to the sound [n, bands, steps]."
+    db = 5 * _curves(n, bands, 4, g) + 10 * torch.randn(n, 1, generator=g) * torch.linspace(-1, 1, bands)
+    db = db - 10 * (10**(db / 10)).sum(1, keepdim=True).log10() - 5 - 35 * torch.rand(n, 1, generator=g)
+    db = torch.where(torch.rand(n, 1, generator=g) < .6, db, -150.)
+    return db[..., None] + 2.5 * torch.randn(n, bands, steps, generator=g)
+
+def _level(power): return 10 * power.sum(1, keepdim=True).mean(2, keepdim=True).log10() # [B, bands, steps] -> dB [B, 1, 1]
+
+def revoice(mel,            # [B, 1, bands, steps]
+            range_db=80.,   # of a mel from 0 to 1
+            amount=.7,      # 0: the equaliser does nothing
+            generator=None, # on the CPU
+           ): # [B, 1, bands, steps]
+    "Each item with another equaliser, other band limits and other noise, at the level it had."
+    B, _, bands, steps = mel.shape
+    eq, noise = (my_rows(x).to(mel.device) for x in (_equalised(n_rows(B), bands, amount, generator)[..., None], _floor(n_rows(B), bands, steps, generator)))
+    db = range_db * mel[:, 0]
+    before, power = _level(10**(db / 10)), 10**((db + eq) / 10)
+    power = power + 10**((noise + _level(power)) / 10)
+    return ((10 * power.log10() + before - _level(power)) / range_db).clamp(0, 1.3)[:, None]

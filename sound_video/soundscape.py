@@ -654,7 +654,7 @@ def underwater_bubbling(take, p):
 # %% ../nbs/02e_soundscape.ipynb #676df089
 BLAST = ROOM | dict(ambient=['wind', 'far'], ambient_db=-6., body='blast', top=(1500., 8000.), low=(120., 400.), dull=(.1, .35), attack=(.001, .004), decay=(.2, .36), tail=(.6, 2.5), tail_db=(-22., -11.),
     roll=.05, roll_hz=10., boom=(.2, .8), boom_hz=(35., 80.), crack=(.2, 1.2), cracks=(3., 12.), apart=(.01, .05), debris=(15., 120.), debris_db=(-24., -12.), debris_s=(.2, .7),
-    volley=0., volleys=(5., 40.), volley_s=(.4, 2.), bang=(.02, .1), stars=0., star_db=-60., whistle=0., hit=.42, wet_db=(-18., -4.), reverb=(.8, 4.), echo_db=(-28., -16.), bed=['none', 'town', 'wind', 'insects', 'none'])
+    volley=0., volleys=(5., 40.), volley_s=(.4, 2.), bang=(.02, .1), stars=0., star_db=-60., star_s=.35, whistle=0., hit=.42, wet_db=(-18., -4.), reverb=(.8, 4.), echo_db=(-28., -16.), bed=['none', 'town', 'wind', 'insects', 'none'])
 
 BLASTS = {
     'a single blast':   dict(),
@@ -690,7 +690,7 @@ def explosion(take, p):
     x = blow(take, p) * flutter(take, 'roll', p.roll_hz, p.roll) + p.boom * thump(take, p.boom_hz, 7.)
     x += p.crack * n_waves(take, 'cracks', *cluster(take, 'cracks', p.cracks, p.apart), .004, p.top)
     if p.debris_db > -45: x += 10**(p.debris_db / 20) * scatter(take, 'debris', p.debris, p.debris_s, .08, 'ground', .006)
-    if p.stars: x += 10**(p.star_db / 20) * scatter(take, 'stars', p.stars, .35, .12, 'crackle', .002)
+    if p.stars: x += 10**(p.star_db / 20) * scatter(take, 'stars', p.stars, p.star_s, .12, 'crackle', .002)
     if p.volley: x += p.volley * shards(take, 'volley', *cluster(take, 'volley', p.volleys, p.volley_s), p.body, p.bang)
     if p.whistle: x += p.whistle * launches(take)
     return follow(take, calm, 10**(p.ambient_db / 20)) + p.hit * x
