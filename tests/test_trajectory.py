@@ -65,9 +65,13 @@ def test_an_hour_neither_freezes_nor_drifts(model):
 
 @pytest.mark.skipif(not RECORDINGS, reason='no recordings here')
 def test_recordings_show_the_scene_that_is_named(model, judges):
-    shown = {}
+    "By three seeds each, nearly always."
+    shown = []
     for path in RECORDINGS:
-        video = model.generate(path, 1, seed=3)
-        frames = np.stack([f for _, f in zip(range(8), video.frames())])
-        shown[path.name] = model.name(path).ranked[0][0], SCENES[int(seen(judges, frames).argmax())]
-    assert sum(a == b for a, b in shown.values()) >= 11, shown
+        named = model.name(path).ranked[0][0]
+        for seed in (3, 4, 5):
+            video = model.generate(path, 1, seed=seed)
+            frames = np.stack([f for _, f in zip(range(8), video.frames())])
+            shown.append((path.name, seed, named, SCENES[int(seen(judges, frames).argmax())]))
+    wrong = [x for x in shown if x[2] != x[3]]
+    assert len(wrong) <= len(shown) / 12, wrong
