@@ -58,7 +58,7 @@ def edits(sv, x, w0, n, steps, ways=('direct', 'optimised', 'unregularised')):
     "Measures of each way to edit."
     G, clip, watcher, clips = sv.generator, sv.hearing.clip, read_judges(default_pack()).watcher, sounds()
     source, to = pairs(n)
-    v = torch.cat([F.normalize(sv.targets((c.sound, c.rate), sv.heard_class((c.sound, c.rate), 0))[1][0].v.mean(0, keepdim=True), dim=1) for c in clips])[to]
+    v = torch.cat([F.normalize(sv.targets((c.sound, c.rate), sv.heard_class((c.sound, c.rate)))[1][0].v.mean(0, keepdim=True), dim=1) for c in clips])[to]
     said = torch.cat([label_vectors(clip, [c.captions[2]]) for c in clips])[to]
     wish = Target(v, layers_of(sv.config.layer_groups, LAYERS))
     with torch.no_grad(): start = moved(w0, middles(sv.inverter, clip.embed_image(x)), middles(sv.inverter, v), wish.layers)

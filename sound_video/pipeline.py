@@ -303,16 +303,18 @@ def name(self:SoundVideo,
 
 # %% ../nbs/12_pipeline.ipynb #05361349
 @patch
-def heard_class(self:SoundVideo, sound, seed:int):
+def heard_class(self:SoundVideo, sound, seed=None): # seed: draws among the kinds of the scene; None: the kind that is heard most
     "The class that the sound asks for, as an index; None where there is nothing to hear, or no ear."
     if not (self.config.hearing and self.class_names): return None
     starts, v, levels = embed_sound(self.encoder, sound)
     weights = shares(starts, levels, self.encoder.cfg.seconds)
     if not weights.sum(): return None
     names = _read_names(self.path/'names.safetensors', self.class_names, self.encoder.cfg.dim)
-    heard = weights @ (self.config.hearing['scale'] * v @ torch.stack([names[scene] for scene in self.scenes]).T).softmax(1)
-    best = self.scenes[int(heard.argmax())]
-    fits = [i for i, label in enumerate(self.class_names) if scene_and_kind(label)[0] == best]
+    def most(labels): return int((weights @ (self.config.hearing['scale'] * v @ torch.stack([names[l] for l in labels]).T).softmax(1)).argmax())
+    scenes, kinds = zip(*map(scene_and_kind, self.class_names))
+    best = self.scenes[most(self.scenes)]
+    fits = [i for i, scene in enumerate(scenes) if scene == best]
+    if seed is None: return fits[most([kinds[i] for i in fits])]
     return fits[int(torch.randint(len(fits), (), generator=torch.Generator().manual_seed(seed)))]
 
 # %% ../nbs/12_pipeline.ipynb #bdb7420f
@@ -752,6 +754,6 @@ def edit(self:SoundVideo,
     heard, feats = _track(footage, sound, track) if film else None, features(sound)
     if feats.silent: _say_silent(sound, 'only the words count' if prompt else 'nothing is changed')
     if feats.silent: strength, mix, layers, prompt_layers = strength * bool(prompt), 1., prompt_layers or layers, None
-    at, targets = self.targets(sound, None if feats.silent else self.heard_class(sound, seed), layers, prompt, mix, prompt_layers, negative)
+    at, targets = self.targets(sound, None if feats.silent else self.heard_class(sound), layers, prompt, mix, prompt_layers, negative)
     if not film: return self._edit_picture(footage, targets, strength, method, seed, steps)
     return self._edit_film(footage, heard, feats, at, targets, strength, method, schedule, footage.fps or parse_fps(30 if fps is None else fps), seed, steps, speed)
