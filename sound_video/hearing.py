@@ -48,6 +48,7 @@ def again(x, rng): # samples [N] -> [N]
     start = rng.integers(len(x) - n)
     return np.resize(x[start:start + n] * np.minimum(1, np.arange(n)[::-1] / (.1 * n)).astype(np.float32), len(x))
 
+# %% ../nbs/05b_hearing.ipynb #2a5ccca2
 class WorldSounds:
     "Sounds of the world, wide, steadied, sometimes in layers; scenes take turns."
     vocab = KIND_NAMES

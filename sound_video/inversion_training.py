@@ -162,6 +162,7 @@ class PictureLearner(Learner):
         super()._backward()
         if self.part == self.parts - 1: torch.autograd.backward(self.codes, [x.grad for x in self.leaves])
 
+# %% ../nbs/08b_inversion_training.ipynb #5ddfab71
 def picture_learner(dls, # of stills and classes, as `still_dls` gives them
                     P:PictureEncoder, G, clip, lr=2e-3, seed=0, cbs=None):
     "A Learner that teaches pictures their codes."

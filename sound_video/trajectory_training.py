@@ -52,6 +52,7 @@ class Films:
         "How detailed each film is: the mean of `log_detail` over every fifth frame [N]."
         return torch.stack([log_detail(x[::5].float() / 127.5 - 1).mean() for x in self.frames])
 
+# %% ../nbs/09c_trajectory_training.ipynb #5d691cc3
 class FilmLoader(SeededLoader):
     "Loads `(frames of a window, curves until its end, vectors, detail of the whole films)`: frames of this share, the rest of all."
     share, per_item = (0, 1), 1
