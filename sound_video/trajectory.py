@@ -166,7 +166,6 @@ class LatentPath:
     feats:Features # of the sound, at T moments
     speeds:object # of each group [G, T] in knots a second
     wanted:object # change of the picture a second [T]
-    hurry:float = .5 # share of the time around an onset that passes at once
 
     def codes(self, ways): # [G, n] -> [n, L, D]
         "The codes where the groups have come some way."
@@ -197,7 +196,7 @@ def chunks(self:LatentPath,
            times, # rising, s [n]
            n=64): # yields [<= n, L, D]
     "The codes at these times, some at a time."
-    todo = hurried(self.feats, times, self.hurry)
+    todo = hurried(self.feats, times)
     for t, ways in self.stretches():
         now = todo[todo < t[-1]] if t[-1] < self.feats.times[-1] else todo
         todo = todo[len(now):]
