@@ -98,9 +98,11 @@ class AudioEncoder(nn.Module):
         self.norm = nn.BatchNorm1d(n, affine=False) # the statistics have very different sizes
         self.head = nn.Sequential(nn.Dropout(c.dropout), nn.Linear(3*256 + n, c.hidden), nn.BatchNorm1d(c.hidden), nn.GELU(), nn.Dropout(c.dropout), nn.Linear(c.hidden, c.dim))
 
+    def views(self, mel): # [B, 1, F, T] -> [B, n], both views
+        return torch.cat([self.shapes(mel), self.norm(texture(mel.float(), self.cfg.mel).flatten(1))], 1)
+
     def forward(self, mel): # [B, 1, F, T] -> [B, dim]
-        stats = self.norm(texture(mel.float(), self.cfg.mel).flatten(1))
-        return F.normalize(self.head(torch.cat([self.shapes(mel), stats], 1)).float(), dim=1)
+        return F.normalize(self.head(self.views(mel)).float(), dim=1)
 
     def hear(self, x): # samples [B, N] of windows -> [B, dim]
         "Level, mel and vector of some windows."

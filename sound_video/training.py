@@ -66,6 +66,7 @@ class HearingRecipe(Config):
     epochs:int
     batch:int = 128
     lr:float = 3e-3
+    field:int = 0     # doubles of recordings for its last layers, where it learns from the world
 
 # %% ../nbs/13_training.ipynb #c211628a
 @dataclass(frozen=True)
@@ -134,16 +135,16 @@ class Recipe(Config):
 _mini = dict(z_dim=128, w_dim=128, channel_base=1024, channel_max=128, num_layers=4)
 PRESETS = {
     'tiny': Recipe(StyleGAN2Config(**_mini | dict(z_dim=32, w_dim=32, img_resolution=32, channel_base=256, channel_max=32, num_layers=2)), 16, (640, 320), 180, 90, 2,
-                   ClipRecipe(720, 90, 6, 36), HearingRecipe(EncoderConfig(width=8, hidden=128), 180, 90, 2, 10, 18),
+                   ClipRecipe(720, 90, 6, 36), HearingRecipe(EncoderConfig(width=8, hidden=128), 180, 90, 2, 10, 18, field=18),
                    InversionRecipe(180, 2, 6, 180, 3, 64, 36), TrajectoryRecipe(36, 9, 2, 3, 3., 12, 24)),
     'mini': Recipe(StyleGAN2Config(**_mini, img_resolution=64), 32, (120_000, 230_000), 54_000, 4_500, 6,
-                   ClipRecipe(36_000, 1_800, 13), HearingRecipe(EncoderConfig(), 14_400, 900, 4, 12, 64, 2e-3),
+                   ClipRecipe(36_000, 1_800, 13), HearingRecipe(EncoderConfig(), 14_400, 900, 4, 12, 64, 2e-3, 6_750),
                    InversionRecipe(4_500, 2, 80, 9_000, 4), TrajectoryRecipe(900, 90, 3, 8)),
     'finetune': Recipe(StyleGAN2Config(**_mini, img_resolution=64), 64, (20_000,), 3_000, 300, 4,
                        ClipRecipe(1_200, 300, 4, 64, 3e-4), HearingRecipe(EncoderConfig(), 900, 180, 4, 6, 32, 3e-4),
                        InversionRecipe(900, 4, 20, 1_200, 2, lr=3e-4), TrajectoryRecipe(90, 18, 2, 6, lr=1e-3), lr=1e-3, mirror=True, ada=.6),
     'landscape256': Recipe(StyleGAN2Config(img_resolution=256, channel_base=16384), 64, (1_000_000, 2_000_000, 10_000_000), 200_000, 10_000, 6,
-                           ClipRecipe(200_000, 10_000, 20), HearingRecipe(EncoderConfig(MELS['paper'], width=48, hidden=768), 90_000, 4_500, 4, 50, 384),
+                           ClipRecipe(200_000, 10_000, 20), HearingRecipe(EncoderConfig(MELS['paper'], width=48, hidden=768), 90_000, 4_500, 4, 50, 384, field=9_000),
                            InversionRecipe(45_000, 4, 100, 90_000, 10, 1024), TrajectoryRecipe(9_000, 450, 20, 20, hidden=256, batch=16), batch=32, gamma=1., mirror=True, ada=.6)}
 
 # %% ../nbs/13_training.ipynb #749f0090
@@ -364,13 +365,16 @@ def measure_hearing(hearing, dl)->dict: # of validation sounds, as `hearing_dls`
 
 def train_hearing(recipe:HearingRecipe, clip, work, data='world', resume=False, seed=0, cbs=None, start=None): # start: an `AudioEncoder` that learns on
     "An audio encoder in the space of a CLIP: gives a `Hearing` and what was measured."
-    from sound_video.hearing import Hearing, calibrate, hearing_dls, hearing_learner
+    from sound_video.hearing import Hearing, attune, calibrate, field_takes, hearing_dls, hearing_learner, label_vectors
     seed_all(seed)
     encoder, work = start if start and start.cfg.dim == clip.dim else AudioEncoder(replace(recipe.encoder, dim=clip.dim)), Path(work)
     cfg = encoder.cfg
     dls = hearing_dls(clip, cfg, data, recipe.batch, recipe.sounds, recipe.valid, recipe.takes, work/'sounds', seed)
     learn = hearing_learner(dls, encoder.requires_grad_(True), cbs=[*keeping(work, 'audio', recipe, resume, seed), *L(cbs)])
     learn.fit_one_cycle(recipe.epochs, recipe.lr)
+    if data == 'world' and recipe.field:
+        own = dls.train.dataset.mels, dls.train.of[dls.train.dataset.labels]
+        attune(learn.model, label_vectors(clip, dls.train.scenes), field_takes(cfg, recipe.field, recipe.takes, work/'sounds', seed), own, seed=seed)
     hearing = Hearing(learn.model, clip, calibrate(learn.model, dls.valid))
     return hearing, measure_hearing(hearing, dls.valid)
 
