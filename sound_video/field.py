@@ -1,4 +1,4 @@
-"""Further sounds of the nine scenes, for ears only: doubles of recordings, fifty numbers each
+"""Further sounds of the nine scenes, for ears only: doubles of recordings, sixty numbers each
 
 Docs: https://sound-video.github.io/sound_video/field.html.md"""
 

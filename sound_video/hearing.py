@@ -339,15 +339,17 @@ def attune(encoder:AudioEncoder,
     encoder.eval()
     (x, y), (u, t) = ((_views(encoder, m), scenes.repeat(len(m)).to(names.device)) for m, scenes in (doubles, world))
     with torch.no_grad(): old = F.normalize(encoder.head(u), dim=1)
-    head, g = encoder.head.train().requires_grad_(True), torch.Generator().manual_seed(seed)
+    head = encoder.head.train().requires_grad_(True)
     opt = torch.optim.AdamW(head.parameters(), lr, weight_decay=.05)
     plan = torch.optim.lr_scheduler.OneCycleLR(opt, lr, steps, pct_start=.05)
-    for _ in progress(range(steps), desc='attune'):
-        i, j = (torch.randint(len(k), (batch,), generator=g) for k in (y, t))
-        v = F.normalize(head(torch.cat([x[i], u[j]])), dim=1)
-        wrong = F.cross_entropy(scale * v @ names.T, torch.cat([y[i], t[j]]), label_smoothing=.05, reduction='none')
-        loss = 2 * share * wrong[:batch].mean() + 2 * (1 - share) * wrong[batch:].mean() + hold * (1 - (v[batch:] * old[j]).sum(1)).mean()
-        opt.zero_grad(); loss.backward(); opt.step(); plan.step()
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed) # the same in every process, and after an interruption
+        for _ in progress(range(steps), desc='attune'):
+            i, j = (torch.randint(len(k), (batch,)) for k in (y, t))
+            v = F.normalize(head(torch.cat([x[i], u[j]])), dim=1)
+            wrong = F.cross_entropy(scale * v @ names.T, torch.cat([y[i], t[j]]), label_smoothing=.05, reduction='none')
+            loss = 2 * share * wrong[:batch].mean() + 2 * (1 - share) * wrong[batch:].mean() + hold * (1 - (v[batch:] * old[j]).sum(1)).mean()
+            opt.zero_grad(); loss.backward(); opt.step(); plan.step()
     encoder.eval()
 
 # %% ../nbs/05b_hearing.ipynb #68eb3b03
