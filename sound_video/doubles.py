@@ -83,6 +83,7 @@ def make_pool(spectra, # pairs as of `two_spectra`, drawn from by chance
         found.append(statistics(mel_of(double_sound(rows[-1], i, SECONDS, CFG.rate)[0])[None])[0])
     return rows, torch.stack(found)
 
+# %% ../nbs/04d_doubles.ipynb #5d10aa21
 def find_double(mels,    # of a recording [k, bands, steps]
                 pool,    # as `make_pool` gives it
                 spread, tries=12, seed=0):
