@@ -7,8 +7,8 @@ Docs: https://sound-video.github.io/sound_video/hearing.html.md"""
 # %% auto #0
 __all__ = ['TEMPLATES', 'steadied', 'WorldSounds', 'FolderSounds', 'as_bytes', 'from_bytes', 'guises', 'Guises',
            'picture_vectors', 'GuiseLoader', 'hearing_dls', 'HearingLoss', 'Named', 'Pictured', 'hearing_learner',
-           'label_vectors', 'fit_scale', 'calibrate', 'again', 'FieldSounds', 'field_takes', 'attune', 'Heard', 'bar',
-           'check_labels', 'Hearing']
+           'label_vectors', 'fit_scale', 'calibrate', 'RecordedSounds', 'recorded_takes', 'attune', 'Heard', 'bar',
+           'check_labels', 'Hearing', 'name_recordings']
 
 # %% ../nbs/05b_hearing.ipynb #48242eae
 import hashlib, os, shutil
@@ -29,7 +29,7 @@ from .media import *
 from .score import *
 from .soundscape import synthesise
 from .world import *
-from .field import *
+from .recordings import *
 from .dataset import *
 from .audio import *
 from .augment import *
@@ -295,31 +295,27 @@ def calibrate(encoder:AudioEncoder, dl): # of validation sounds, as `hearing_dls
     return fit_scale(torch.cat(cosines), torch.cat(truth))
 
 # %% ../nbs/05b_hearing.ipynb #a7c40002
-def again(x, rng): # samples [N] -> [N]
-    "A short passage that fades out, over and over."
-    n = int(len(x) * rng.uniform(.1, .7))
-    start = rng.integers(len(x) - n)
-    return np.resize(x[start:start + n] * np.minimum(1, np.arange(n)[::-1] / (.1 * n)).astype(np.float32), len(x))
-
-class FieldSounds:
-    "Doubles of recordings, of which only the scene is known; scenes take turns."
+class RecordedSounds:
+    "Passages of the package's recordings; scenes take turns."
     vocab = SCENES
     def __init__(self, n:int, # how many, rounded up to whole rounds of scenes
-                 seconds:float, rate:int):
-        self.seconds, self.rate, self.rows = seconds, rate, [field_rows(s) for s in SCENES]
+                 seconds:float, rate:int,
+                 part='train'):
+        self.seconds, self.rate, self.of = seconds, rate, [recordings(s, part) for s in SCENES]
         self.labels = torch.arange(-(-n // len(SCENES)) * len(SCENES)) % len(SCENES)
 
     def __len__(self): return len(self.labels)
 
     def sound(self, i, rng): # -> samples [N]
-        scene = SCENES[i % len(SCENES)]
-        x, brief = field_sound(scene, int(rng.integers(2**40)), self.seconds, self.rate)[0], scene in ('explosion', 'splashing water', 'squishing water', 'thunder')
-        return again(x, rng) if rng.random() < (.3 if brief else .1) else x
+        of, n = self.of[i % len(SCENES)], round(self.seconds * self.rate)
+        x = read_sound(of[rng.integers(len(of))].path, self.rate, mono=True)[0][0].numpy()
+        start = rng.integers(max(1, len(x) - n + 1))
+        return np.resize(x[start:start + n], n)
 
-def field_takes(cfg:EncoderConfig, n, takes, cache=None, seed=0): # as for `hearing_dls`
-    "Doubles in guises: mels, uint8 [takes, n, bands, steps], and scenes, int64 [n]."
-    sounds = FieldSounds(n, cfg.seconds + 1, cfg.mel.rate)
-    return _made(sounds, 'field', cfg, takes, seed, cache)['mels'], sounds.labels
+def recorded_takes(cfg:EncoderConfig, n, takes, cache=None, seed=0): # as for `hearing_dls`
+    "Recordings in guises: mels, uint8 [takes, n, bands, steps], and scenes, int64 [n]."
+    sounds = RecordedSounds(n, cfg.seconds + 1, cfg.mel.rate)
+    return _made(sounds, 'recorded', cfg, takes, seed, cache)['mels'], sounds.labels
 
 # %% ../nbs/05b_hearing.ipynb #a7c40003
 @torch.no_grad()
@@ -328,16 +324,16 @@ def _views(encoder, mels): # uint8 [takes, n, bands, steps] -> what the head is 
     return torch.cat([encoder.views(from_bytes(part.to(device))[:, None]) for part in progress(mels.flatten(0, 1).split(64), desc='views')])
 
 def attune(encoder:AudioEncoder,
-           names,   # what the scenes mean, unit vectors [L, D]
-           doubles, # mels and scenes, as `field_takes` gives them
-           world,   # likewise
+           names,    # what the scenes mean, unit vectors [L, D]
+           recorded, # mels and scenes, as `recorded_takes` gives them
+           world,    # likewise
            steps=800, batch=512, # of each sort
-           lr=1e-3, share=.65,   # of the doubles in the loss
+           lr=1e-3, share=.65,   # of the recordings in the loss
            hold=10.,             # how firmly the world's sounds are held
            scale=14., seed=0):   # of cosines
     "Train the head with the names of scenes as targets, while the world's sounds keep their vectors."
     encoder.eval()
-    (x, y), (u, t) = ((_views(encoder, m), scenes.repeat(len(m)).to(names.device)) for m, scenes in (doubles, world))
+    (x, y), (u, t) = ((_views(encoder, m), scenes.repeat(len(m)).to(names.device)) for m, scenes in (recorded, world))
     with torch.no_grad(): old = F.normalize(encoder.head(u), dim=1)
     head = encoder.head.train().requires_grad_(True)
     opt = torch.optim.AdamW(head.parameters(), lr, weight_decay=.05)
@@ -427,3 +423,13 @@ def show(self:Heard, top=5):
     ax.set(yticks=np.arange(len(keep)) + .5, yticklabels=[f'{self.labels[i]} {self.overall[i]:.0%}' for i in keep], xlabel='s')
     ax.invert_yaxis()
     return fig
+
+# %% ../nbs/05b_hearing.ipynb #ad806278
+@torch.no_grad()
+def name_recordings(hearing, part='test'): # -> scenes of the package's recordings [n], and what is heard in each: probabilities of `SCENES` [n, 9]
+    "What is heard in the package's recordings."
+    of, names = recordings(part=part), label_vectors(hearing.clip, SCENES).cpu()
+    def one(r):
+        starts, v, levels = next(embed_stream(hearing.encoder, r.path)) # all windows, for there are few
+        return shares(starts, levels, hearing.encoder.cfg.seconds) @ (hearing.scale * v @ names.T).softmax(1)
+    return torch.tensor([SCENES.index(r.scene) for r in of]), torch.stack([one(r) for r in progress(of, desc='recordings')])

@@ -87,7 +87,8 @@ _MEASURES = { # and what they mean
     'fid_mini': '`fid_mini` is the Fréchet distance by the judge of the package\'s mini pack, which knows nine landscapes and looks at 64 × 64 pixels: it tells better from worse on these data, and is no distance by Inception.',
     'fid_inception': '`fid_inception` is the Fréchet distance by an Inception file of the user\'s, from as many samples as there are validation pictures: published ones are of 50 000 samples and of the training pictures.',
     'follows': '`follows` is the correlation of loudness and motion, smoothed over a quarter of a second, in films of validation sounds.',
-    'hearing_named': '`hearing_named` is the part of the sounds, none of which were trained on, that get the name of their scene among all; `hearing_pictured` the part whose nearest picture is of their scene; `hearing_captioned` that part of the captions.'}
+    'hearing_named': '`hearing_named` is the part of the sounds, none of which were trained on, that get the name of their scene among all; `hearing_pictured` the part whose nearest picture is of their scene; `hearing_captioned` that part of the captions.',
+    'hearing_recorded': '`hearing_recorded` is the part of the package\'s test recordings, by people none of whose recordings were trained on, that get the right name of nine.'}
 
 def _card(name, config:PackConfig):
     "A model card in Markdown."

@@ -104,11 +104,11 @@ SPECTRA |= { # water
 
 # %% ../nbs/02e_soundscape.ipynb #5f2ebaa9
 def spectrum(take, name,
-             points, # a key of `SPECTRA`, or such a list of (Hz, dB) itself
+             points:str, # a key of `SPECTRA`
              vary=1.):
-    "A spectral envelope near the points, moved, tilted and bent by chance: a function from Hz [F] to dB [F]."
+    "A spectral envelope near `SPECTRA[points]`, moved, tilted and bent by chance: a function from Hz [F] to dB [F]."
     r = take.rng('spectrum ' + name)
-    hz, db = np.array(SPECTRA[points] if isinstance(points, str) else points, float).T
+    hz, db = np.array(SPECTRA[points], float).T
     vary *= 1 + take.wide / 2
     x = np.log2(hz) + vary * r.normal(0, .4)
     db = db + vary * (r.normal(0, 1) * (x - x.mean()) + r.normal(0, 2.5, len(x)))
@@ -322,11 +322,11 @@ def follow(take, x, gain=1., grip=.9):
     return x * take.at_samples(.2 * gain * g, t)
 
 # %% ../nbs/02e_soundscape.ipynb #c735821f
-def blow(take, p, name='blow', vary=1.): # vary: see `spectrum`
+def blow(take, p, name='blow'):
     "Noise that breaks out bright, dulls and dies, with a fainter tail."
     corner = p.low + p.top * np.exp(-age(take) / p.dull)
     env = pulses(take, p.decay, p.attack) + 10**(p.tail_db / 20) * pulses(take, p.tail, .08) * flutter(take, name, 5., .6)
-    return texture(take, name, falling(spectrum(take, name, p.body, vary), corner)) * env
+    return texture(take, name, falling(spectrum(take, name, p.body), corner)) * env
 
 def thump(take, hz,
           damping): # 1/s

@@ -8,9 +8,9 @@ Docs: https://sound-video.github.io/sound_video/training.html.md"""
 __all__ = ['PRESETS', 'STAGES', 'ClipRecipe', 'HearingRecipe', 'InversionRecipe', 'TrajectoryRecipe', 'Recipe', 'new_generator',
            'adjusted', 'ToScene', 'Varied', 'train_judge', 'samples', 'measure', 'mini_judge', 'shrink', 'Shrink',
            'Measure', 'Measured', 'train_resolution', 'train_stylegan', 'start_from', 'similar_classes', 'for_classes',
-           'train_clip', 'measure_hearing', 'train_hearing', 'hear_all', 'class_words', 'sound_data', 'CodeGrid',
-           'train_inversion', 'film_data', 'Watched', 'WatcherLoader', 'WatchedScene', 'train_watcher', 'follow',
-           'FilmGrid', 'Follows', 'train_trajectory', 'Parts', 'read_parts', 'ways', 'train']
+           'train_clip', 'measure_hearing', 'measure_recorded', 'train_hearing', 'hear_all', 'class_words',
+           'sound_data', 'CodeGrid', 'train_inversion', 'film_data', 'Watched', 'WatcherLoader', 'WatchedScene',
+           'train_watcher', 'follow', 'FilmGrid', 'Follows', 'train_trajectory', 'Parts', 'read_parts', 'ways', 'train']
 
 # %% ../nbs/13_training.ipynb #f5bb45f7
 import hashlib, shutil
@@ -66,7 +66,7 @@ class HearingRecipe(Config):
     epochs:int
     batch:int = 128
     lr:float = 3e-3
-    field:int = 0     # doubles of recordings for its last layers, where it learns from the world
+    recorded:int = 0  # passages of recordings for its last layers, where it learns from the world
 
 # %% ../nbs/13_training.ipynb #c211628a
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Recipe(Config):
 _mini = dict(z_dim=128, w_dim=128, channel_base=1024, channel_max=128, num_layers=4)
 PRESETS = {
     'tiny': Recipe(StyleGAN2Config(**_mini | dict(z_dim=32, w_dim=32, img_resolution=32, channel_base=256, channel_max=32, num_layers=2)), 16, (640, 320), 180, 90, 2,
-                   ClipRecipe(720, 90, 6, 36), HearingRecipe(EncoderConfig(width=8, hidden=128), 180, 90, 2, 10, 18, field=18),
+                   ClipRecipe(720, 90, 6, 36), HearingRecipe(EncoderConfig(width=8, hidden=128), 180, 90, 2, 10, 18, recorded=18),
                    InversionRecipe(180, 2, 6, 180, 3, 64, 36), TrajectoryRecipe(36, 9, 2, 3, 3., 12, 24)),
     'mini': Recipe(StyleGAN2Config(**_mini, img_resolution=64), 32, (120_000, 230_000), 54_000, 4_500, 6,
                    ClipRecipe(36_000, 1_800, 13), HearingRecipe(EncoderConfig(), 14_400, 900, 4, 12, 64, 2e-3, 6_750),
@@ -144,7 +144,7 @@ PRESETS = {
                        ClipRecipe(1_200, 300, 4, 64, 3e-4), HearingRecipe(EncoderConfig(), 900, 180, 4, 6, 32, 3e-4),
                        InversionRecipe(900, 4, 20, 1_200, 2, lr=3e-4), TrajectoryRecipe(90, 18, 2, 6, lr=1e-3), lr=1e-3, mirror=True, ada=.6),
     'landscape256': Recipe(StyleGAN2Config(img_resolution=256, channel_base=16384), 64, (1_000_000, 2_000_000, 10_000_000), 200_000, 10_000, 6,
-                           ClipRecipe(200_000, 10_000, 20), HearingRecipe(EncoderConfig(MELS['paper'], width=48, hidden=768), 90_000, 4_500, 4, 50, 384, field=9_000),
+                           ClipRecipe(200_000, 10_000, 20), HearingRecipe(EncoderConfig(MELS['paper'], width=48, hidden=768), 90_000, 4_500, 4, 50, 384, recorded=9_000),
                            InversionRecipe(45_000, 4, 100, 90_000, 10, 1024), TrajectoryRecipe(9_000, 450, 20, 20, hidden=256, batch=16), batch=32, gamma=1., mirror=True, ada=.6)}
 
 # %% ../nbs/13_training.ipynb #749f0090
@@ -363,20 +363,26 @@ def measure_hearing(hearing, dl)->dict: # of validation sounds, as `hearing_dls`
     right = lambda of, x, y: round(float((of[(x @ y.T).argmax(1)] == truth).float().mean()), 3)
     return dict(hearing_named=right(torch.arange(len(names)), sounds, names), hearing_pictured=right(truth, sounds, pictures), hearing_captioned=right(truth, words, pictures))
 
+def measure_recorded(hearing)->float:
+    "The part of the package's test recordings that get the right name."
+    from sound_video.hearing import name_recordings
+    scene, p = name_recordings(hearing)
+    return round(float((p.argmax(1) == scene).float().mean()), 3)
+
 def train_hearing(recipe:HearingRecipe, clip, work, data='world', resume=False, seed=0, cbs=None, start=None): # start: an `AudioEncoder` that learns on
     "An audio encoder in the space of a CLIP: gives a `Hearing` and what was measured."
-    from sound_video.hearing import Hearing, attune, calibrate, field_takes, hearing_dls, hearing_learner, label_vectors
+    from sound_video.hearing import Hearing, attune, calibrate, hearing_dls, hearing_learner, label_vectors, recorded_takes
     seed_all(seed)
     encoder, work = start if start and start.cfg.dim == clip.dim else AudioEncoder(replace(recipe.encoder, dim=clip.dim)), Path(work)
     cfg = encoder.cfg
     dls = hearing_dls(clip, cfg, data, recipe.batch, recipe.sounds, recipe.valid, recipe.takes, work/'sounds', seed)
     learn = hearing_learner(dls, encoder.requires_grad_(True), cbs=[*keeping(work, 'audio', recipe, resume, seed), *L(cbs)])
     learn.fit_one_cycle(recipe.epochs, recipe.lr)
-    if data == 'world' and recipe.field:
+    if data == 'world' and recipe.recorded:
         own = dls.train.dataset.mels, dls.train.of[dls.train.dataset.labels]
-        attune(learn.model, label_vectors(clip, dls.train.scenes), field_takes(cfg, recipe.field, recipe.takes, work/'sounds', seed), own, seed=seed)
+        attune(learn.model, label_vectors(clip, dls.train.scenes), recorded_takes(cfg, recipe.recorded, recipe.takes, work/'sounds', seed), own, seed=seed)
     hearing = Hearing(learn.model, clip, calibrate(learn.model, dls.valid))
-    return hearing, measure_hearing(hearing, dls.valid)
+    return hearing, measure_hearing(hearing, dls.valid) | (dict(hearing_recorded=measure_recorded(hearing)) if data == 'world' else {})
 
 # %% ../nbs/13_training.ipynb #0193c3f5
 def _key(encoder, clips, *more): # a `WorldSounds`, `FolderClips`, …
