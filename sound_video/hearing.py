@@ -8,7 +8,7 @@ Docs: https://sound-video.github.io/sound_video/hearing.html.md"""
 __all__ = ['TEMPLATES', 'steadied', 'WorldSounds', 'FolderSounds', 'as_bytes', 'from_bytes', 'guises', 'Guises',
            'picture_vectors', 'GuiseLoader', 'hearing_dls', 'HearingLoss', 'Named', 'Pictured', 'hearing_learner',
            'label_vectors', 'fit_scale', 'calibrate', 'RecordedSounds', 'recorded_takes', 'attune', 'Heard', 'bar',
-           'check_labels', 'Hearing', 'name_recordings']
+           'check_labels', 'Hearing', 'name_recordings', 'calibrate_recorded']
 
 # %% ../nbs/05b_hearing.ipynb #48242eae
 import hashlib, os, shutil
@@ -426,10 +426,19 @@ def show(self:Heard, top=5):
 
 # %% ../nbs/05b_hearing.ipynb #ad806278
 @torch.no_grad()
-def name_recordings(hearing, part='test'): # -> scenes of the package's recordings [n], and what is heard in each: probabilities of `SCENES` [n, 9]
-    "What is heard in the package's recordings."
+def _recorded(hearing, part): # scenes of recordings [n]; of each the weights of its windows [T] and their cosines with the names [T, 9]
     of, names = recordings(part=part), label_vectors(hearing.clip, SCENES).cpu()
     def one(r):
         starts, v, levels = next(embed_stream(hearing.encoder, r.path)) # all windows, for there are few
-        return shares(starts, levels, hearing.encoder.cfg.seconds) @ (hearing.scale * v @ names.T).softmax(1)
-    return torch.tensor([SCENES.index(r.scene) for r in of]), torch.stack([one(r) for r in progress(of, desc='recordings')])
+        return shares(starts, levels, hearing.encoder.cfg.seconds), v @ names.T
+    return torch.tensor([SCENES.index(r.scene) for r in of]), *zip(*(one(r) for r in progress(of, desc='recordings')))
+
+def name_recordings(hearing:Hearing, part='test'): # -> scenes of the package's recordings [n], and what is heard in each: probabilities of `SCENES` [n, 9]
+    "What is heard in the package's recordings."
+    scenes, weights, cosines = _recorded(hearing, part)
+    return scenes, torch.stack([w @ (hearing.scale * c).softmax(1) for w, c in zip(weights, cosines)])
+
+def calibrate_recorded(hearing:Hearing, part='test'):
+    "The scale that fits the names of the package's recordings, window by window."
+    scenes, weights, cosines = _recorded(hearing, part)
+    return fit_scale(torch.cat([c[w > 0] for w, c in zip(weights, cosines)]), scenes.repeat_interleave(torch.tensor([int((w > 0).sum()) for w in weights])))

@@ -138,7 +138,7 @@ PRESETS = {
                    ClipRecipe(720, 90, 6, 36), HearingRecipe(EncoderConfig(width=8, hidden=128), 180, 90, 2, 10, 18, recorded=18),
                    InversionRecipe(180, 2, 6, 180, 3, 64, 36), TrajectoryRecipe(36, 9, 2, 3, 3., 12, 24)),
     'mini': Recipe(StyleGAN2Config(**_mini, img_resolution=64), 32, (120_000, 230_000), 54_000, 4_500, 6,
-                   ClipRecipe(36_000, 1_800, 13), HearingRecipe(EncoderConfig(), 14_400, 900, 4, 12, 64, 2e-3, 6_750),
+                   ClipRecipe(36_000, 1_800, 13), HearingRecipe(EncoderConfig(), 14_400, 900, 4, 12, 64, 2e-3, 2_700),
                    InversionRecipe(4_500, 2, 80, 9_000, 4), TrajectoryRecipe(900, 90, 3, 8)),
     'finetune': Recipe(StyleGAN2Config(**_mini, img_resolution=64), 64, (20_000,), 3_000, 300, 4,
                        ClipRecipe(1_200, 300, 4, 64, 3e-4), HearingRecipe(EncoderConfig(), 900, 180, 4, 6, 32, 3e-4),
@@ -371,18 +371,20 @@ def measure_recorded(hearing)->float:
 
 def train_hearing(recipe:HearingRecipe, clip, work, data='world', resume=False, seed=0, cbs=None, start=None): # start: an `AudioEncoder` that learns on
     "An audio encoder in the space of a CLIP: gives a `Hearing` and what was measured."
-    from sound_video.hearing import Hearing, attune, calibrate, hearing_dls, hearing_learner, label_vectors, recorded_takes
+    from sound_video.hearing import Hearing, attune, calibrate, calibrate_recorded, hearing_dls, hearing_learner, label_vectors, recorded_takes
     seed_all(seed)
     encoder, work = start if start and start.cfg.dim == clip.dim else AudioEncoder(replace(recipe.encoder, dim=clip.dim)), Path(work)
     cfg = encoder.cfg
     dls = hearing_dls(clip, cfg, data, recipe.batch, recipe.sounds, recipe.valid, recipe.takes, work/'sounds', seed)
     learn = hearing_learner(dls, encoder.requires_grad_(True), cbs=[*keeping(work, 'audio', recipe, resume, seed), *L(cbs)])
     learn.fit_one_cycle(recipe.epochs, recipe.lr)
-    if data == 'world' and recipe.recorded:
+    attuned = data == 'world' and recipe.recorded
+    if attuned:
         own = dls.train.dataset.mels, dls.train.of[dls.train.dataset.labels]
         attune(learn.model, label_vectors(clip, dls.train.scenes), recorded_takes(cfg, recipe.recorded, recipe.takes, work/'sounds', seed), own, seed=seed)
-    hearing = Hearing(learn.model, clip, calibrate(learn.model, dls.valid))
-    return hearing, measure_hearing(hearing, dls.valid) | (dict(hearing_recorded=measure_recorded(hearing)) if data == 'world' else {})
+    hearing = Hearing(learn.model, clip)
+    hearing.scale = calibrate_recorded(hearing) if attuned else calibrate(learn.model, dls.valid)
+    return hearing, measure_hearing(hearing, dls.valid) | (dict(hearing_recorded=measure_recorded(hearing)) if attuned else {})
 
 # %% ../nbs/13_training.ipynb #0193c3f5
 def _key(encoder, clips, *more): # a `WorldSounds`, `FolderClips`, …
