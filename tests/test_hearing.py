@@ -264,12 +264,6 @@ def test_recordings_that_nothing_learnt_from_are_named():
     scene, p = name_recordings(SoundVideo.load(device='cpu').hearing)
     assert (p.argmax(1) == scene).float().mean() >= .68 and (p.topk(2, 1).indices == scene[:, None]).any(1).float().mean() >= .8
 
-def test_every_recording_has_its_row_and_its_licence():
-    from sound_video.recordings import LICENCES, recordings
-    rows, folder = recordings(), Path(__file__).parents[1]/'sound_video/recordings'
-    assert {r.file for r in rows} == {f.name for f in folder.glob('*.opus')} and len({r.file for r in rows}) == len(rows)
-    assert all(r.licence in LICENCES and r.title and r.author and r.url.startswith(('http', 'debian:')) for r in rows), [r for r in rows if not r.url.startswith('http')][:3]
-
 def test_doctor_knows_whether_the_pack_hears(capsys):
     assert main(['doctor', '--json']) == 0
     state = json.loads(capsys.readouterr().out)['pack']['hearing']

@@ -28,10 +28,13 @@ def write_opus(path, x): # [N]
         frame.sample_rate = RATE
         c.mux(s.encode(frame)); c.mux(s.encode(None))
 
+def person(author): # as credited
+    "Who recorded it, without who edited it."
+    return re.sub(r'\W', '', re.split('[(,;/]', author)[0].lower())
+
 def part_of(author):
-    "All that one person recorded is either learnt from or kept for testing; so are one of five."
-    person = re.sub(r'\W', '', re.split('[(,;/]', author)[0].lower()) # without who edited it
-    return 'test' if int(hashlib.sha256(person.encode()).hexdigest(), 16) % 5 == 0 else 'train'
+    "All that one person recorded is either learnt from or kept for testing; so are one of five people's."
+    return 'test' if int(hashlib.sha256(person(author).encode()).hexdigest(), 16) % 5 == 0 else 'train'
 
 def add(row, folder, taken):
     "Write the excerpt of a row; what the package's table says of it."
@@ -49,9 +52,8 @@ def refuse(line):
     print(line, file=sys.stderr)
     sys.exit(2)
 
-if __name__ == '__main__':
-    if len(sys.argv) != 2: refuse(__doc__)
-    table = Path(sys.argv[1])
+def main(table):
+    "Add the rows of a table."
     try: rows = list(csv.DictReader(table.read_text(encoding='utf-8').splitlines()))
     except OSError as e: refuse(f"cannot read '{table}': {e.strerror}")
     if missing := {'file', 'scene', 'title', 'author', 'licence', 'url'} - set(rows[0] if rows else ()): refuse(f"'{table}' has no column {', '.join(sorted(missing))}")
@@ -62,3 +64,7 @@ if __name__ == '__main__':
         except UserError as e: print(f"left out, '{row['file']}': {e}", file=sys.stderr)
     write_recordings(FOLDER, known)
     print(f'{len(known)} recordings')
+
+if __name__ == '__main__':
+    if len(sys.argv) != 2: refuse(__doc__)
+    main(Path(sys.argv[1]))
