@@ -1,4 +1,4 @@
-"""What a room, the weather and a microphone do to a sound, so that a network which hears synthesised sounds understands recorded ones
+"""What a room, the weather and a microphone do to a sound, so that a network which hears synthesised sounds, or few recorded ones, understands all the others
 
 Docs: https://sound-video.github.io/sound_video/augment.html.md"""
 
