@@ -10,14 +10,16 @@ __all__ = ['LICENCES', 'TABLE', 'Recording', 'write_recordings', 'read_recording
 # %% ../nbs/02g_recordings.ipynb #b00b25c8
 import csv
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from html import escape
 from pathlib import Path
 from .core import *
 from .media import *
+from .score import SCENES
 
 # %% ../nbs/02g_recordings.ipynb #78e87ec7
-LICENCES = {'PD': ('public domain', '')} | {'CC0-1.0': ('CC0', 'https://creativecommons.org/publicdomain/zero/1.0/')} | {
-    f'CC-BY-{v}': (f'CC BY {v}', f'https://creativecommons.org/licenses/by/{v}/') for v in ('1.0', '2.0', '2.5', '3.0', '4.0')}
+LICENCES = { # those that let everyone pass a recording on: what people call them, and where their text is
+    'PD': ('public domain', ''), 'CC0-1.0': ('CC0', 'https://creativecommons.org/publicdomain/zero/1.0/'),
+    **{f'CC-BY-{v}': (f'CC BY {v}', f'https://creativecommons.org/licenses/by/{v}/') for v in ('1.0', '2.0', '2.5', '3.0', '4.0')}}
 
 @dataclass(frozen=True)
 class Recording:
@@ -39,7 +41,7 @@ class Recording:
         name, url = LICENCES[self.licence]
         return f"“{self.title}” by {self.author} ({self.url}), {name}{f' ({url})' * bool(url)}, an excerpt"
 
-    def _repr_html_(self): return f'{play(self.path)}<br><small>{self.credit}</small>'
+    def _repr_html_(self): return f'{play(self.path)}<br><small>{escape(self.credit)}</small>'
 
 def _folder():
     import sound_video
@@ -59,8 +61,8 @@ def read_recordings(folder):
     "The `Recording`s in the table of a folder."
     with open(Path(folder)/TABLE, newline='', encoding='utf-8') as f: return [Recording(**r | dict(seconds=float(r['seconds']))) for r in csv.DictReader(f)]
 
-@lru_cache
 def recordings(scene=None, # one of `SCENES`, or all
                part=None): # 'train', 'test', or both
     "The package's recordings."
+    if scene not in (None, *SCENES) or part not in (None, 'train', 'test'): raise UserError(f"no recordings of '{scene}' to '{part}': choose from {', '.join(SCENES)}, and from train and test")
     return [r for r in read_recordings(_folder()) if scene in (None, r.scene) and part in (None, r.part)]
