@@ -181,7 +181,7 @@ class GuiseLoader(CaptionLoader):
 def _key(sounds, split, cfg, takes, seed):
     "A file name that changes with whatever changes the sounds; of the world, its first one stands for all."
     first, files = sounds.sound(0, np.random.default_rng(0)).tobytes(), getattr(sounds, 'files', [])
-    what = [cfg.mel, cfg.seconds, takes, seed, first, getattr(sounds, 'rows', []), files, [(f.path.stat().st_size, f.path.stat().st_mtime_ns) for f in files]]
+    what = [cfg.mel, cfg.seconds, takes, seed, first, files, [(f.path.stat().st_size, f.path.stat().st_mtime_ns) for f in files]]
     return f'{split}-{len(sounds)}-{hashlib.sha256(repr(what).encode()).hexdigest()[:10]}.safetensors'
 
 def _write_once(file, make): # make: called with a folder for what is done
@@ -296,12 +296,11 @@ def calibrate(encoder:AudioEncoder, dl): # of validation sounds, as `hearing_dls
 
 # %% ../nbs/05b_hearing.ipynb #a7c40002
 class RecordedSounds:
-    "Passages of the package's recordings; scenes take turns."
+    "Passages of the package's recordings for training; scenes take turns."
     vocab = SCENES
     def __init__(self, n:int, # how many, rounded up to whole rounds of scenes
-                 seconds:float, rate:int,
-                 part='train'):
-        self.seconds, self.rate, self.of = seconds, rate, [recordings(s, part) for s in SCENES]
+                 seconds:float, rate:int):
+        self.seconds, self.rate, self.files, self.of = seconds, rate, recordings(part='train'), [recordings(s, 'train') for s in SCENES]
         self.labels = torch.arange(-(-n // len(SCENES)) * len(SCENES)) % len(SCENES)
 
     def __len__(self): return len(self.labels)
@@ -426,19 +425,19 @@ def show(self:Heard, top=5):
 
 # %% ../nbs/05b_hearing.ipynb #ad806278
 @torch.no_grad()
-def _recorded(hearing, part): # scenes of recordings [n]; of each the weights of its windows [T] and their cosines with the names [T, 9]
-    of, names = recordings(part=part), label_vectors(hearing.clip, SCENES).cpu()
+def _recorded(hearing): # scenes of the test recordings [n]; of each the weights of its windows [T] and their cosines with the names [T, 9]
+    of, names = recordings(part='test'), label_vectors(hearing.clip, SCENES).cpu()
     def one(r):
         starts, v, levels = next(embed_stream(hearing.encoder, r.path)) # all windows, for there are few
         return shares(starts, levels, hearing.encoder.cfg.seconds), v @ names.T
     return torch.tensor([SCENES.index(r.scene) for r in of]), *zip(*(one(r) for r in progress(of, desc='recordings')))
 
-def name_recordings(hearing:Hearing, part='test'): # -> scenes of the package's recordings [n], and what is heard in each: probabilities of `SCENES` [n, 9]
-    "What is heard in the package's recordings."
-    scenes, weights, cosines = _recorded(hearing, part)
+def name_recordings(hearing:Hearing): # -> their scenes [n], and what is heard in each: probabilities of `SCENES` [n, 9]
+    "What is heard in the package's test recordings."
+    scenes, weights, cosines = _recorded(hearing)
     return scenes, torch.stack([w @ (hearing.scale * c).softmax(1) for w, c in zip(weights, cosines)])
 
-def calibrate_recorded(hearing:Hearing, part='test'):
-    "The scale that fits the names of the package's recordings, window by window."
-    scenes, weights, cosines = _recorded(hearing, part)
+def calibrate_recorded(hearing:Hearing):
+    "The scale that fits the names of the package's test recordings, window by window."
+    scenes, weights, cosines = _recorded(hearing)
     return fit_scale(torch.cat([c[w > 0] for w, c in zip(weights, cosines)]), scenes.repeat_interleave(torch.tensor([int((w > 0).sum()) for w in weights])))
