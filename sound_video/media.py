@@ -6,9 +6,9 @@ Docs: https://sound-video.github.io/sound_video/media.html.md"""
 
 # %% auto #0
 __all__ = ['MOVIE_FORMATS', 'ENDINGS', 'PICTURES', 'IMAGE_ENDINGS', 'parse_fps', 'n_frames', 'frame_times', 'open_media',
-           'track_of', 'stream_sound', 'read_sound', 'check_output', 'pictures_of', 'write_movie', 'write_video',
-           'stream_frames', 'read_frames', 'Info', 'probe_pictures', 'probe', 'open_picture', 'as_rgb8', 'read_image',
-           'is_still', 'check_picture_output', 'write_image', 'Video', 'play']
+           'track_of', 'stream_sound', 'read_sound', 'check_output', 'as_pixels', 'pictures_of', 'write_movie',
+           'write_video', 'stream_frames', 'read_frames', 'Info', 'probe_pictures', 'probe', 'open_picture', 'as_rgb8',
+           'read_image', 'is_still', 'check_picture_output', 'write_image', 'Video', 'play']
 
 # %% ../nbs/01_media.ipynb #c9a12461
 import base64, math, os, stat, tempfile
@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain, islice
+from numbers import Real
 from pathlib import Path
 import av, numpy as np, torch
 from fastcore.basics import patch
@@ -27,26 +28,30 @@ _NTSC = [Fraction(n*1000, 1001) for n in (24, 30, 48, 60, 120)]
 
 def parse_fps(fps): # number, '23.976', '30000/1001'
     "An exact frame rate from 1 to 120; a number that abbreviates a rate of the NTSC family stands for it."
-    try: f = Fraction(str(fps).strip())
+    try:
+        text = str(fps).strip() if isinstance(fps, (str, Real)) and not isinstance(fps, bool) else '0'
+        f = Fraction(text if '/' in text or 0 < float(text) < 999 else 0) # a large exponent would take all memory
     except (ValueError, ZeroDivisionError): f = Fraction(0)
     f = next((n for n in _NTSC if abs(f - n) < Fraction(1, 200)), f.limit_denominator(1001))
-    if not 1 <= f <= 120: raise UserError(f"cannot make a video of {fps} frames a second: choose from 1 to 120, such as 30, 23.976 or 30000/1001")
+    if not 1 <= f <= 120: raise UserError(f"cannot make a video of {value_met(fps)} frames a second: choose fps from 1 to 120, such as 30, 23.976 or 30000/1001")
     return f
 
 # %% ../nbs/01_media.ipynb #cacb043b
 def n_frames(seconds, # length of the sound
              fps): # -> int
     "How many frames a sound of this length gets."
+    if not isinstance(seconds, Fraction): seconds = check_number('seconds', seconds, 0, 1e9)
     return max(1, round(Fraction(seconds) * parse_fps(fps)))
 
 def frame_times(n:int, # frames
                 fps): # -> float64 [n], s
     "The time that each frame shows: the middle of its stay."
-    return (np.arange(n) + .5) / float(parse_fps(fps))
+    return (np.arange(check_whole('n', n, 0, 10**7)) + .5) / float(parse_fps(fps))
 
 # %% ../nbs/01_media.ipynb #a5efc0d9
 def _check_file(path):
     "Raise a `UserError` unless `path` is a file with something in it."
+    check_path('path', path)
     try: st = os.stat(path)
     except (FileNotFoundError, NotADirectoryError): raise UserError(f"no such file: '{path}'") from None
     except (OSError, ValueError) as e: raise UserError(f"cannot open '{path}': {getattr(e, 'strerror', e)}") from e
@@ -177,22 +182,17 @@ def _resample(blocks, r0, r1): # blocks [C, n] at r0 Hz -> blocks at r1 Hz
     if rs: yield from map(_as_array, rs.resample(None))
 
 # %% ../nbs/01_media.ipynb #d573fe25
-def _pieces(x): # [C, N] or [N] -> blocks of at most 48000 samples
-    x = np.asarray(x, np.float32)
-    x = np.nan_to_num(x[None] if x.ndim == 1 else x).clip(-1, 1)
-    if not x.size: raise UserError('the sound has a length of zero: there is nothing to use in it')
-    for i in range(0, x.shape[1], 48000): yield x[:, i:i+48000]
-
-def _sound(source,      # path, or (tensor [C, N], rate in Hz)
+def _sound(source,      # as for `as_sound`
            rate=None,   # Hz; None: the sound's own
            mono=False, at=0): # of a path: whole s to begin with -> iterator of float32 [C, n], rate, C
+    source, rate = as_sound(source), None if rate is None else check_rate(rate)
     if isinstance(source, (str, Path)):
         pairs = _blocks(source, at)
         first, r0 = next(pairs, (None, 0))
         if first is None: raise UserError(f"'{source}' has no sound at {at} s: it ends before")
         blocks = (x for x, _ in pairs)
     else:
-        blocks, r0 = _pieces(source[0]), int(source[1])
+        blocks, r0 = (x.numpy() for x in source[0].split(48000, 1)), source[1]
         first = next(blocks)
     blocks = chain([first], blocks)
     if mono: blocks = (x.mean(0, keepdims=True) for x in blocks)
@@ -210,22 +210,25 @@ class _Taker:
         return x[:, :n]
 
 # %% ../nbs/01_media.ipynb #c2736d19
-def stream_sound(path,       # a sound, or a video that has one
+def stream_sound(path,       # a sound, or a video that has one; or samples and their rate, as for `as_sound`
                  rate=None,  # Hz; None: the sound's own
                  mono=False, # average the channels?
                  block=1.):  # s -> iterator of float32 [C, n] in [-1, 1]
     "The sound in blocks; only the last is shorter."
-    blocks, rate, _ = _sound(path, rate, mono)
+    block = check_number('block', block, 0, 1e6)
+    blocks, rate, _ = _sound(path, rate, check_flag('mono', mono))
     taker = _Taker(blocks)
     while (x := taker.take(max(1, round(block * rate)))).size: yield torch.from_numpy(x.copy())
 
-def read_sound(path,         # a sound, or a video that has one
+def read_sound(path,         # a sound, or a video that has one; or samples and their rate, as for `as_sound`
                rate=None,    # Hz; None: the sound's own
                mono=False,   # average the channels?
                start=0.,     # s
                seconds=None, # at most so many; None: to the end
               ): # float32 [C, N] in [-1, 1], rate in Hz
     "The sound, or a part of it."
+    start, mono = check_number('start', start, 0, 1e9), check_flag('mono', mono)
+    if seconds is not None: seconds = check_number('seconds', seconds, 0, 1e9)
     at = int(max(0, start - .05)) # at whole seconds all rates have a sample; a resampler needs a moment to begin
     blocks, rate, _ = _sound(path, rate, mono, at)
     taker, skip = _Taker(blocks), round((start - at) * rate)
@@ -233,7 +236,7 @@ def read_sound(path,         # a sound, or a video that has one
     left = math.inf if seconds is None else round(seconds * rate)
     got = []
     while left > 0 and (x := taker.take(min(left, rate))).size: got.append(x); left -= x.shape[1]
-    if not got: raise UserError(f"'{path}' has no sound at {start:g} s: it ends before")
+    if not got: raise UserError(f"{repr(str(path)) if isinstance(path, (str, Path)) else 'the sound'} has no sound at {start:g} s: it ends before")
     return torch.from_numpy(np.concatenate(got, 1)), rate
 
 # %% ../nbs/01_media.ipynb #c38b3b66
@@ -264,7 +267,7 @@ _FRAME = 'frame_{:06d}.png'
 
 def check_output(path): # -> its ending, in small letters
     "Raise a `UserError` if no video can be written to `path`."
-    path = Path(path)
+    path = check_path('path', path)
     kind = path.suffix.lower()
     def refuse(why): raise UserError(f"cannot write '{path}': {why}")
     if kind not in ENDINGS: refuse(f"unknown ending '{kind}'; choose .mp4, .webm, .gif, or no ending for a folder of PNGs")
@@ -278,14 +281,24 @@ def check_output(path): # -> its ending, in small letters
     return kind
 
 # %% ../nbs/01_media.ipynb #165b16fd
+def as_pixels(x, ndim=(3,), what='a picture is uint8 [H, W, 3]'): # array or tensor -> array
+    "Pictures of files, checked: uint8, red, green and blue last."
+    try: y = np.asarray(x.detach().cpu() if torch.is_tensor(x) else x)
+    except (RuntimeError, TypeError, ValueError): y = np.empty(0)
+    if y.dtype != np.uint8 or y.ndim not in ndim or y.shape[-1] != 3: raise UserError(f'{what}, not {value_met(x)}: convert floats with to_uint8')
+    if not 1 <= min(y.shape[-3:-1]) <= max(y.shape[-3:-1]) <= _LARGEST: raise UserError(f'{what} with 1 to {_LARGEST} rows and columns, not {value_met(x)}')
+    return y
+
+_LARGEST = 16384 # pixels of a side, which all formats hold
+
 def pictures_of(frames):
     "Frames or batches of them, arrays or tensors, as single uint8 arrays [H, W, 3]."
+    try: frames = iter(frames)
+    except TypeError: raise UserError(f'frames are an array uint8 [T, H, W, 3], or give such arrays one by one, not {value_met(frames)}') from None
     size = None
     for x in frames:
-        x = np.asarray(x)
+        x = as_pixels(x, (3, 4), 'frames are uint8 [H, W, 3] or [T, H, W, 3]')
         x = x[None] if x.ndim == 3 else x
-        if x.ndim != 4 or x.shape[-1] != 3 or x.dtype != np.uint8:
-            raise UserError(f'frames are uint8 [H, W, 3] or [T, H, W, 3], not {x.dtype} {list(x.shape)}: convert them with to_uint8')
         size = size or x.shape[1:3]
         if x.shape[1:3] != size: raise UserError(f'a frame of {list(x.shape[1:3])} follows one of {list(size)}: all frames of a video have one size')
         yield from x
@@ -404,10 +417,10 @@ def _nonempty(it):
 def write_video(path,       # .mp4, .webm or .gif; a name without an ending: a folder of PNGs
                 frames,     # iterable of uint8 [H, W, 3] or batches [T, H, W, 3]
                 fps,        # frames a second, 1 to 120
-                sound=None, # path, or (tensor [C, N], rate in Hz)
+                sound=None, # path, or (samples [C, N], rate in Hz), as for `as_sound`
                ): # the path
     "Write frames as they come, with a sound that is read as it is needed."
-    kind, fps = check_output(path), parse_fps(fps)
+    kind, fps, sound = check_output(path), parse_fps(fps), sound if sound is None else as_sound(sound)
     pictures = _nonempty(pictures_of(frames))
     with atomic(path) as tmp:
         if kind in MOVIE_FORMATS: write_movie(tmp, pictures, fps, sound, MOVIE_FORMATS[kind])
@@ -416,7 +429,8 @@ def write_video(path,       # .mp4, .webm or .gif; a name without an ending: a f
 
 # %% ../nbs/01_media.ipynb #2275bab8
 def _size(size): # int or (H, W)
-    return (size, size) if isinstance(size, int) else tuple(size)
+    if isinstance(size, (tuple, list)) and len(size) == 2: return tuple(check_whole('size', x, 1, _LARGEST) for x in size)
+    return (check_whole('size', size, 1, _LARGEST),) * 2
 
 def _cover(H, W, size): # -> scaled (H, W) that just covers size, and where to cut
     h, w = _size(size)
@@ -456,6 +470,8 @@ def stream_frames(path,         # a video
                   strict=False, # refuse what is damaged in the middle? else it is left out
                  ): # iterator of uint8 [H, W, 3]
     "The frames of a video, one by one."
+    start, size, strict = check_number('start', start, 0, 1e9), size if size is None else _size(size), check_flag('strict', strict)
+    if seconds is not None: seconds = check_number('seconds', seconds, 0, 1e9)
     with open_media(path) as c:
         s = _need(c, 'video', path)
         s.codec_context.thread_count, scaler = 1, av.video.reformatter.VideoReformatter() # several threads only wait for each other here
@@ -533,10 +549,11 @@ def read_image(path,       # PNG, JPEG, WebP, …
                size=None): # int for a square, or (H, W): the middle in that shape; None: its own
     "A picture as uint8 [H, W, 3], turned as its camera says."
     _check_file(path)
+    size = size if size is None else _size(size)
     try:
         with open_picture(path) as im: im = as_rgb8(im)
     except _BAD_PICTURE as e: raise UserError(f"'{path}' is not a picture, or is damaged: it cannot be read") from e
-    if size is not None: im = ImageOps.fit(im, _size(size)[::-1], Image.Resampling.LANCZOS)
+    if size is not None: im = ImageOps.fit(im, size[::-1], Image.Resampling.LANCZOS)
     return np.array(im)
 
 # %% ../nbs/01_media.ipynb #e5fb3f88
@@ -558,7 +575,7 @@ IMAGE_ENDINGS = ['.png', '.jpg', '.jpeg', '.webp']
 
 def check_picture_output(path):
     "Raise a `UserError` if no picture can be written to `path`."
-    path = Path(path)
+    path = check_path('path', path)
     if path.suffix.lower() not in IMAGE_ENDINGS: raise UserError(f"cannot write '{path}': choose .png, .jpg or .webp")
     if path.is_dir(): raise UserError(f"cannot write '{path}': it is a folder; name a file")
     with readable_os_errors(path):
@@ -568,7 +585,8 @@ def write_image(path,   # .png, .jpg, .webp
                 image): # uint8 [H, W, 3]
     "Write a picture in the format of its ending."
     check_picture_output(path)
-    with atomic(path) as tmp: Image.fromarray(np.asarray(image)).save(tmp)
+    image = as_pixels(image)
+    with atomic(path) as tmp: Image.fromarray(image).save(tmp)
     return Path(path)
 
 # %% ../nbs/01_media.ipynb #6e532433
@@ -582,10 +600,11 @@ class Video:
     def __init__(self,
                  frames,     # uint8 [T, H, W, 3], or a function that gives an iterator of frames or batches
                  fps,        # frames a second
-                 sound=None, # path, or (tensor [C, N], rate in Hz)
+                 sound=None, # path, or (samples [C, N], rate in Hz), as for `as_sound`
                 ):
         if hasattr(frames, '__next__'): raise UserError('a video is shown and saved, more than once: give it an array or a function that starts the frames anew, not a generator')
-        self._frames, self.fps, self.sound = frames, parse_fps(fps), sound
+        if not callable(frames): next(pictures_of(frames), None) # looks at the first
+        self._frames, self.fps, self.sound = frames, parse_fps(fps), sound if sound is None else as_sound(sound)
 
     def frames(self): # iterator of uint8 [H, W, 3]
         "The frames one by one, from the beginning."
@@ -608,13 +627,14 @@ class _Html(str):
     def _repr_html_(self): return str(self)
     def __repr__(self): return f"<player of {len(self)//1000} kB>"
 
-def play(sound,      # float [C, N] or [N], or a path
-         rate=None): # Hz, for a tensor
+def play(sound,      # path, or samples [C, N] or [N], as for `as_sound`
+         rate=None): # Hz, of samples
     "A small player for a sound."
+    sound = as_sound(sound if rate is None else (sound, rate))
     fmt = _Format('mp3', None, {}, 'libmp3lame', _MP3, 48, {}, {}, most_channels=2)
     with tempfile.TemporaryDirectory() as tmp:
         path = Path(tmp)/'sound.mp3'
         with av.open(str(path), 'w', format='mp3') as c:
-            a = _SoundTrack(c, fmt, sound if rate is None else (sound, rate))
+            a = _SoundTrack(c, fmt, sound)
             a.write_all()
         return _Html(f'<audio controls src="data:audio/mpeg;base64,{_base64(path)}"></audio>')
