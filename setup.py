@@ -24,5 +24,5 @@ setup(
     entry_points={'console_scripts': cfg['console_scripts'].split()},
     packages=find_packages(include=['sound_video', 'sound_video.*']) + ['sound_video.cuda_src'],
     package_dir={'sound_video.cuda_src': 'cuda'}, # kernels are compiled where they run
-    package_data={'sound_video': ['recordings/*', 'packs/*/*', 'packs/*/clip/*'], 'sound_video.cuda_src': ['*.cu', '*.cuh', '*.cpp']},
+    package_data={'sound_video': ['packs/*/*', 'packs/*/clip/*'], 'sound_video.cuda_src': ['*.cu', '*.cuh', '*.cpp']},
     zip_safe=False)

@@ -5,7 +5,7 @@ from .pictures import *
 from .score import *
 from .soundscape import synthesise
 from .world import *
-from .recordings import LICENCES, Recording, recordings
+from .recordings import Recording, recordings
 from .dataset import *
 from .curation import curate
 from .audio import *

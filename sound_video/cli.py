@@ -344,11 +344,12 @@ def _settings(words): # ['batch=8', …] -> {'batch': 8, …}
     arg('--set', dest='settings', action='append', default=[], metavar='NAME=VALUE', help="change a setting of the preset, such as mirror=true, ada=0.6, batch=8, images=[100000] or, of a later stage, clip.epochs=5; more than once if need be"),
     arg('--from', dest='start', metavar='PACK', help="every stage goes on from the networks of this pack, as far as it has them, whatever its classes are: a converted snapshot, an earlier pack, or mini for the one that comes with the package"),
     arg('--inception', metavar='FILE', help="measure the Fréchet distance also by this file, StyleGAN's inception-2015-12-05.pt; what is in it is run"),
+    arg('--recordings', metavar='DIR', help="real recordings to train the audio encoder's head on: DIR/SCENE/FILE, or a table DIR/recordings.csv (default: none; with the world as data)"),
     arg('--resume', action='store_true', help='go on with an interrupted training'),
     arg('--seed', type=int, default=0, help='of the first weights and the order of pictures (default: 0)'),
     arg('--precision', metavar='P', help='float32, bfloat16, or float16 for older GPUs, for all stages (default: what the recipe says)'),
     arg('--accumulate', type=int, default=1, metavar='N', help="work on each batch in N parts, one after another: the same steps with less memory; judge and audio keep what they need in the machine's memory instead (default: 1)"),
-    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-clips --preset finetune --from mini\n  sound-video train --out my-pack --data my-videos --resume --precision bfloat16\n  sound-video train clip audio --out my-pack\n  sound-video train judge stylegan --out pets --data pets.zip --preset stylegan2-256 --set batch=16\n  sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256\n  sound-video train judge stylegan --out pets --data pets.zip --inception inception-2015-12-05.pt --seed 1\n  sound-video train stylegan trajectory --out my-pack --preset landscape256 --accumulate 4 --precision float16\n  accelerate launch -m sound_video train --out my-pack   # on all GPUs; torchrun -m does too')
+    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-clips --preset finetune --from mini\n  sound-video train --out my-pack --data my-videos --resume --precision bfloat16\n  sound-video train clip audio --out my-pack --recordings my-recordings\n  sound-video train judge stylegan --out pets --data pets.zip --preset stylegan2-256 --set batch=16\n  sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256\n  sound-video train judge stylegan --out pets --data pets.zip --inception inception-2015-12-05.pt --seed 1\n  sound-video train stylegan trajectory --out my-pack --preset landscape256 --accumulate 4 --precision float16\n  accelerate launch -m sound_video train --out my-pack   # on all GPUs; torchrun -m does too')
 def train(a):
     from sound_video.processes import is_first, joined
     with joined():
@@ -364,22 +365,35 @@ def _train(a): # -> what to say
     from sound_video.training import STAGES, train as run_recipe, ways
     stages = [s for s in a.stages if s != 'table'] or (() if a.stages else STAGES)
     precision = a.precision or _LAUNCHED.get(os.environ.get('ACCELERATE_MIXED_PRECISION'))
-    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, precision=precision, accumulate=a.accumulate, start=a.start, inception=a.inception, settings=_settings(a.settings)) if stages else None
+    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, precision=precision, accumulate=a.accumulate, start=a.start, inception=a.inception, settings=_settings(a.settings), recordings=a.recordings) if stages else None
     if 'table' in a.stages:
         from sound_video.evaluation import train_rows
         pack = train_rows(a.out, a.preset, a.data, a.resume, a.seed, cbs=ways(precision, a.accumulate))
     return f'{pack}: complete' if pack else f'{a.out}.training: {" and ".join(a.stages)} trained, which is not yet a pack'
 
 # %% ../nbs/14_cli.ipynb #54b72970
+def _evaluate_hearing(a):
+    from sound_video.core import UserError
+    from sound_video.recordings import recordings
+    if a.rows or (a.data, a.clips, a.out) != ('world', 135, 'evaluation'): raise UserError('--hearing measures by recordings, and makes no table: leave out --data, --clips, --rows and -o')
+    files = recordings(a.hearing, split='test')
+    from sound_video.hearing import measure_recorded
+    from sound_video.pipeline import SoundVideo
+    found = measure_recorded(SoundVideo.load(a.pack).hearing, files)
+    if a.json: return print(json.dumps(found))
+    print(f"{found['recordings']} recordings: top-1 accuracy {found['top1']:.1%}, top-2 {found['top2']:.1%}, mean confidence {found['confidence']:.1%}")
+
 @command('evaluate', 'Measure a model on sounds that it was not trained on: the table of results.',
     arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)'),
     arg('--data', default='world', metavar='DIR', help='a folder of clips (default: the procedural world)'),
     arg('--clips', type=int, default=135, help='test clips (default: 135)'),
     arg('--rows', metavar='A,B,…', help='which rows, separated by commas (default: all that the model has)'),
     arg('-o', '--out', metavar='NAME', default='evaluation', help='writes NAME.json and NAME.md (default: evaluation)'),
-    arg('--json', action='store_true', help='one JSON object: rows, each with measures and their standard errors'),
-    examples='  sound-video evaluate\n  sound-video evaluate --pack my-pack --clips 270 -o results\n  sound-video evaluate --rows "world,ours,reactive" --clips 36 --json\n  sound-video evaluate --data my-clips')
+    arg('--hearing', metavar='DIR', help="instead of the table: how many real recordings in the test split of DIR (as for train's --recordings) get the right one of nine names"),
+    arg('--json', action='store_true', help='one JSON object: rows, each with measures and their standard errors; or what was heard'),
+    examples='  sound-video evaluate\n  sound-video evaluate --pack my-pack --clips 270 -o results\n  sound-video evaluate --hearing my-recordings --json\n  sound-video evaluate --rows "world,ours,reactive" --clips 36 --json\n  sound-video evaluate --data my-clips')
 def evaluate(a):
+    if a.hearing: return _evaluate_hearing(a)
     from sound_video.core import UserError
     from sound_video.evaluation import evaluate as measure
     if a.clips < 9: raise UserError(f'{a.clips} clips are too few to measure by: ask for 9 or more')

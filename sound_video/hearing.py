@@ -7,12 +7,14 @@ Docs: https://sound-video.github.io/sound_video/hearing.html.md"""
 # %% auto #0
 __all__ = ['TEMPLATES', 'steadied', 'WorldSounds', 'FolderSounds', 'as_bytes', 'from_bytes', 'guises', 'Guises',
            'picture_vectors', 'GuiseLoader', 'hearing_dls', 'HearingLoss', 'Named', 'Pictured', 'hearing_learner',
-           'label_vectors', 'fit_scale', 'calibrate', 'RecordedSounds', 'recorded_takes', 'attune', 'Heard', 'bar',
-           'check_labels', 'Hearing', 'name_recordings', 'calibrate_recorded']
+           'label_vectors', 'fit_scale', 'calibrate', 'RecordedSounds', 'recorded_takes', 'finetune_head', 'Heard',
+           'bar', 'check_labels', 'Hearing', 'name_recordings', 'measure_recorded', 'calibrate_recorded',
+           'finetune_and_calibrate']
 
 # %% ../nbs/05b_hearing.ipynb #48242eae
 import hashlib, os, shutil
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -296,11 +298,14 @@ def calibrate(encoder:AudioEncoder, dl): # of validation sounds, as `hearing_dls
 
 # %% ../nbs/05b_hearing.ipynb #a7c40002
 class RecordedSounds:
-    "Passages of the package's recordings for training; scenes take turns."
+    "Passages of recordings for training; scenes take turns."
     vocab = SCENES
-    def __init__(self, n:int, # how many, rounded up to whole rounds of scenes
+    def __init__(self, files, # `Recording`s
+                 n:int,       # how many passages, rounded up to whole rounds of scenes
                  seconds:float, rate:int):
-        self.seconds, self.rate, self.files, self.of = seconds, rate, recordings(part='train'), [recordings(s, 'train') for s in SCENES]
+        self.seconds, self.rate, self.files = seconds, rate, list(files)
+        self.of = [[r for r in self.files if r.scene == s] for s in SCENES]
+        if lost := [s for s, of in zip(SCENES, self.of) if not of]: raise UserError(f"there are no recordings of '{lost[0]}' to train on: add some by several people")
         self.labels = torch.arange(-(-n // len(SCENES)) * len(SCENES)) % len(SCENES)
 
     def __len__(self): return len(self.labels)
@@ -311,9 +316,9 @@ class RecordedSounds:
         start = rng.integers(max(1, len(x) - n + 1))
         return np.resize(x[start:start + n], n)
 
-def recorded_takes(cfg:EncoderConfig, n, takes, cache=None, seed=0): # as for `hearing_dls`
+def recorded_takes(files, cfg:EncoderConfig, n, takes, cache=None, seed=0): # as for `RecordedSounds` and `hearing_dls`
     "Recordings in guises: mels, uint8 [takes, n, bands, steps], and scenes, int64 [n]."
-    sounds = RecordedSounds(n, cfg.seconds + 1, cfg.mel.rate)
+    sounds = RecordedSounds(files, n, cfg.seconds + 1, cfg.mel.rate)
     return _made(sounds, 'recorded', cfg, takes, seed, cache)['mels'], sounds.labels
 
 # %% ../nbs/05b_hearing.ipynb #a7c40003
@@ -322,14 +327,14 @@ def _views(encoder, mels): # uint8 [takes, n, bands, steps] -> what the head is 
     device = next(encoder.parameters()).device
     return torch.cat([encoder.views(from_bytes(part.to(device))[:, None]) for part in progress(mels.flatten(0, 1).split(64), desc='views')])
 
-def attune(encoder:AudioEncoder,
-           names,    # what the scenes mean, unit vectors [L, D]
-           recorded, # mels and scenes, as `recorded_takes` gives them
-           world,    # likewise
-           steps=800, batch=512, # of each sort
-           lr=1e-3, share=.65,   # of the recordings in the loss
-           hold=10.,             # how firmly the world's sounds are held
-           scale=14., seed=0):   # of cosines
+def finetune_head(encoder:AudioEncoder,
+                  names,    # what the scenes mean, unit vectors [L, D]
+                  recorded, # mels and scenes, as `recorded_takes` gives them
+                  world,    # likewise
+                  steps=800, batch=512, # of each sort
+                  lr=1e-3, share=.65,   # of the recordings in the loss
+                  hold=10.,             # how firmly the world's sounds are held
+                  scale=14., seed=0):   # of cosines
     "Train the head with the names of scenes as targets, while the world's sounds keep their vectors."
     encoder.eval()
     (x, y), (u, t) = ((_views(encoder, m), scenes.repeat(len(m)).to(names.device)) for m, scenes in (recorded, world))
@@ -339,7 +344,7 @@ def attune(encoder:AudioEncoder,
     plan = torch.optim.lr_scheduler.OneCycleLR(opt, lr, steps, pct_start=.05)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed) # the same in every process, and after an interruption
-        for _ in progress(range(steps), desc='attune'):
+        for _ in progress(range(steps), desc='finetune head'):
             i, j = (torch.randint(len(k), (batch,)) for k in (y, t))
             v = F.normalize(head(torch.cat([x[i], u[j]])), dim=1)
             wrong = F.cross_entropy(scale * v @ names.T, torch.cat([y[i], t[j]]), label_smoothing=.05, reduction='none')
@@ -424,20 +429,44 @@ def show(self:Heard, top=5):
     return fig
 
 # %% ../nbs/05b_hearing.ipynb #ad806278
+def _recorded(hearing, files): # of each: the weights of its windows [T] and their cosines with the names [T, 9]
+    names = label_vectors(hearing.clip, SCENES).cpu()
+    for r in progress(files, desc='recordings'):
+        starts, v, levels = hearing.embed(r.path)
+        yield shares(starts, levels, hearing.encoder.cfg.seconds), v @ names.T
+
+def _scenes(files): return torch.tensor([SCENES.index(r.scene) for r in files])
+
 @torch.no_grad()
-def _recorded(hearing): # scenes of the test recordings [n]; of each the weights of its windows [T] and their cosines with the names [T, 9]
-    of, names = recordings(part='test'), label_vectors(hearing.clip, SCENES).cpu()
-    def one(r):
-        starts, v, levels = next(embed_stream(hearing.encoder, r.path)) # all windows, for there are few
-        return shares(starts, levels, hearing.encoder.cfg.seconds), v @ names.T
-    return torch.tensor([SCENES.index(r.scene) for r in of]), *zip(*(one(r) for r in progress(of, desc='recordings')))
+def name_recordings(hearing:Hearing, files): # `Recording`s -> their scenes [n], and what is heard in each: probabilities of `SCENES` [n, 9]
+    "What is heard in recordings."
+    return _scenes(files), torch.stack([w @ (hearing.scale * c).softmax(1) for w, c in _recorded(hearing, files)])
 
-def name_recordings(hearing:Hearing): # -> their scenes [n], and what is heard in each: probabilities of `SCENES` [n, 9]
-    "What is heard in the package's test recordings."
-    scenes, weights, cosines = _recorded(hearing)
-    return scenes, torch.stack([w @ (hearing.scale * c).softmax(1) for w, c in zip(weights, cosines)])
+def measure_recorded(hearing:Hearing, files)->dict: # `Recording`s
+    "How many recordings there are, top-1 and top-2 accuracy among the nine scenes, and the mean probability of the first name."
+    if not files: raise UserError('there are no recordings to measure by: their test split is empty')
+    scenes, p = name_recordings(hearing, files)
+    right = (p.topk(2, 1).indices == scenes[:, None]).float().mean(0)
+    return dict(recordings=len(files), top1=round(float(right[0]), 3), top2=round(float(right.sum()), 3), confidence=round(float(p.amax(1).mean()), 3))
 
-def calibrate_recorded(hearing:Hearing):
-    "The scale that fits the names of the package's test recordings, window by window."
-    scenes, weights, cosines = _recorded(hearing)
-    return fit_scale(torch.cat([c[w > 0] for w, c in zip(weights, cosines)]), scenes.repeat_interleave(torch.tensor([int((w > 0).sum()) for w in weights])))
+@torch.no_grad()
+def calibrate_recorded(hearing:Hearing, files): # `Recording`s that the encoder was not trained on, nor is measured by
+    "The scale that fits the names of recordings, window by window."
+    cosines = [c[w > 0] for w, c in _recorded(hearing, files)]
+    return fit_scale(torch.cat(cosines), _scenes(files).repeat_interleave(torch.tensor([len(c) for c in cosines])))
+
+# %% ../nbs/05b_hearing.ipynb #ad80628a
+def finetune_and_calibrate(encoder:AudioEncoder, clip:Clip, # whose head is trained
+                           files, # `Recording`s to train on
+                           world, # mels and scenes, as for `finetune_head`
+                           n, takes, cache=None, # as for `recorded_takes`
+                           seed=0, **kwargs):    # of `finetune_head`
+    "A `Hearing` with a head trained on all of these, and with the scale that fits held-out people to a head trained on the others."
+    names = label_vectors(clip, SCENES)
+    def finetuned(encoder, files):
+        finetune_head(encoder, names, recorded_takes(files, encoder.cfg, n, takes, cache, seed), world, seed=seed, **kwargs)
+        return Hearing(encoder, clip)
+    rest, held = hold_out(files)
+    if not held: raise UserError('the recordings to train on are by too few people: every scene needs some by two people or more')
+    scale = calibrate_recorded(finetuned(deepcopy(encoder), rest), held)
+    return Hearing(finetuned(encoder, files).encoder, clip, scale)

@@ -88,7 +88,7 @@ _MEASURES = { # and what they mean
     'fid_inception': '`fid_inception` is the Fréchet distance by an Inception file of the user\'s, from as many samples as there are validation pictures: published ones are of 50 000 samples and of the training pictures.',
     'follows': '`follows` is the correlation of loudness and motion, smoothed over a quarter of a second, in films of validation sounds.',
     'hearing_named': '`hearing_named` is the part of the sounds, none of which were trained on, that get the name of their scene among all; `hearing_pictured` the part whose nearest picture is of their scene; `hearing_captioned` that part of the captions.',
-    'hearing_recorded': '`hearing_recorded` is the part of the package\'s test recordings, by people none of whose recordings were trained on, that get the right name of nine.'}
+    'hearing_recorded': '`hearing_recorded` is the part of the test recordings, by people none of whose recordings were trained on, whose first name of nine is right (top-1 accuracy), `hearing_recorded_top2` that for which it is among the first two; `hearing_recorded_confidence` is the mean probability of the first name. `sound-video evaluate --hearing DIR` measures them again.'}
 
 def _card(name, config:PackConfig):
     "A model card in Markdown."

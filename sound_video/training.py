@@ -8,9 +8,9 @@ Docs: https://sound-video.github.io/sound_video/training.html.md"""
 __all__ = ['PRESETS', 'STAGES', 'ClipRecipe', 'HearingRecipe', 'InversionRecipe', 'TrajectoryRecipe', 'Recipe', 'new_generator',
            'adjusted', 'ToScene', 'Varied', 'train_judge', 'samples', 'measure', 'mini_judge', 'shrink', 'Shrink',
            'Measure', 'Measured', 'train_resolution', 'train_stylegan', 'start_from', 'similar_classes', 'for_classes',
-           'train_clip', 'measure_hearing', 'measure_recorded', 'train_hearing', 'hear_all', 'class_words',
-           'sound_data', 'CodeGrid', 'train_inversion', 'film_data', 'Watched', 'WatcherLoader', 'WatchedScene',
-           'train_watcher', 'follow', 'FilmGrid', 'Follows', 'train_trajectory', 'Parts', 'read_parts', 'ways', 'train']
+           'train_clip', 'measure_hearing', 'train_hearing', 'hear_all', 'class_words', 'sound_data', 'CodeGrid',
+           'train_inversion', 'film_data', 'Watched', 'WatcherLoader', 'WatchedScene', 'train_watcher', 'follow',
+           'FilmGrid', 'Follows', 'train_trajectory', 'Parts', 'read_parts', 'ways', 'train']
 
 # %% ../nbs/13_training.ipynb #f5bb45f7
 import hashlib, shutil
@@ -32,6 +32,7 @@ from .processes import *
 from .callbacks import *
 from .score import *
 from .world import *
+from .recordings import recordings as read_recordings
 from .dataset import *
 from .audio import *
 from .encoder import *
@@ -66,7 +67,7 @@ class HearingRecipe(Config):
     epochs:int
     batch:int = 128
     lr:float = 3e-3
-    recorded:int = 0  # passages of recordings for its last layers, where it learns from the world
+    recorded:int = 2_700 # passages of recordings to train the head on, where a folder of recordings is given
 
 # %% ../nbs/13_training.ipynb #c211628a
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ PRESETS = {
                    ClipRecipe(720, 90, 6, 36), HearingRecipe(EncoderConfig(width=8, hidden=128), 180, 90, 2, 10, 18, recorded=18),
                    InversionRecipe(180, 2, 6, 180, 3, 64, 36), TrajectoryRecipe(36, 9, 2, 3, 3., 12, 24)),
     'mini': Recipe(StyleGAN2Config(**_mini, img_resolution=64), 32, (120_000, 230_000), 54_000, 4_500, 6,
-                   ClipRecipe(36_000, 1_800, 13), HearingRecipe(EncoderConfig(), 14_400, 900, 4, 12, 64, 2e-3, 2_700),
+                   ClipRecipe(36_000, 1_800, 13), HearingRecipe(EncoderConfig(), 14_400, 900, 4, 12, 64, 2e-3),
                    InversionRecipe(4_500, 2, 80, 9_000, 4), TrajectoryRecipe(900, 90, 3, 8)),
     'finetune': Recipe(StyleGAN2Config(**_mini, img_resolution=64), 64, (20_000,), 3_000, 300, 4,
                        ClipRecipe(1_200, 300, 4, 64, 3e-4), HearingRecipe(EncoderConfig(), 900, 180, 4, 6, 32, 3e-4),
@@ -363,28 +364,20 @@ def measure_hearing(hearing, dl)->dict: # of validation sounds, as `hearing_dls`
     right = lambda of, x, y: round(float((of[(x @ y.T).argmax(1)] == truth).float().mean()), 3)
     return dict(hearing_named=right(torch.arange(len(names)), sounds, names), hearing_pictured=right(truth, sounds, pictures), hearing_captioned=right(truth, words, pictures))
 
-def measure_recorded(hearing)->float:
-    "The part of the package's test recordings that get the right name."
-    from sound_video.hearing import name_recordings
-    scene, p = name_recordings(hearing)
-    return round(float((p.argmax(1) == scene).float().mean()), 3)
-
-def train_hearing(recipe:HearingRecipe, clip, work, data='world', resume=False, seed=0, cbs=None, start=None): # start: an `AudioEncoder` that learns on
+def train_hearing(recipe:HearingRecipe, clip, work, data='world', resume=False, seed=0, cbs=None, start=None, files=()): # start: an `AudioEncoder` that learns on; files: `Recording`s, to train and to test
     "An audio encoder in the space of a CLIP: gives a `Hearing` and what was measured."
-    from sound_video.hearing import Hearing, attune, calibrate, calibrate_recorded, hearing_dls, hearing_learner, label_vectors, recorded_takes
+    from sound_video.hearing import Hearing, calibrate, finetune_and_calibrate, hearing_dls, hearing_learner, measure_recorded
     seed_all(seed)
     encoder, work = start if start and start.cfg.dim == clip.dim else AudioEncoder(replace(recipe.encoder, dim=clip.dim)), Path(work)
     cfg = encoder.cfg
     dls = hearing_dls(clip, cfg, data, recipe.batch, recipe.sounds, recipe.valid, recipe.takes, work/'sounds', seed)
     learn = hearing_learner(dls, encoder.requires_grad_(True), cbs=[*keeping(work, 'audio', recipe, resume, seed), *L(cbs)])
     learn.fit_one_cycle(recipe.epochs, recipe.lr)
-    attuned = data == 'world' and recipe.recorded
-    if attuned:
-        own = dls.train.dataset.mels, dls.train.of[dls.train.dataset.labels]
-        attune(learn.model, label_vectors(clip, dls.train.scenes), recorded_takes(cfg, recipe.recorded, recipe.takes, work/'sounds', seed), own, seed=seed)
-    hearing = Hearing(learn.model, clip)
-    hearing.scale = calibrate_recorded(hearing) if attuned else calibrate(learn.model, dls.valid)
-    return hearing, measure_hearing(hearing, dls.valid) | (dict(hearing_recorded=measure_recorded(hearing)) if attuned else {})
+    if not files: return (hearing := Hearing(learn.model, clip, calibrate(learn.model, dls.valid))), measure_hearing(hearing, dls.valid)
+    own = dls.train.dataset.mels, dls.train.of[dls.train.dataset.labels]
+    hearing = finetune_and_calibrate(learn.model, clip, [r for r in files if r.split == 'train'], own, recipe.recorded, recipe.takes, work/'sounds', seed)
+    found = measure_recorded(hearing, [r for r in files if r.split == 'test'])
+    return hearing, measure_hearing(hearing, dls.valid) | dict(hearing_recorded=found['top1'], hearing_recorded_top2=found['top2'], hearing_recorded_confidence=found['confidence'])
 
 # %% ../nbs/13_training.ipynb #0193c3f5
 def _key(encoder, clips, *more): # a `WorldSounds`, `FolderClips`, …
@@ -675,13 +668,15 @@ def train(out,             # folder of the pack to be made
           accumulate=1,    # parts that each batch is worked on in, one after another
           start=None,      # folder of a pack whose networks go on learning; 'mini': the one that comes with the package
           inception=None,  # path of StyleGAN's Inception network as TorchScript, to measure by
-          settings=None):  # of the recipe, to be changed: {'batch': 8, …}
+          settings=None,   # of the recipe, to be changed: {'batch': 8, …}
+          recordings=None): # folder of real recordings to train the audio encoder's head on, where the world is the data
     "Run a recipe and write the pack; None if these stages do not complete one."
     if preset not in PRESETS: raise UserError(f"no preset is called '{preset}': choose from {', '.join(PRESETS)}")
     recipe, stages, start = PRESETS[preset], set(stages), _pack_place(start)
     if start: recipe = replace(recipe, start=recipe.generator.img_resolution, images=recipe.images[-1:])
     recipe = adjusted(recipe, settings or {})
     _check_pictures(data, stages)
+    files = _read_recordings(recordings, data, stages)
     if (precision or recipe.precision) == 'float16': recipe = _clamped(recipe)
     cbs = [*L(cbs), *ways(precision, accumulate)]
     work, base = _workplace(out, stages, resume, start), read_parts(start) if start else Parts(None, None)
@@ -695,9 +690,9 @@ def train(out,             # folder of the pack to be made
     if parts and old and old.hearing: _with_ears(parts, old)
     parts = parts or old
     if 'audio' in stages:
-        parts.hearing, heard = train_hearing(recipe.hearing, clip or _read_clip(_clip_folder(out, work, start)), work, *common, base.hearing and base.hearing.encoder)
+        parts.hearing, heard = train_hearing(recipe.hearing, clip or _read_clip(_clip_folder(out, work, start)), work, *common, base.hearing and base.hearing.encoder, files)
         parts.networks = {}
-        parts.say(dict(clip=recipe.clip.to_dict(), hearing=recipe.hearing.to_dict()), heard)
+        parts.say(dict(clip=recipe.clip.to_dict(), hearing=(recipe.hearing if files else replace(recipe.hearing, recorded=0)).to_dict()), heard)
     if borrowed: _with_ears(parts, base)
     if 'inversion' in stages: _train_codes(parts, base, recipe, work, *common)
     if 'trajectory' in stages: _train_paths(parts, base, recipe, work, *common)
@@ -736,6 +731,15 @@ def _check_words(clip, data, start):
 def _check_pictures(data, stages):
     "Pictures have no sound."
     if data != 'world' and stages - {'judge', 'stylegan'} and holds_pictures(data): raise UserError(f"'{data}' holds pictures, which have no sound: name the stages judge and stylegan to learn from them, and clips for the others")
+
+def _read_recordings(folder, data, stages): # -> `Recording`s, none without a folder
+    "Recordings for the head, if they can be used."
+    if folder is None: return []
+    if 'audio' not in stages: raise UserError(f"recordings are for the stage audio, which is not among {', '.join(sorted(stages))}: add it, or leave the recordings out")
+    if data != 'world': raise UserError(f"recordings are of the world's nine scenes: leave out the data '{data}', or the recordings")
+    files = read_recordings(folder)
+    if lost := {'train', 'test'} - {r.split for r in files}: raise UserError(f"'{folder}' has no recordings to {' and to '.join(sorted(lost))}: add some by more people, or a table that says which are for what")
+    return files
 
 def _workplace(out, stages, resume, start=None):
     "The folder beside the pack for what training needs; checked."

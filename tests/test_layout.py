@@ -66,3 +66,18 @@ def test_nothing_of_ours_is_pickled():
     for path in root.glob('sound_video/*.py'):
         source = path.read_text(encoding='utf-8')
         assert not re.search(r'\bimport pickle|pickle\.load|weights_only=False|load_learner', source), path
+
+SOUND_FILE = re.compile(r'\.(opus|og[ga]|mp3|wav|flac|m4a|aac|aiff?|wma)$', re.I)
+
+def test_no_sound_file_is_tracked():
+    found = subprocess.run(['git', 'ls-files'], cwd=root, capture_output=True, text=True)
+    if found.returncode: pytest.skip('not a git checkout')
+    assert not [f for f in found.stdout.splitlines() if SOUND_FILE.search(f)]
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+def test_real_recordings_are_not_played(path):
+    "Cells that read them are marked, as the others must run without them; and what is marked shows no sound. Nor does any prose."
+    for c in cells(path):
+        source, shown = ''.join(c['source']), json.dumps(c.get('outputs', []))
+        if 'SOUND_VIDEO_RECORDINGS' in source or 'shared/' in source: assert c['cell_type'] == 'markdown' or source.startswith('#| recordings\n'), c['id']
+        if source.startswith('#| recordings\n') or c['cell_type'] == 'markdown': assert not re.search('<audio |<video |data:(audio|video)', source + shown), c['id']

@@ -1,54 +1,63 @@
-"The recordings in the package, and the tool that adds to them."
-import csv, importlib.util
+"Folders of real recordings, and the options that take them."
+import csv, json, os
 from pathlib import Path
 import numpy as np, pytest, soundfile
-from sound_video.media import probe, read_sound
-from sound_video.recordings import LICENCES, TABLE, read_recordings, recordings
+from sound_video.cli import main
+from sound_video.media import read_sound
+from sound_video.recordings import TABLE, hold_out, recordings
+from sound_video.score import SCENES
 
 ROOT = Path(__file__).parents[1]
-ROW = dict(file='hum.wav', scene='wind noise', title='A hum', author='Somebody', licence='CC0-1.0', url='https://example.org/hum')
+REAL = Path(os.environ.get('SOUND_VIDEO_RECORDINGS', ROOT.parent/'shared/recordings'))
+real = pytest.mark.skipif(not (REAL/TABLE).exists(), reason='no folder of recordings: name one in SOUND_VIDEO_RECORDINGS')
 
 @pytest.fixture
-def tool(tmp_path, monkeypatch):
-    "The tool, with a folder of its own."
-    spec = importlib.util.spec_from_file_location('tool', ROOT/'tools/recordings.py')
-    spec.loader.exec_module(m := importlib.util.module_from_spec(spec))
-    monkeypatch.setattr(m, 'FOLDER', tmp_path/'out')
-    t = np.arange(20 * 44100) / 44100
-    soundfile.write(tmp_path/'hum.wav', .02 * np.sin(2*np.pi * 440 * t) * np.where((t > 9) & (t < 15), 5., 1.), 44100)
-    soundfile.write(tmp_path/'silent.wav', np.zeros(44100), 44100)
-    return m
+def folder(tmp_path):
+    "Two scenes with six files each, one that is no sound, and one in a folder of another name."
+    rng = np.random.default_rng(0)
+    for scene in ('raining', 'Wind-Noise'):
+        (tmp_path/scene).mkdir()
+        for i in range(6): soundfile.write(tmp_path/scene/f'{i}.flac', .1 * rng.standard_normal(4410), 22050)
+    (tmp_path/'raining/notes.txt').write_text('a wet day')
+    (tmp_path/'traffic').mkdir()
+    soundfile.write(tmp_path/'traffic/car.wav', .1 * rng.standard_normal(4410), 22050)
+    return tmp_path
 
-def table(folder, *rows):
-    with open(folder/'table.csv', 'w', newline='') as f:
-        w = csv.DictWriter(f, list(rows[0])); w.writeheader(); w.writerows(rows)
-    return folder/'table.csv'
+def test_what_is_not_used_is_said(folder, capsys):
+    assert [r.scene for r in recordings(folder)] == ['wind noise'] * 6 + ['raining'] * 6
+    assert '2 of 14 files are not used' in capsys.readouterr().err
 
-def test_every_recording_has_its_row_and_its_licence():
-    rows = recordings()
-    assert {r.file for r in rows} == {f.name for f in (ROOT/'sound_video/recordings').glob('*.opus')} and len({r.file for r in rows}) == len(rows) > 400
-    assert all(r.licence in LICENCES and r.title and r.author and r.url.startswith('http') and ' ' not in r.url for r in rows)
+@pytest.mark.parametrize('text, says', [('', 'no column'), ('file,scene\n', 'no column'), ('file\na.wav\n', 'no column scene'), ('file,scene\nraining/0.flac,traffic\n', "the scene 'traffic'"),
+                                        ('file,scene\nraining/9.flac,raining\n', 'does not exist'), ('file,scene,part\nraining/0.flac,raining,valid\n', "the part 'valid'"), (b'\xff\xfe\xff', 'UTF-8')])
+def test_a_table_that_is_none(folder, capsys, text, says):
+    (folder/TABLE).write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert main(['evaluate', '--hearing', str(folder)]) == 2
+    err = capsys.readouterr().err
+    assert says in err and TABLE in err and err.count('\n') == 1
 
-def test_every_recording_is_as_its_row_says():
-    for r in recordings()[::7]:
-        x, rate = read_sound(r.path)
-        assert x.shape[0] == 1 and abs(x.shape[1] / rate - r.seconds) < .1 and x.abs().max() > .1, r
+@pytest.mark.parametrize('more, says', [(['judge', '--recordings', '{}'], 'stage audio'), (['--data', 'clips', '--recordings', '{}'], 'nine scenes'), (['--recordings', '{}/nowhere'], 'is not a folder'),
+                                        (['--recordings', '{}/raining'], 'has no recordings')])
+def test_recordings_that_cannot_be_used_are_refused_at_once(folder, capsys, more, says):
+    assert main(['train', '--out', str(folder/'pack'), '--preset', 'tiny', *(m.format(folder) for m in more)]) == 2
+    assert says in capsys.readouterr().err and not (folder/'pack.training').exists()
 
-def test_nobody_is_in_both_parts(tool):
-    people = [{tool.person(r.author) for r in recordings(part=p)} for p in ('train', 'test')]
-    assert not people[0] & people[1] and min(map(len, people)) > 40
+@pytest.mark.parametrize('more', [['--data', 'x'], ['--clips', '18'], ['--rows', 'ours'], ['-o', 'x']])
+def test_hearing_makes_no_table(folder, capsys, more):
+    assert main(['evaluate', '--hearing', str(folder), *more]) == 2 and 'makes no table' in capsys.readouterr().err
 
-def test_the_tool_takes_the_loudest_passage(tool, tmp_path, capsys):
-    tool.main(table(tmp_path, ROW, ROW | dict(file='silent.wav'), ROW | dict(file='missing.wav'), ROW | dict(licence='CC-BY-NC-4.0'), ROW | dict(scene='traffic'), ROW))
-    b, a = read_recordings(tool.FOLDER) # by name
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 4 and 'silent' in said[0] and 'missing.wav' in said[1] and 'CC-BY-NC-4.0' in said[2] and 'traffic' in said[3]
-    assert (a.title, a.author, a.seconds, a.file) == ('A hum', 'Somebody', 8., 'wind-noise-a-hum.opus') and b.file == 'wind-noise-a-hum-2.opus' and a.part == b.part
-    x = read_sound(tool.FOLDER/a.file, 24000)[0][0]
-    assert abs(probe(tool.FOLDER/a.file).seconds - 8) < .1 and sum(x[i:i + 2400].abs().max() > .5 for i in range(0, len(x) - 2400, 2400)) >= 58 # the six loud seconds
+@real
+def test_the_shared_table_is_split_by_people():
+    rows = recordings(REAL)
+    assert len(rows) == len(list(REAL.glob('*.opus'))) == 417 and {r.scene for r in rows} == set(SCENES)
+    train, test = ([r for r in rows if r.split == s] for s in ('train', 'test'))
+    rest, held = hold_out(train)
+    people = [{r.person for r in part} for part in (rest, held, test)]
+    assert not people[0] & people[1] and not (people[0] | people[1]) & people[2] and len(people[1]) >= 40
+    for r in rows[::29]: assert read_sound(r.path)[0].abs().max() > .1, r
 
-@pytest.mark.parametrize('text, says', [('file,scene\nhum.wav,wind noise\n', 'no column author, licence, title, url'), ('', 'no column')])
-def test_a_table_that_is_none(tool, tmp_path, capsys, text, says):
-    (tmp_path/'table.csv').write_text(text)
-    with pytest.raises(SystemExit) as e: tool.main(tmp_path/'table.csv')
-    assert e.value.code == 2 and says in capsys.readouterr().err and not (tool.FOLDER/TABLE).exists()
+@real
+def test_everyone_is_credited():
+    page = ''.join(l for c in json.loads((ROOT/'nbs/02g_recordings.ipynb').read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'markdown' for l in c['source'])
+    said = page.replace('\\', '').replace('&lt;', '<')
+    for r in csv.DictReader((REAL/TABLE).read_text(encoding='utf-8').splitlines()):
+        assert f"| {r['scene']} | [{r['title']}](<{r['url']}>) | {r['author']} |" in said, r
