@@ -9,7 +9,7 @@ __all__ = ['arg', 'command', 'main', 'generate', 'edit', 'name', 'data_render', 
            'convert', 'doctor', 'completion']
 
 # %% ../nbs/14_cli.ipynb #7e337229
-import argparse, glob, json, os, signal, sys
+import argparse, glob, json, logging, os, signal, sys
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
@@ -94,25 +94,76 @@ def main(argv=None): # list of words; the process's own by default
         sys.stdout.reconfigure(errors='replace') # bars on a terminal that has none
         _wait_politely()
     a = _parser().parse_args(argv)
+    logging.getLogger(__package__).setLevel('INFO' if getattr(a, 'verbose', False) else 'NOTSET')
     return _run(a.run, a)
 
 # %% ../nbs/14_cli.ipynb #fd4b4f08
-_HEARD = '.wav .mp3 .flac .ogg .oga .opus .m4a .aac .wma .aif .aiff .mp4 .mkv .webm .mov .avi .m4v .mpg .mpeg'.split() # endings of what a folder's sounds are
+def _literal(word): # patterns, from the most literal on
+    "A word of which ever fewer folders, from the last on, have `[` and `]` in their names."
+    parts = word.replace(os.sep, '/').split('/')
+    for k in range(len(parts), -1, -1): yield '/'.join([p.replace('[', '[[]') for p in parts[:k]] + parts[k:])
 
-def _meant(word): # -> paths
+def _matches(word): # -> paths
+    "What a pattern means: a name that is there as it stands; else what `*`, `?` and `[ ]` stand for."
+    for pattern in dict.fromkeys(_literal(word)):
+        found = [Path(p) for p in sorted(glob.glob(pattern, recursive=True)) if not _in_circles(p)]
+        if found: return found
+    return []
+
+def _in_circles(path):
+    "Does a link on its way lead back to a folder above it?"
+    above = [os.path.realpath(p) for p in Path(path).parents if p.parts and '..' not in p.parts]
+    return len(set(above)) < len(above)
+
+def _meant(word, passed): # list that gets (path, why) -> paths
     "The files that a word of the command line means."
-    if os.path.isdir(word): found = [p for p in sorted(Path(word).iterdir()) if p.suffix.lower() in _HEARD]
-    elif os.path.exists(word) or not glob.has_magic(word): return [Path(word)]
-    else: found = map(Path, sorted(glob.glob(word, recursive=True)))
-    return [p for p in found if p.is_file() and not p.name.startswith('.')]
-
-def _sounds(words): # -> paths, and whether videos go to a folder
-    "What is to become videos."
     from sound_video.core import UserError
-    many = len(words) > 1 or os.path.isdir(words[0]) or (glob.has_magic(words[0]) and not os.path.exists(words[0]))
-    sounds = list(dict.fromkeys(p for word in words for p in _meant(word)))
-    if not sounds: raise UserError(f"no sounds in '{words[0]}': name a folder that holds some, or a pattern such as 'sounds/*.mp3'")
-    return sounds, many
+    if not os.path.isdir(word) and (os.path.exists(word) or not glob.has_magic(word)): return [Path(word)]
+    try: found = sorted(Path(word).iterdir()) if os.path.isdir(word) else _matches(word)
+    except OSError as e: raise UserError(f"cannot open the folder '{word}': {(e.strerror or str(e)).lower()}") from e
+    why = {p: _unheard(p) for p in found}
+    passed += [(p, w) for p, w in why.items() if w]
+    return [p for p in found if not why[p]]
+
+def _unheard(path):
+    "Why a file of a folder or a pattern is passed over; '' for one that has a sound."
+    from sound_video.folders import why_not
+    if path.name.startswith('.'): return 'is hidden'
+    if path.is_dir(): return 'is a folder: name it too'
+    return why_not(path, 'sound')
+
+def _sounds(words): # -> paths, whether they are many, and what to say of what is passed over
+    "The sounds that words of the command line mean."
+    from sound_video.core import UserError
+    from sound_video.folders import passed_lines
+    from sound_video.processes import is_first
+    many, passed = len(words) > 1 or os.path.isdir(words[0]) or (glob.has_magic(words[0]) and not os.path.exists(words[0])), []
+    sounds = list(dict.fromkeys(p for word in words for p in _meant(word, passed)))
+    lines = passed_lines(list(dict.fromkeys(passed)), ' '.join(words)) if is_first() else []
+    if sounds: return sounds, many, lines
+    for line in lines[:-1]: _say(line)
+    raise UserError('; '.join([f"no sounds in '{words[0]}': name a folder that holds some, or a pattern such as 'sounds/*.mp3'", *lines[-1:]]))
+
+# %% ../nbs/14_cli.ipynb #da7a0001
+def _refuse(*cases): # (is it so?, the line that says so)
+    "Raise a `UserError` for the first option that would change nothing."
+    from sound_video.core import UserError
+    for so, line in cases:
+        if so: raise UserError(line)
+
+def _without(option, value, other, given): # -> a case of `_refuse`
+    "An option that is about another one, which is not given."
+    return value is not None and given is None, f'{option} is about {other}, and there is no {other}: add it, or leave {option} out'
+
+def _is_number(text):
+    try: float(text); return True
+    except (TypeError, ValueError): return False
+
+def _check_generate(a):
+    picture = a.start is not None and not (a.start.isdecimal() and not os.path.exists(a.start))
+    _refuse(_without('--mix', a.mix, '--prompt', a.prompt),
+            (a.speed is not None and _is_number(a.motion), '--motion with a number means --speed, and --speed is given too: leave one of them out'),
+            *((picture and getattr(a, dest) is not None, f'{option} changes nothing where --start is a picture: leave one of them out, or start with a seed') for option, dest in (('--prompt', 'prompt'), ('--class', 'class_name'), ('--psi', 'psi'))))
 
 # %% ../nbs/14_cli.ipynb #0f0c534a
 def _places(sounds, out): # -> {sound: its video}
@@ -129,12 +180,14 @@ def _places(sounds, out): # -> {sound: its video}
     return dict(places.values())
 
 # %% ../nbs/14_cli.ipynb #9eab2a25
+def _or(value, default): return default if value is None else value
+
 def _make(sv, a, sound, out):
     "One video."
     from sound_video.core import progress
     from sound_video.media import write_video
     start = int(a.start) if a.start and a.start.isdecimal() and not os.path.exists(a.start) else a.start
-    video = sv.generate(sound, a.fps, a.seed, a.psi, a.motion, a.class_name, a.speed, a.prompt, a.mix, start)
+    video = sv.generate(sound, a.fps, a.seed, _or(a.psi, .7), a.motion, a.class_name, _or(a.speed, 1), a.prompt, _or(a.mix, .5), start)
     write_video(out, progress(video.frames(), len(video), 'frames'), video.fps, video.sound)
     print(f"{out}: {len(video)} frames, {float(len(video)/video.fps):.2f} s" + (f', {video.class_name}' if video.class_name else ''), flush=True)
 
@@ -153,6 +206,8 @@ def _make_all(a, places): # -> exit status
     return 2 if failed else 0
 
 # %% ../nbs/14_cli.ipynb #2d147a61
+_VERBOSE = arg('-v', '--verbose', action='store_true', help='name each file that is passed over, and why')
+
 def _output(sound, out): # -> path to write to
     "Where the video goes: beside nothing, in the current folder, if nobody says; never onto the sound itself."
     from sound_video.core import UserError
@@ -168,20 +223,23 @@ def _output(sound, out): # -> path to write to
     arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)'),
     arg('--fps', default='30', help='frames a second, such as 30, 23.976 or 30000/1001 (default: 30)'),
     arg('--seed', type=int, default=0, help='another seed, another scene (default: 0)'),
-    arg('--psi', type=float, default=.7, help='0 to 2: lower is more typical, higher more varied (default: 0.7)'),
+    arg('--psi', type=float, help='0 to 2: lower is more typical, higher more varied (default: 0.7)'),
     arg('--motion', metavar='KIND', help='learned or reactive; a number means --speed (default: learned, where the model has learnt it)'),
-    arg('--speed', default='1', help='0 to 10: how much things move (default: 1)'),
+    arg('--speed', help='0 to 10: how much things move (default: 1)'),
     arg('--class', dest='class_name', metavar='NAME', help='what to show, for example "raining" (default: what is heard; the seed chooses where nothing is)'),
     arg('--prompt', metavar='TEXT', help='words for what to show, beside what is heard'),
-    arg('--mix', default='.5', help='0 to 1: how much the words count (default: 0.5)'),
-    arg('--start', metavar='IMAGE', help='a picture to begin with, or the seed of another scene'),
-    examples='  sound-video generate rain.wav\n  sound-video generate song.mp3 -o song.webm --seed 7 --speed 2\n  sound-video generate storm.ogg --class thunder --fps 25 --motion reactive\n  sound-video generate waves.mp3 --prompt "a beach at night" --mix 0.4\n  sound-video generate wind.wav --start hills.jpg\n  sound-video generate "sounds/*.mp3" -o videos\n  sound-video generate rain.wav --pack my-pack --seed 3 --psi 1\n  accelerate launch -m sound_video generate sounds -o videos   # shared by several GPUs')
+    arg('--mix', help='0 to 1: how much the words of --prompt count (default: 0.5)'),
+    arg('--start', metavar='IMAGE', help='a picture to begin with, which the video stays at, or the seed of another scene'),
+    _VERBOSE,
+    examples='  sound-video generate rain.wav\n  sound-video generate song.mp3 -o song.webm --seed 7 --speed 2\n  sound-video generate storm.ogg --class thunder --fps 25 --motion reactive\n  sound-video generate waves.mp3 --prompt "a beach at night" --mix 0.4\n  sound-video generate wind.wav --start hills.jpg\n  sound-video generate "sounds/*.mp3" -o videos\n  sound-video generate rain.wav --pack my-pack --seed 3 --psi 1\n  sound-video generate sounds -o videos -v\n  accelerate launch -m sound_video generate sounds -o videos   # shared by several GPUs')
 def generate(a):
-    sounds, many = _sounds(a.sound)
+    _check_generate(a)
+    sounds, many, lines = _sounds(a.sound)
     places = _places(sounds, a.out or '.') if many else {sounds[0]: _output(sounds[0], a.out)}
     from sound_video.media import parse_fps
     from sound_video.pipeline import SoundVideo
     parse_fps(a.fps) # before the model is loaded
+    for line in lines: _say(line)
     if many: return _make_all(a, places)
     _make(SoundVideo.load(a.pack), a, *places.popitem())
 
@@ -199,6 +257,12 @@ def _edit_output(a): # -> path to write to, is it a video?
     (check_picture_output if picture else check_output)(path)
     return path, not picture
 
+def _check_edit(a, video):
+    still = "is for videos, and the edit is a picture: leave it out, or name an output that ends in .mp4, .webm or .gif"
+    _refuse(_without('--mix', a.mix, '--prompt', a.prompt), _without('--prompt-layers', a.prompt_layers, '--prompt', a.prompt),
+            *((not video and getattr(a, o) is not None, f'--{o} {still}') for o in ('schedule', 'speed', 'track', 'fps')),
+            (not video and a.seed is not None and a.method != 'optimised', '--seed changes nothing in a picture without --method optimised: add it, or leave --seed out'))
+
 def _check_strip(a, video):
     from sound_video.core import UserError
     from sound_video.media import check_picture_output
@@ -213,27 +277,28 @@ def _check_strip(a, video):
     arg('--strength', default='1', help='0 to 2: how far to go; 0 changes nothing (default: 1)'),
     arg('--layers', default='coarse,mid,fine', metavar='A,B', help='what may change: coarse (composition), mid (objects), fine (colours, textures) (default: all)'),
     arg('--prompt', metavar='TEXT', help='words for where to go, beside what is heard'),
-    arg('--mix', default='.5', help='0 to 1: how much the words count (default: 0.5)'),
+    arg('--mix', help='0 to 1: how much the words of --prompt count (default: 0.5)'),
     arg('--prompt-layers', metavar='A,B', help='layers that follow the words; the others then follow the sound alone'),
     arg('--negative', metavar='TEXT', help='words to keep away from'),
     arg('--method', default='direct', metavar='KIND', help='direct, or optimised, which takes longer and keeps more of the picture (default: direct)'),
     arg('--steps', default='80', help='of optimisation (default: 80)'),
-    arg('--schedule', default='steady', metavar='KIND', help='steady, or loudness: the louder, the stronger; of a video (default: steady)'),
-    arg('--speed', default='1', help='0 to 10: how much the sound moves a video (default: 1)'),
-    arg('--track', default='new', metavar='KIND', help='sound of a video: new, original or both (default: new)'),
+    arg('--schedule', metavar='KIND', help='steady, or loudness: the louder, the stronger; of a video (default: steady)'),
+    arg('--speed', help='0 to 10: how much the sound moves a video (default: 1)'),
+    arg('--track', metavar='KIND', help='sound of a video: new, original or both (default: new)'),
     arg('--fps', metavar='N', help="frames a second (default: the video's own; 30 for a picture)"),
     arg('--strip', metavar='FILE', help='also write the picture and the way to its edit, side by side'),
     arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)'),
-    arg('--seed', type=int, default=0, help='of the optimisation and of the motion (default: 0)'),
+    arg('--seed', type=int, help='of the optimisation and of the motion (default: 0)'),
     examples='  sound-video edit hills.jpg rain.wav\n  sound-video edit hills.jpg rain.wav -o hills.mp4 --schedule loudness\n  sound-video edit hills.jpg fire.mp3 --method optimised --strip steps.png\n  sound-video edit beach.mp4 storm.ogg --layers mid,fine --strength 0.7 --track both\n  sound-video edit beach.jpg wind.wav --prompt "a beach at sunset" --prompt-layers fine --negative trees\n  sound-video edit beach.mp4 wind.wav --fps 25 --speed 2 --pack my-pack\n  sound-video edit hills.jpg wind.wav --method optimised --steps 40 --seed 3 --prompt "an autumn storm" --mix 0.3')
 def edit(a):
     out, video = _edit_output(a)
     _check_strip(a, video)
+    _check_edit(a, video)
     from sound_video.core import progress
     from sound_video.media import probe, write_video
     from sound_video.pipeline import SoundVideo
     probe(a.sound) # before the model is loaded
-    made = SoundVideo.load(a.pack).edit(a.source, a.sound, a.strength, a.layers, a.prompt, a.mix, a.prompt_layers, a.negative, a.method, video, a.schedule, a.fps, a.seed, a.steps, a.track, a.speed)
+    made = SoundVideo.load(a.pack).edit(a.source, a.sound, a.strength, a.layers, a.prompt, _or(a.mix, .5), a.prompt_layers, a.negative, a.method, video, _or(a.schedule, 'steady'), a.fps, _or(a.seed, 0), a.steps, _or(a.track, 'new'), _or(a.speed, 1))
     if video:
         write_video(out, progress(made.frames(), len(made), 'frames'), made.fps, made.sound)
         return print(f'{out}: {len(made)} frames, {float(len(made)/made.fps):.2f} s')
@@ -266,20 +331,37 @@ def _windows(heard):
     for start, weight, p in zip(heard.starts.tolist(), heard.weights.tolist(), heard.over_time):
         yield dict(start=round(start, 3), label=heard.labels[int(p.argmax())] if weight else None, p=round(float(p.max()), 6) if weight else None)
 
+def _name_one(sv, a, sound):
+    heard = sv.name(sound, None if a.labels is None else a.labels.split(','))
+    if heard.silent: _say(f"'{sound}' is silent: there is nothing to name, and every label is as likely as another")
+    if a.json: return print(json.dumps(dict(sound=str(sound), **heard.to_dict(), windows=list(_windows(heard)))), flush=True)
+    print(heard, '', *_over_time(heard), sep='\n', flush=True)
+
+def _name_all(a, sounds): # -> exit status
+    from sound_video.core import UserError
+    from sound_video.pipeline import SoundVideo
+    sv, failed = SoundVideo.load(a.pack), 0
+    for sound in sounds:
+        if not a.json: print(f'{sound}:')
+        try: _name_one(sv, a, sound)
+        except UserError as e: failed += 1; _say(e)
+    return 2 if failed else 0
+
 @command('name', 'Say what is heard in a sound, overall and over time.',
-    arg('sound', metavar='SOUND', help='a sound, or a video that has one'),
+    arg('sound', metavar='SOUND', nargs='+', help='a sound, or a video that has one; several, a folder, or a pattern'),
     arg('--labels', metavar='A,B,…', help="what to choose from, in words, separated by commas (default: the model's scenes, or the nine landscapes if it has none)"),
     arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)'),
-    arg('--json', action='store_true', help='one JSON object: sound, seconds, labels with probabilities, windows'),
-    examples='  sound-video name rain.wav\n  sound-video name holiday.mp4 --labels "a beach,a campfire,wind in trees"\n  sound-video name storm.ogg --json\n  sound-video name rain.wav --pack my-pack')
+    arg('--json', action='store_true', help='one JSON object for each sound: sound, seconds, labels with probabilities, windows'),
+    _VERBOSE,
+    examples='  sound-video name rain.wav\n  sound-video name holiday.mp4 --labels "a beach,a campfire,wind in trees"\n  sound-video name storm.ogg --json\n  sound-video name rain.wav --pack my-pack\n  sound-video name sounds -v')
 def name(a):
     from sound_video.media import probe
+    sounds, many, lines = _sounds(a.sound)
+    for line in lines: _say(line)
+    if many: return _name_all(a, sounds)
+    probe(sounds[0]) # before the model is loaded
     from sound_video.pipeline import SoundVideo
-    probe(a.sound) # before the model is loaded
-    heard = SoundVideo.load(a.pack).name(a.sound, None if a.labels is None else a.labels.split(','))
-    if heard.silent: _say(f"'{a.sound}' is silent: there is nothing to name, and every label is as likely as another")
-    if a.json: print(json.dumps(dict(sound=a.sound, **heard.to_dict(), windows=list(_windows(heard)))))
-    else: print(heard, '', *_over_time(heard), sep='\n')
+    _name_one(SoundVideo.load(a.pack), a, sounds[0])
 
 # %% ../nbs/14_cli.ipynb #3028140b
 @command('data render', 'Render clips of the procedural world, with their sound and a manifest.',

@@ -1,9 +1,11 @@
 "The command line as a user meets it: in a process of its own, with the faults that happen."
-import json, os, shutil, signal, subprocess, sys, time
+import json, os, re, shutil, signal, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np, pytest, soundfile
 from sound_video.media import probe, read_frames, write_image, write_video
 import tiny_pack
+from sound_video.cli import _COMMANDS, _sounds, main
+from sound_video.core import UserError
 
 RATE = 16000
 ENV = dict(os.environ, OMP_NUM_THREADS='1')
@@ -208,3 +210,65 @@ def test_folders_that_cannot_be(place, tmp_path, words, says):
     r = cli('generate', *words, '--pack', place/'pack', cwd=tmp_path)
     assert r.returncode == 2 and r.stderr.count('\n') == 1 and says in r.stderr, r.stderr
     assert (tmp_path/'one/a.mp4').read_bytes() == b'as it is'
+
+# --- nothing is passed over in silence
+
+def odd_names(folder, rate=8000):
+    "Sounds under names that nobody thought of, and things that are none."
+    folder.mkdir()
+    for name in ('a.wav', 'take [1].wav', 'b.ambience', 'no ending', 'c.w64', 'd.caf', 'e.au', 'two\nlines.x'):
+        soundfile.write(folder/name, tone(.5, rate), rate, format={'w64': 'W64', 'caf': 'CAF', 'e.au': 'AU'}.get(name if name == 'e.au' else name[2:], 'WAV'))
+    for name in ('notes.txt', 'list.csv', 'x.json', 'empty.snd'): (folder/name).write_text('' if 'empty' in name else 'rain, thunder\n')
+    (folder/'.hidden.wav').write_bytes((folder/'a.wav').read_bytes()); (folder/'sub').mkdir()
+    write_image(folder/'cover.png', np.zeros((8, 8, 3), np.uint8))
+    return folder
+
+UNHEARD = {'.hidden.wav': 'is hidden', 'cover.png': 'is a picture', 'empty.snd': 'is empty', 'list.csv': 'is neither', 'notes.txt': 'is neither', 'sub': 'is a folder', 'x.json': 'is neither'}
+
+def test_what_can_be_read_is_used_whatever_its_ending(tmp_path, capsys):
+    d = odd_names(tmp_path/'odd')
+    sounds, many, lines = _sounds([str(d)])
+    assert many and sorted(p.name for p in sounds) == sorted(p.name for p in d.iterdir() if p.name not in UNHEARD) and len(sounds) == 8
+    assert lines == [f"7 things in '{d}' were passed over (-v names them)"]
+
+def test_each_is_named_with_its_reason(tmp_path, capsys, monkeypatch):
+    d, seen = odd_names(tmp_path/'odd'), []
+    monkeypatch.setitem(_COMMANDS, 'name', (lambda a: seen.extend(_sounds(a.sound)[2]), *_COMMANDS['name'][1:]))
+    assert main(['name', '-v', str(d)]) == 0
+    assert len(seen) == 8 and all('\n' not in line for line in seen)
+    for name, why in UNHEARD.items(): assert any(line.startswith(f"passed over {str(d/name)!r}: {why}") for line in seen), (name, seen)
+    seen.clear(); assert main(['name', str(d)]) == 0 and len(seen) == 1 # the next one is not talkative
+
+def test_nothing_but_what_is_passed_over(tmp_path):
+    (tmp_path/'d').mkdir(); (tmp_path/'d'/'notes.txt').write_text('rain')
+    with pytest.raises(UserError, match="no sounds in .*1 thing in .* was passed over"): _sounds([str(tmp_path/'d')])
+
+@pytest.mark.parametrize('names, word, meant', [
+    (['take [1].wav', 'take 1.wav'], 'take [1].wav', ['take [1].wav']), (['take1.wav', 'take2.wav', 'take3.wav'], 'take[12].wav', ['take1.wav', 'take2.wav']),
+    (['take[1]a.wav', 'take[1]b.wav', 'take1c.wav'], 'take[1]*.wav', ['take[1]a.wav', 'take[1]b.wav']), (['live [2020]/a.wav', 'live [2020]/b.wav', 'live 2/c.wav'], 'live [2020]/*.wav', ['live [2020]/a.wav', 'live [2020]/b.wav']),
+    (['live [2020]/a1.wav', 'live [2020]/a2.wav', 'live [2020]/a3.wav'], 'live [2020]/a[13].wav', ['live [2020]/a1.wav', 'live [2020]/a3.wav']), (['x]y[.wav'], 'x]y[.*', ['x]y[.wav']), (['a?.wav', 'ab.wav'], 'a?.wav', ['a?.wav']),
+    (['one/deep/a.wav', 'one/b.wav'], '**/*.wav', ['one/b.wav', 'one/deep/a.wav'])])
+def test_brackets_in_names(tmp_path, monkeypatch, names, word, meant):
+    for name in names: (p := tmp_path/name).parent.mkdir(parents=True, exist_ok=True); soundfile.write(p, tone(.1), RATE)
+    monkeypatch.chdir(tmp_path)
+    assert [p.as_posix() for p in _sounds([word])[0]] == meant
+
+def test_links_that_go_round_in_circles(tmp_path, monkeypatch):
+    (tmp_path/'a').mkdir(); soundfile.write(tmp_path/'a'/'x.wav', tone(.1), RATE)
+    try: (tmp_path/'a'/'round').symlink_to(tmp_path, target_is_directory=True); (tmp_path/'a'/'gone.wav').symlink_to('nowhere')
+    except OSError: pytest.skip('no links here')
+    monkeypatch.chdir(tmp_path)
+    assert [p.as_posix() for p in _sounds(['**/*.wav'])[0]] == ['a/gone.wav', 'a/x.wav'] # an ending is a promise: the other one fails when it is read
+    assert [p.as_posix() for p in _sounds(['../' + tmp_path.name + '/a/*.wav'])[0]] == [f'../{tmp_path.name}/a/gone.wav', f'../{tmp_path.name}/a/x.wav']
+
+@pytest.mark.parametrize('words, says', [
+    ('generate a.wav --mix .3', '--mix.*--prompt'), ('generate a.wav --motion 2 --speed 3', '--motion.*--speed'), ('generate a.wav --start p.png --prompt rain', '--prompt.*--start'),
+    ('generate a.wav --start p.png --class rain', '--class.*--start'), ('generate a.wav --start p.png --psi 1', '--psi.*--start'), ('edit p.png a.wav --mix .3', '--mix.*--prompt'),
+    ('edit p.png a.wav --prompt-layers fine', '--prompt-layers.*--prompt'), ('edit p.png a.wav --speed 2', '--speed is for videos'), ('edit p.png a.wav --fps 25', '--fps is for videos'),
+    ('edit p.png a.wav --track both', '--track is for videos'), ('edit p.png a.wav --schedule loudness', '--schedule is for videos'), ('edit p.png a.wav --seed 1', '--seed.*--method optimised')])
+def test_no_option_is_ignored_in_silence(tmp_path, monkeypatch, capsys, words, says):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write('a.wav', tone(.1), RATE); write_image('p.png', np.zeros((8, 8, 3), np.uint8))
+    assert main(words.split()) == 2
+    out, err = capsys.readouterr()
+    assert re.search(says, err) and err.count('\n') == 1 and not out and sorted(os.listdir()) == ['a.wav', 'p.png']
