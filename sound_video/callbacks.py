@@ -7,8 +7,8 @@ Docs: https://sound-video.github.io/sound_video/callbacks.html.md"""
 # %% auto #0
 __all__ = ['PRECISIONS', 'get_rng', 'set_rng', 'EpochSeed', 'versions', 'write_checkpoint', 'read_checkpoint', 'Checkpoint',
            'Resume', 'first_broken', 'may_skip', 'Guard', 'quiet', 'EpochTable', 'Board', 'show_samples',
-           'board_writer', 'Together', 'n_parts', 'step_in_parts', 'in_parts', 'Accumulate', 'ComputeIn', 'Scaled',
-           'keeping']
+           'board_writer', 'Together', 'n_parts', 'step_in_parts', 'in_parts', 'Accumulate', 'chosen_precision',
+           'ComputeIn', 'Scaled', 'keeping']
 
 # %% ../nbs/03b_callbacks.ipynb #d8c25148
 import csv, io, math, random, sys, numpy as np, torch
@@ -342,19 +342,30 @@ class Accumulate(Callback):
         if isinstance(self.model, partial): self.learn.model = self.whole
 
 # %% ../nbs/03b_callbacks.ipynb #80f15170
-PRECISIONS = 'float32', 'bfloat16', 'float16'
+PRECISIONS = 'auto', 'float32', 'bfloat16', 'float16'
+
+def chosen_precision(name='auto', device=None): # -> 'float32', 'bfloat16' or 'float16'
+    "The precision that one of `PRECISIONS` stands for on a device, by default `default_device()`."
+    if name not in PRECISIONS: raise UserError(f"no precision is called '{name}': choose {', '.join(PRECISIONS)}")
+    return best_precision(device) if name == 'auto' else name
 
 class ComputeIn(Callback):
-    "Computes predictions in 'float32', 'bfloat16' or 'float16'; Learners that have a `precision` of their own are told."
+    "Computes predictions in one of `PRECISIONS`; Learners that have a `precision` of their own are told."
     order = 6
-    def __init__(self, name):
-        if name not in PRECISIONS: raise UserError(f"no precision is called '{name}': choose {', '.join(PRECISIONS)}")
-        self.dtype = getattr(torch, name)
+    def __init__(self, name='auto'):
+        self.asked = name
+        chosen_precision(name) # is there such a one?
 
     def before_fit(self):
-        last = [cb for cb in self.learn.cbs if isinstance(cb, ComputeIn)][-1] is self
-        self.halves = last and not hasattr(self.learn, 'precision') and self.dtype != torch.float32
-        if last and hasattr(self.learn, 'precision'): self.learn.precision = self.dtype
+        self.now = chosen_precision(self.asked, next(self.model.parameters()).device)
+        self.dtype, self.last = getattr(torch, self.now), [cb for cb in self.learn.cbs if isinstance(cb, ComputeIn)][-1] is self
+        self.halves = self.last and not hasattr(self.learn, 'precision') and self.dtype != torch.float32
+        if self.last and hasattr(self.learn, 'precision'): self.learn.precision = self.dtype
+    def before_epoch(self): # when `Resume` has read what was before
+        if not self.last: return
+        before = _memory(self.learn).get('precision', self.now)
+        if before != self.now and is_first(): print(f'this training was in {before} until now, and goes on in {self.now}', file=sys.stderr)
+        _memory(self.learn)['precision'] = self.now
     def before_batch(self):
         if not self.halves: return
         self.autocast = torch.autocast(self.xb[0].device.type, self.dtype)

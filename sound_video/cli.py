@@ -429,7 +429,7 @@ def _settings(words): # ['batch=8', …] -> {'batch': 8, …}
     arg('--recordings', metavar='DIR', help="real recordings to train the audio encoder's head on: DIR/SCENE/FILE, or a table DIR/recordings.csv (default: none; with the world as data)"),
     arg('--resume', action='store_true', help='go on with an interrupted training'),
     arg('--seed', type=int, default=0, help='of the first weights and the order of pictures (default: 0)'),
-    arg('--precision', metavar='P', help='float32, bfloat16, or float16 for older GPUs, for all stages (default: what the recipe says)'),
+    arg('--precision', metavar='P', help='auto, which is bfloat16 where this processor or GPU has instructions for it and else float32; or one of these, or float16 for older GPUs; for all stages (default: what the recipe says, auto)'),
     arg('--accumulate', type=int, default=1, metavar='N', help="work on each batch in N parts, one after another: the same steps with less memory; judge and audio keep what they need in the machine's memory instead (default: 1)"),
     examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-clips --preset finetune --from mini\n  sound-video train --out my-pack --data my-videos --resume --precision bfloat16\n  sound-video train clip audio --out my-pack --recordings my-recordings\n  sound-video train judge stylegan --out pets --data pets.zip --preset stylegan2-256 --set batch=16\n  sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256\n  sound-video train judge stylegan --out pets --data pets.zip --inception inception-2015-12-05.pt --seed 1\n  sound-video train stylegan trajectory --out my-pack --preset landscape256 --accumulate 4 --precision float16\n  accelerate launch -m sound_video train --out my-pack   # on all GPUs; torchrun -m does too')
 def train(a):
@@ -447,10 +447,11 @@ def _train(a): # -> what to say
     from sound_video.training import STAGES, train as run_recipe, ways
     stages = [s for s in a.stages if s != 'table'] or (() if a.stages else STAGES)
     precision = a.precision or _LAUNCHED.get(os.environ.get('ACCELERATE_MIXED_PRECISION'))
-    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, precision=precision, accumulate=a.accumulate, start=a.start, inception=a.inception, settings=_settings(a.settings), recordings=a.recordings) if stages else None
+    settings = _settings(a.settings)
+    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, precision=precision, accumulate=a.accumulate, start=a.start, inception=a.inception, settings=settings, recordings=a.recordings) if stages else None
     if 'table' in a.stages:
         from sound_video.evaluation import train_rows
-        pack = train_rows(a.out, a.preset, a.data, a.resume, a.seed, cbs=ways(precision, a.accumulate))
+        pack = train_rows(a.out, a.preset, a.data, a.resume, a.seed, cbs=ways(precision or settings.get('precision'), a.accumulate))
     return f'{pack}: complete' if pack else f'{a.out}.training: {" and ".join(a.stages)} trained, which is not yet a pack'
 
 # %% ../nbs/14_cli.ipynb #54b72970
@@ -527,10 +528,11 @@ def _codecs():
 
 def _devices():
     import torch
+    from sound_video.core import best_precision
     from sound_video.kernels import kernel_line
     from sound_video.native import native_line
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return dict(gpus=gpus, uses=gpus[0] if gpus else 'cpu', threads=torch.get_num_threads(), operators=native_line(), kernels=kernel_line())
+    return dict(gpus=gpus, uses=gpus[0] if gpus else 'cpu', threads=torch.get_num_threads(), precision=best_precision(), operators=native_line(), kernels=kernel_line())
 
 def _pack_state():
     from sound_video.core import UserError

@@ -8,7 +8,7 @@ Docs: https://sound-video.github.io/sound_video/core.html.md"""
 __all__ = ['RATES', 'MOST_CHANNELS', 'OVERSHOOT', 'to_uint8', 'to_float', 'UserError', 'value_met', 'check_number', 'check_whole',
            'check_seed', 'check_flag', 'check_text', 'check_choice', 'check_path', 'check_rate', 'as_sound',
            'show_wave', 'show_mel', 'show_w', 'as_frames', 'show_grid', 'show_strip', 'readable_os_errors', 'atomic',
-           'sweep', 'Config', 'default_device', 'seed_all', 'progress']
+           'sweep', 'Config', 'default_device', 'best_precision', 'seed_all', 'progress']
 
 # %% ../nbs/00_core.ipynb #4026a062
 import io, json, math, os, random, re, reprlib, shutil, sys, uuid
@@ -299,6 +299,14 @@ def _revive(field, value):
 def default_device():
     "The GPU if there is one, else the CPU."
     return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+
+def best_precision(device=None): # `default_device()` if None
+    """'bfloat16' where the device has instructions for it, else 'float32'.
+
+    CPU: the flags `avx512_bf16` or `amx_bf16`, as `torch.cpu.get_capabilities` gives them; GPU: as CUDA says, without emulation."""
+    if torch.device(device or default_device()).type == 'cuda': has = torch.cuda.is_bf16_supported(including_emulation=False)
+    else: has = any(torch.cpu.get_capabilities().get(k) for k in ('avx512_bf16', 'amx_bf16'))
+    return 'bfloat16' if has else 'float32'
 
 def seed_all(seed:int):
     "Seed the generators of Python, numpy and torch."

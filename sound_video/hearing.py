@@ -271,7 +271,7 @@ def hearing_learner(dls,                  # as `hearing_dls` gives them
     encoder.to(memory_format=torch.channels_last)
     loss = HearingLoss(dls.train.clip.logit_scale.detach(), words, pictures, guises)
     kwargs = dict(loss_func=loss, metrics=[Named(), Pictured()], wd=.02) | kwargs
-    return Learner(dls, encoder, **kwargs | dict(cbs=[ComputeIn('bfloat16'), *(kwargs.get('cbs') or [])]))
+    return Learner(dls, encoder, **kwargs | dict(cbs=[ComputeIn(), *(kwargs.get('cbs') or [])]))
 
 # %% ../nbs/05b_hearing.ipynb #167177d9
 TEMPLATES = ('{}', 'the sound of {}', 'a recording of {}')

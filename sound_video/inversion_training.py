@@ -56,7 +56,7 @@ class Opponents(nn.Module):
 
 class InversionLearner(StyleGANLearner):
     "Two turns a batch: the critic learns to tell codes apart, then the inverter to make them."
-    precision,group = torch.bfloat16,1
+    group = 1
     def half(self): return nullcontext() # codes are few numbers; the pictures made of them are another matter
     def make_w(self, v): return draw_rows(torch.randn, len(v), self.model.G.cfg.z_dim, device=v.device)
     def make(self, z):
@@ -106,7 +106,7 @@ def adversarial_learner(kind, dls, nets, lr, seed, terms, gamma, keys=(), cbs=No
                  metrics=[Report(k) for k in ('loss_D', 'loss_G', *(t.key for t in terms), *keys)])
     learn.memory = dict(images=0, steps=0, p=0.)
     learn.recorder.train_metrics, learn.recorder.valid_metrics = True, False
-    return learn.add_cbs([EpochSeed(seed), R1(gamma), *terms, *(cbs or [])])
+    return learn.add_cbs([ComputeIn(), EpochSeed(seed), R1(gamma), *terms, *(cbs or [])])
 
 def inversion_learner(dls, # of `(vectors, classes)`, as `vector_dls` gives them
                       E:Inverter, G, clip, # both frozen
@@ -130,7 +130,7 @@ def picture_loss(clip, P:PictureEncoder, x, # pictures [B, 3, H, W]
 # %% ../nbs/08b_inversion_training.ipynb #6055f4db
 class PictureLearner(Learner):
     "Half of each batch are real pictures, half the generator's own, drawn anew."
-    precision, parts = torch.bfloat16, 1
+    precision, parts = torch.float32, 1
     def _do_epoch_validate(self, *args, **kwargs): pass
 
     @torch.no_grad()
@@ -166,7 +166,7 @@ class PictureLearner(Learner):
 def picture_learner(dls, # of stills and classes, as `still_dls` gives them
                     P:PictureEncoder, G, clip, lr=2e-3, seed=0, cbs=None):
     "A Learner that teaches pictures their codes."
-    learn = PictureLearner(dls, P, loss_func=F.l1_loss, lr=lr, cbs=[EpochSeed(seed), *(cbs or [])])
+    learn = PictureLearner(dls, P, loss_func=F.l1_loss, lr=lr, cbs=[ComputeIn(), EpochSeed(seed), *(cbs or [])])
     learn.G, learn.clip = G, clip
     learn.recorder.valid_metrics = False
     return learn

@@ -115,7 +115,7 @@ class Recipe(Config):
     gamma:float = .5              # weight of R1; None: 0.0002 times pixels by batch
     mapping_lr:float = 20.        # of the mapping network, times `lr`
     mixing:float = .5             # probability of mixed styles
-    precision:str = 'bfloat16'    # or 'float32', 'float16'
+    precision:str = 'auto'        # of all stages: bfloat16 where the machine has it, else float32; or one of these, or 'float16'
     d_lr:float = 1.               # of the discriminator, times `lr`
     path_length:float = 0.        # weight of path length regularisation
     half_life:int = 10_000        # of the generator's running average, pictures
@@ -181,7 +181,7 @@ def adjusted(recipe:Recipe, settings)->Recipe: # {'batch': 8, …}
         value = tuple(value) if isinstance(value, list) else value
         recipe = replace(recipe, **{part: replace(getattr(recipe, part), **{own: value})} if part else {name: value})
     if recipe.resolutions[-1:] != [recipe.generator.img_resolution]: raise UserError(f'images are {list(recipe.images)}: give as many numbers as there are resolutions from {recipe.start} to {recipe.generator.img_resolution} pixels')
-    if recipe.precision not in PRECISIONS: raise UserError(f"precision is '{recipe.precision}': choose {', '.join(PRECISIONS)}")
+    chosen_precision(recipe.precision) # is there such a one?
     return recipe
 
 def _check_setting(name, value, kind):
@@ -274,8 +274,8 @@ def train_resolution(dls, recipe:Recipe, resolution:int, images:int, nets, judge
     if nets is None: nets = Adversaries(new_generator(cfg), Discriminator(cfg))
     elif nets.cfg.img_resolution < resolution: nets = grow(nets, resolution)
     learn = stylegan_learner(dls, cfg, nets, recipe.lr, gamma=recipe.gamma, mapping_lr=recipe.mapping_lr, d_lr=recipe.d_lr, mixing=recipe.mixing, path_length=recipe.path_length,
-        ada_target=recipe.ada, half_life=recipe.half_life, precision=getattr(torch, recipe.precision), **kwargs,
-        cbs=[Shrink(resolution), Measure(judges), SampleGrid(work/f'samples-{resolution}', every), *keeping(work, f'stylegan-{resolution}', None, resume, seed, every), *L(cbs)])
+        ada_target=recipe.ada, half_life=recipe.half_life, **kwargs,
+        cbs=[ComputeIn(recipe.precision), Shrink(resolution), Measure(judges), SampleGrid(work/f'samples-{resolution}', every), *keeping(work, f'stylegan-{resolution}', None, resume, seed, every), *L(cbs)])
     learn.metrics = learn.metrics + [Measured(k) for k in (*judges, *['scene'] * ('fid' in judges))]
     epochs = max(1, round(images / (len(dls.train) * recipe.batch)))
     learn.fit(epochs)
@@ -677,8 +677,9 @@ def train(out,             # folder of the pack to be made
     recipe = adjusted(recipe, settings or {})
     _check_pictures(data, stages)
     files = _read_recordings(recordings, data, stages)
-    if (precision or recipe.precision) == 'float16': recipe = _clamped(recipe)
-    cbs = [*L(cbs), *ways(precision, accumulate)]
+    recipe = replace(recipe, precision=chosen_precision(precision or recipe.precision)) # what the pack says is what was done
+    if recipe.precision == 'float16': recipe = _clamped(recipe)
+    cbs = [*L(cbs), *ways(recipe.precision, accumulate)]
     work, base = _workplace(out, stages, resume, start), read_parts(start) if start else Parts(None, None)
     seed_all(seed)
     parts, old, common = None, read_parts(out), (data, resume, seed, cbs)

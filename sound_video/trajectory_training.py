@@ -229,17 +229,17 @@ def trajectory_learner(dls, # of films, as `film_dls` gives them
              Term('detail', lambda l: detail_loss(l.film, l.still, l.real, l.given[2]), detail * weigh), Term('near', moved_far, near * weigh)]
     if show: terms.append(Term('clip', shown_distance(clip), show * weigh))
     learn = adversarial_learner(TrajectoryLearner, dls, Opponents(M, FilmCritics(video)).to(dls.device), lr, seed, terms, gamma=.1, cbs=[Mismatched(), *(cbs or [])])
-    learn.anchors, learn.stylegan, learn.precision, learn.made = anchors, G, torch.bfloat16, {}
+    learn.anchors, learn.stylegan, learn.made = anchors, G, {}
     return learn
 
 # %% ../nbs/09c_trajectory_training.ipynb #42d19d12
 @torch.no_grad()
 def film_frames(M, G, anchors, films:Films, i, # which, int64 [B]
                 seed=0):
-    "What a trajectory makes of some films' sounds: uint8 [B, T, H, W, 3]."
+    "What a trajectory makes of some films' sounds, in float32 as `generate` does: uint8 [B, T, H, W, 3]."
     device = next(M.parameters()).device
     v, s = films.vectors[i].to(device), films.curves[i].to(device)
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         w = M(anchors(v)[:, None].expand(-1, s.shape[1], -1, -1), s)
-    with torch.autocast(device.type, torch.bfloat16): return np.stack([to_uint8(G.synthesis(x)) for x in w])
+    return np.stack([to_uint8(G.synthesis(x)) for x in w])

@@ -5,7 +5,8 @@ import torch
 from sound_video.encoder import EncoderConfig
 from sound_video.training import PRESETS, ClipRecipe, HearingRecipe, InversionRecipe, TrajectoryRecipe
 
-BRIEF = replace(PRESETS['tiny'], images=(64, 64), stills=45, valid=18, judge_epochs=1,
+BRIEF = replace(PRESETS['tiny'], images=(64, 64), stills=45, valid=18, judge_epochs=1, precision='float32', # the same numbers on every machine
+               
                 clip=ClipRecipe(36, 18, 2, 18), hearing=HearingRecipe(EncoderConfig(width=4, hidden=16), 18, 9, 2, 2, 9),
                 inversion=InversionRecipe(18, 2, 2, 36, 2, 16, 9), trajectory=TrajectoryRecipe(9, 4, 2, 2, 1., 10., 4, 8, 4))
 

@@ -4,7 +4,7 @@ import io, json, shutil
 from pathlib import Path
 import numpy as np, pytest, torch
 from PIL import Image
-from fastai.callback.core import Callback
+from fastai.callback.core import Callback, CancelFitException
 from safetensors.torch import load_file
 from brief import BRIEF
 from sound_video.callbacks import read_checkpoint
@@ -144,6 +144,38 @@ def test_precision(tmp_path, brief, monkeypatch):
     assert all(older[k].isfinite().all() and older[k].dtype == full[k].dtype for k in older) and not all(torch.equal(older[k], half[k]) for k in half)
     assert {'scale'} <= set(read_checkpoint(tmp_path/'older.training/judge.pt')['memory']['scaler']) and 'scaler' not in read_checkpoint(tmp_path/'half.training/judge.pt')['memory']
     assert main(['train', 'judge', '--preset', 'tiny', '--out', str(tmp_path/'x'), '--precision', 'float8']) == 2
+
+class Computed(Callback):
+    "Notes in which half precision, if any, each network's first batch is computed, and trains no further."
+    order = 100
+    def __init__(self, monkeypatch):
+        self.seen, self.found = set(), {}
+        enter = torch.autocast.__enter__
+        def entered(context):
+            if context._enabled: self.seen.add(context.fast_dtype)
+            return enter(context)
+        monkeypatch.setattr(torch.autocast, '__enter__', entered)
+    def before_fit(self): self.seen.clear()
+    def after_batch(self):
+        self.found[type(getattr(self.model, 'G', self.model)).__name__] = set(self.seen)
+        raise CancelFitException
+
+@pytest.mark.parametrize('has,asked,half', [(True, None, True), (False, None, False), (True, 'float32', False), (False, 'bfloat16', True)])
+def test_every_stage_computes_in_what_the_machine_has_or_in_what_is_asked(tmp_path, brief, whole, monkeypatch, has, asked, half):
+    monkeypatch.setitem(PRESETS, 'tiny', replace(BRIEF, precision='auto', trajectory=replace(BRIEF.trajectory, clips=4, valid=1)))
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(avx2=True, avx512_bf16=has))
+    monkeypatch.setattr('sound_video.core.default_device', lambda: torch.device('cpu'))
+    computed = Computed(monkeypatch)
+    pack = train(beside(whole, tmp_path/'pack'), 'tiny', cbs=computed, precision=asked)
+    assert set(computed.found) == {'SceneNet', 'Generator', 'Clip', 'AudioEncoder', 'Inverter', 'PictureEncoder', 'VideoNet', 'TrajectoryGenerator'}
+    assert all(kinds == ({torch.bfloat16} if half else set()) for kinds in computed.found.values()), computed.found
+    assert SoundVideo.load(pack).config.training['precision'] == ('bfloat16' if half else 'float32')
+
+def test_a_training_goes_on_in_another_precision_and_says_so(tmp_path, brief, whole, capsys):
+    beside(whole, tmp_path/'pack')
+    with pytest.raises(KeyboardInterrupt): train(tmp_path/'pack', 'tiny', ['clip'], cbs=StopLater('Clip'), precision='bfloat16')
+    assert train(tmp_path/'pack', 'tiny', ['clip'], resume=True) is None and (tmp_path/'pack.training/clip').exists()
+    assert 'was in bfloat16 until now, and goes on in float32' in capsys.readouterr().err
 
 def test_parts_that_cannot_be(tmp_path, brief, capsys):
     from sound_video.cli import main
