@@ -6,15 +6,18 @@ Docs: https://sound-video.github.io/sound_video/media.html.md"""
 
 # %% auto #0
 __all__ = ['MOVIE_FORMATS', 'ENDINGS', 'PICTURES', 'IMAGE_ENDINGS', 'parse_fps', 'n_frames', 'frame_times', 'open_media',
-           'track_of', 'stream_sound', 'read_sound', 'check_output', 'as_pixels', 'pictures_of', 'write_movie',
-           'write_video', 'stream_frames', 'read_frames', 'Info', 'probe_pictures', 'probe', 'open_picture', 'as_rgb8',
-           'read_image', 'is_still', 'check_picture_output', 'write_image', 'Video', 'play']
+           'tracks_of', 'track_of', 'Holes', 'AudioTrack', 'stream_sound', 'read_sound', 'check_output', 'as_pixels',
+           'pictures_of', 'write_movie', 'write_video', 'stream_frames', 'read_frames', 'Info', 'probe_pictures',
+           'probe', 'open_picture', 'as_rgb8', 'read_image', 'is_still', 'check_picture_output', 'write_image', 'Video',
+           'play']
 
 # %% ../nbs/01_media.ipynb #c9a12461
-import base64, math, os, stat, tempfile
+import base64, io, math, mmap, os, re, stat, sys, tempfile
+from collections import deque
 from dataclasses import dataclass, replace
 from contextlib import contextmanager
 from fractions import Fraction
+from functools import cache
 from itertools import chain, islice
 from numbers import Real
 from pathlib import Path
@@ -69,24 +72,43 @@ def open_media(path):
     with c: yield c
 
 # %% ../nbs/01_media.ipynb #a2f26366
-def track_of(c, kind): # an open container; kind 'audio' or 'video'
-    "The first track of a kind, or None."
+def tracks_of(c, kind): # an open container; kind 'audio' or 'video'
+    "The tracks of a kind that can be decoded."
     cover = av.stream.Disposition.attached_pic
-    return next((s for s in c.streams if s.type == kind and s.codec_context and not s.disposition & cover), None)
+    return [s for s in c.streams if s.type == kind and s.codec_context and not s.disposition & cover]
 
-def _need(c, kind, path):
-    "The first track of a kind; an error where there is none."
-    if (s := track_of(c, kind)) is None: raise UserError(f"'{path}' has no {dict(audio='sound', video='picture')[kind]} track: choose a file that has one")
-    return s
+def track_of(c, kind, number=None): # from 1; None: the file's default
+    "A track of a kind, or None."
+    found = tracks_of(c, kind)
+    if number is not None: return found[number - 1] if 0 < number <= len(found) else None
+    return next((s for s in found if s.disposition & av.stream.Disposition.default), found[0] if found else None)
+
+def _need(c, kind, path, number=None):
+    "A track of a kind; an error where there is none."
+    if s := track_of(c, kind, number): return s
+    what, n = dict(audio='sound', video='picture')[kind], len(tracks_of(c, kind))
+    if not n: raise UserError(f"'{path}' has no {what} track: choose a file that has one")
+    raise UserError(f"'{path}' has no {what} track number {number}: choose from 1 to {n}")
 
 # %% ../nbs/01_media.ipynb #601d9cac
-def _decoded(c, s, damaged=lambda p: None): # called with what is left out
-    "Pairs of packet and frame; what is damaged is left out."
-    packets = c.demux(s)
-    while True:
+_ERRORS = 100 # of a container, after which the rest is given up
+
+def _packets(c, s, damaged=lambda p: None): # called with None where the container cannot be read
+    "The packets of a track, as far as there are any."
+    packets, errors, stuck = c.demux(s), 0, False
+    while errors < _ERRORS:
         try: p = next(packets, None)
-        except av.FFmpegError: return
+        except av.FFmpegError:
+            if not stuck: damaged(None)
+            packets, errors, stuck = c.demux(s), errors + 1, True
+            continue
         if p is None: return
+        stuck = False
+        yield p
+
+def _decoded(c, s, damaged=lambda p: None): # called with each packet that cannot be decoded, and with None where the container cannot be read
+    "Pairs of packet and frame; what is damaged is left out, and reading goes on behind it."
+    for p in _packets(c, s, damaged):
         try: yield from ((p, f) for f in p.decode())
         except av.FFmpegError: damaged(p)
 
@@ -100,22 +122,166 @@ def _meant(p, f): # how many samples of frame f packet p means; None for all
 
 # %% ../nbs/01_media.ipynb #52384cd1
 def _floats(pairs, layout, rate):
-    "Decoded frames as blocks [C, n], all with the same channels and rate."
+    "Decoded frames: when it plays in s (None: nobody says), samples [C, n], all with the same channels and rate, how many of them are meant if it is the last, and where in the file it lies."
     seen = to_float = None
+    def arrays(frames, meant=None, place=None):
+        for g in frames: yield g.time, _as_array(g), meant, place
     for p, f in pairs:
-        if seen != (seen := (f.format.name, f.layout.name, f.sample_rate)):
-            other = f.layout.name != layout.name
-            to_float = av.AudioResampler('flt', layout if other else None, rate if f.sample_rate != rate else None)
-        for g in to_float.resample(f): yield _as_array(g)[:, :_meant(p, f)]
+        if seen != (now := (f.format.name, f.layout.name, f.sample_rate)):
+            if to_float: yield from arrays(to_float.resample(None))
+            seen, other = now, (f.layout.name != layout.name, f.sample_rate != rate)
+            to_float = av.AudioResampler('flt', layout if other[0] else None, rate if other[1] else None)
+        yield from arrays(to_float.resample(f), None if other[1] else _meant(p, f), p.pos)
+    if to_float and other[1]: yield from arrays(to_float.resample(None))
+
+def _raw(pairs, path): # of MP3 or AAC without a container
+    "Count lost bytes as so many frames; FFmpeg counts them as one, or not at all."
+    size = frames = extra = 0
+    end = due = None
+    for p, f in pairs:
+        if f.pts is not None and p.pts is not None and p.pos is not None:
+            if end and p.pos > end and (n := round((p.pos - end) * frames / size)) * p.duration * p.time_base < _TWICE and not _tagged(path, end):
+                extra += max(0, n * p.duration - (p.pts - due))
+            size, frames, end, due = size + p.size, frames + 1, p.pos + p.size, p.pts + p.duration
+        if extra and f.pts is not None: f.pts += extra
+        yield p, f
+
+def _tagged(path, at):
+    "Does a tag lie there, with the title or the cover?"
+    with open(path, 'rb') as f: return f.seek(at) and f.read(8).startswith((b'ID3', b'TAG', b'APETAGEX'))
+
+def _silence(channels, n): # samples
+    "Silence in blocks."
+    for i in range(0, n, 48000): yield np.zeros((channels, min(48000, n - i)), np.float32)
 
 def _shift(blocks, n): # n samples
     "Begin `n` samples later, with silence, or (negative) leave out the first."
     for x in blocks:
-        while n > 0:
-            yield np.zeros((len(x), min(n, 48000)), np.float32)
-            n -= min(n, 48000)
+        if n > 0: yield from _silence(len(x), n)
         if n < 0: x, n = x[:, -n:], min(0, n + x.shape[1])
+        n = min(n, 0)
         if x.size: yield x
+
+# %% ../nbs/01_media.ipynb #4d0f3b92
+_AHEAD = 8      # frames that are asked where a sound has a hole
+_SLACK = .004   # s that a timestamp may be off: many containers round to milliseconds, and clocks jitter
+_LONGEST = 600. # s that may be missing in one place, or timestamps are taken to be wrong
+_TWICE = 10.    # s that may come again in one place, or the timestamps begin anew
+_PAGE = 256     # packets that a page of an Ogg file may hold
+
+class Holes(list):
+    "What is missing in a sound and was filled with silence: pairs of start and length in s; and what else was put right."
+    twice, leaps, errors = 0., 0, 0 # s that came twice and were left out; leaps of the timestamps that were not believed; errors of the container
+    @property
+    def seconds(self): return sum(n for _, n in self)
+    def add(self, other, at): # s
+        "Those of a part that begins at `at`."
+        self.extend((t + at, n) for t, n in other)
+        self.twice, self.leaps, self.errors = self.twice + other.twice, self.leaps + other.leaps, self.errors + other.errors
+    def within(self, start, seconds): # -> s that are missing between
+        return sum(max(0., min(t + n, start + seconds) - max(t, start)) for t, n in self)
+    def __str__(self):
+        said = [f"{len(self)} hole{'s' * (len(self) > 1)} of {self.seconds:.2f} s in all, from {self[0][0]:.2f} s on: filled with silence"] if self else []
+        if self.twice: said.append(f'{self.twice:.2f} s that came twice: left out')
+        if self.leaps: said.append(f"{self.leaps} leap{'s' * (self.leaps > 1)} of the timestamps: not believed")
+        if self.errors: said.append(f"{self.errors} place{'s' * (self.errors > 1)} where the container is damaged: passed over")
+        return '; '.join(said)
+
+class _Timeline:
+    "Blocks of samples where their timestamps say."
+    def __init__(self, blocks, # as `_floats` gives them
+                 rate, zero,   # Hz; s, the timestamp of sample 0
+                 tick,         # s, the steps of the timestamps
+                 holes, end, paged): # `Holes`; s that the file says it lasts, or None; do timestamps count from the end of a page, as in an Ogg file?
+        self.blocks, self.rate, self.zero, self.tick, self.holes, self.end, self.paged = iter(blocks), rate, zero, tick * rate, holes, end, paged
+        self.slack, self.ahead, self.pos, self.off, self.grid, self.last = max(_SLACK, min(tick, .02)) * rate, deque(), None, 0, None, 0
+
+    def _fill(self, n): # frames -> is there one more?
+        while len(self.ahead) < n and (block := next(self.blocks, None)): self.ahead.append(block)
+        return len(self.ahead) >= n
+
+    def _estimates(self):
+        "Where the next frame begins, by the timestamp of each of those ahead."
+        before = np.cumsum([0] + [x.shape[1] for _, x, *_ in self.ahead])
+        return [(t - self.zero) * self.rate - n for (t, *_), n in zip(self.ahead, before) if t is not None]
+
+    def _middle(self, near):
+        es = [e for e in self._estimates() if abs(e - near) <= self.slack]
+        return (min(es) + max(es)) / 2 if es else near
+
+    def _snapped(self, e):
+        "Where frames are all of a length, a multiple of it: timestamps in milliseconds do not tell the sample."
+        if self.grid:
+            first, n = self.grid
+            if abs(e - (near := first + n * round((e - first) / n))) <= max(.75*self.tick, .00075*self.rate): return near
+        return round(e)
+
+# %% ../nbs/01_media.ipynb #92c6e1f8
+@patch
+def begin(self:_Timeline, pos): # sample where the first frame of the file is to lie
+    "Start at the beginning of the file; by as much as its first timestamps are off, all are."
+    self._fill(_AHEAD)
+    self.zero += (self._middle(pos) - pos) / self.rate
+    sizes = [x.shape[1] for _, x, *_ in self.ahead]
+    self.pos, self.grid = pos, (pos + sizes[0], sizes[1]) if len(sizes) > 3 and len(set(sizes[1:-1])) == 1 else None
+
+@patch
+def resume(self:_Timeline, blocks): # after seeking
+    "Start in the middle, where the timestamps say; gives the sample, or None."
+    self.blocks, self.ahead = iter(blocks), deque()
+    self._fill(_AHEAD)
+    es = self._estimates()
+    self.pos = self._snapped(self._middle(es[0])) if es else None
+    return self.pos
+
+@patch
+def _believable(self:_Timeline, e, off): # where the next frame begins, and what timestamps are off there
+    gap = e + off - self.pos
+    if gap < 0: return -gap <= (.5 if self.paged else _TWICE) * self.rate and (off or e > self.rate or -gap < self.rate)
+    return gap <= _LONGEST * self.rate and (off or self.end is None or e <= (self.end + 1) * self.rate)
+
+@patch
+def _hurt(self:_Timeline):
+    "Is something missing farther on in the page of the next frame? Then what is missing before it is counted wrongly."
+    page = [q for q, (*_, place) in zip(self._estimates(), self.ahead) if place == self.ahead[0][3]]
+    return max(page) - page[0] > self.slack
+
+@patch
+def _gap(self:_Timeline): # -> samples that are missing before the next frame, or (negative) that came already
+    self._fill(_PAGE if self.paged else _AHEAD)
+    es = self._estimates()
+    if any(abs(e + self.off - self.pos) <= self.slack for e in es[:_AHEAD]): return 0 # one timestamp is off, those behind it are not
+    e = self._snapped(self._middle(es[0]))
+    ways = [] if self.paged and self._hurt() else [(e + off - self.pos, off) for off in {0, 0 if self.paged else self.off} if self._believable(e, off)]
+    if not ways:
+        self.holes.leaps += not (self.paged or self.off)
+        self.off = self.pos - e
+        return 0
+    gap, self.off = min(ways, key=lambda w: abs(w[0]))
+    return gap
+
+@patch
+def __iter__(self:_Timeline): # yields blocks [C, n]
+    while self._fill(1):
+        t, x, meant, _ = self.ahead[0]
+        q = None if t is None else (t - self.zero) * self.rate
+        gap = 0 if q is None or abs(q + self.off - self.pos) <= self.slack else self._gap()
+        self.ahead.popleft()
+        if gap > 0: yield from self.missing(gap, len(x))
+        if gap < 0:
+            self.holes.twice += min(-gap, x.shape[1]) / self.rate
+            x, meant = x[:, -gap:], None
+        if meant and not self._fill(1): x = x[:, :meant]
+        self.last = max(self.last, (self.pos if q is None else q) + x.shape[1])
+        self.pos += x.shape[1]
+        if x.size: yield x
+
+@patch
+def missing(self:_Timeline, n, channels): # samples
+    "A hole: silence."
+    self.holes.append((self.pos / self.rate, n / self.rate))
+    self.pos += n
+    yield from _silence(channels, n)
 
 # %% ../nbs/01_media.ipynb #42c11125
 def _declared(c, s): # -> s, or None where it is unknown or a guess
@@ -123,42 +289,140 @@ def _declared(c, s): # -> s, or None where it is unknown or a guess
     if s.duration: return float(s.duration * s.time_base)
     return c.duration / av.time_base if c.duration and not track_of(c, 'video') else None
 
-def _refuse_stump(path, c, s, seconds):
+def _refuse_stump(path, c, s, seconds): # where the last timestamp ends
     "Raise a `UserError` where a file ends long before its declared end."
     want = _declared(c, s)
     if want and want - seconds > max(.5, .05*want):
         raise UserError(f"'{path}' is cut short or damaged: only {seconds:.1f} of its {want:.1f} seconds can be read; get it again, or save that part as a file of its own")
 
 # %% ../nbs/01_media.ipynb #6efd71f7
-def _lead(c, f): # first frame of sound -> s that it starts after the first picture
+def _lead(c, begins): # timestamp of the first sound -> s that it starts after the first picture
     v = track_of(c, 'video')
-    if v is None or v.start_time is None or f.time is None: return 0.
-    lead = f.time - float(v.start_time * v.time_base)
+    if v is None or v.start_time is None or begins is None: return 0.
+    lead = begins - float(v.start_time * v.time_base)
     return lead if .002 < abs(lead) < (c.duration or 0) / av.time_base else 0.
 
-def _first(c, s, at): # -> pairs that begin a little before `at` s, and when the first of them plays
-    pairs = _decoded(c, s)
-    if (first := next(pairs, None)) is None: return pairs, 0.
-    lead, zero = _lead(c, first[1]), first[1].time
-    if not at or zero is None or track_of(c, 'video') is None: return chain([first], pairs), lead
-    try: c.seek(max(0, int((at - lead + zero - .5) / s.time_base)), stream=s)
-    except av.FFmpegError: return chain([first], pairs), lead
-    there = next(pairs := _decoded(c, s), None)
-    return (chain([there], pairs), there[1].time - zero + lead) if there else (pairs, 0.)
+def _can_seek(c, path, line): # a `_Timeline` at its beginning
+    "Are there timestamps to go by, and do they tell the sample?"
+    if av.format.Flags.ts_discont in av.format.Flags(c.format.flags): return False # timestamps may begin anew, and places are guessed
+    plausible = c.duration and os.path.getsize(path) > 1000 * c.duration / av.time_base # bytes a second: less, and timestamps leap
+    return plausible and track_of(c, 'video') is not None and (line.grid or line.tick < 1.5)
 
-def _blocks(path, at=0): # whole s to begin with
+class _Track:
+    "A sound track, read on the timeline of its file."
+    def __init__(self, c, s, path, holes, like=None): # open container, its track; `Holes`; layout and rate of the blocks, by default the first frame's
+        self.c, self.s, self.path, self.holes, self.tail = c, s, path, holes, None
+        self.first = next(pairs := self._pairs(), None)
+        if not self.first: return
+        f = self.first[1]
+        self.like, starts = like or (f.layout, f.sample_rate), s.start_time is not None and float(s.start_time * s.time_base)
+        begins = f.time if f.time is None or self.tail is None or starts is False else min(starts, f.time) # what comes first may be damaged
+        lead, (layout, self.rate) = _lead(c, begins), self.like
+        end = None if (d := _declared(c, s)) is None else max(d + lead, (c.duration or 0) / av.time_base)
+        self.line = _Timeline(_floats(chain([self.first], pairs), layout, self.rate), self.rate, (begins or 0.) - lead, float(f.time_base or 0), holes, end, c.format.name == 'ogg')
+        late = 0. if f.time is None else f.time - begins
+        if late > _SLACK: holes.append((lead, late))
+        self.line.begin(round((late + lead) * self.rate))
+
+    def _pairs(self):
+        def damaged(p):
+            if p is None: self.holes.errors += 1
+            elif p.pts is not None: self.tail = max(self.tail or 0., float((p.pts + (p.duration or 0)) * p.time_base))
+        pairs = _decoded(self.c, self.s, damaged)
+        return _raw(pairs, self.path) if self.c.format.name in ('mp3', 'aac') else pairs
+
+    def seek(self, at): # s -> did it work?
+        try: self.c.seek(max(0, int((at + self.line.zero - .5) / self.s.time_base)), stream=self.s)
+        except av.FFmpegError: return False
+        pos = self.line.resume(_floats(self._pairs(), *self.like))
+        return pos is not None and pos <= at * self.rate
+
+    def blocks(self, at=0): # s -> blocks [C, n] from there on
+        x, (channels, line) = None, (len(self.like[0].channels), self.line)
+        for x in _shift(line, line.pos - round(at * self.rate)): yield x
+        rest = 0 if self.tail is None else round((self.tail - line.zero) * self.rate) - line.pos
+        if line.slack < rest < self.rate and not line.off: yield from line.missing(rest, channels) # what comes last is damaged
+        _refuse_stump(self.path, self.c, self.s, max(line.last, line.pos - max(0, rest)) / self.rate)
+
+# %% ../nbs/01_media.ipynb #7b1e9d02
+def _links(path): # of an Ogg file -> where its links begin and end, in bytes
+    with open(path, 'rb') as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as m:
+        def end(i): return i + 27 + m[i + 26] + sum(m[i + 27:i + 27 + m[i + 26]])
+        first = [p.start() for p in re.finditer(rb'OggS\0[\2\6]', m)] # first pages of streams
+        begin = [i for k, i in enumerate(first) if not k or end(first[k - 1]) != i] # streams of one link begin together
+        return list(zip(begin, [*begin[1:], len(m)]))
+
+class _Window:
+    "A part of a file, as a file."
+    def __init__(self, f, begin, end): self.f, self.begin, self.end = f, begin, end; f.seek(begin)
+    def read(self, n=-1): left = self.end - self.f.tell(); return self.f.read(left if n < 0 else max(0, min(n, left)))
+    def tell(self): return self.f.tell() - self.begin
+    def seek(self, n, whence=0): return self.f.seek(n + (self.begin, self.f.tell(), self.end)[whence]) - self.begin
+
+def _chained(path, links, number, holes): # yields pairs of a block and its rate, all like the first link's
+    like, before = None, 0
+    for begin, end in links:
+        here = Holes()
+        with open(path, 'rb') as f:
+            try: c = av.open(_Window(f, begin, end), format='ogg', metadata_errors='ignore')
+            except av.FFmpegError: holes.errors += 1; continue
+            with c:
+                track = (s := track_of(c, 'audio', number)) and _Track(c, s, path, here, like)
+                if not (track and track.first): holes.errors += 1; continue
+                like = like or (track.first[1].layout, track.rate)
+                for x in track.blocks(): yield x, track.rate
+                holes.add(here, before / track.rate)
+                before += track.line.pos
+
+# %% ../nbs/01_media.ipynb #e8a4c715
+class AudioTrack(str):
+    "The path of a file with several sound tracks, and the number of the one that is meant, from 1."
+    def __new__(cls, path, number):
+        self = super().__new__(cls, path)
+        self.number = check_whole('track', number, 1, 999)
+        return self
+
+@cache
+def _say_once(line, stamp): print(line, file=sys.stderr)
+
+def _say(path, line): # again only when the file has changed
+    st = os.stat(path)
+    _say_once(f"'{path}' {line}", (st.st_size, st.st_mtime_ns))
+
+def _number(path, number):
+    "Of the sound track that is asked for, or None."
+    number = getattr(path, 'number', None) if number is None else number
+    return None if number is None else check_whole('track', number, 1, 999)
+
+def _blocks(path, at=0, number=None, holes=None): # whole s to begin with; number of the track; `Holes`, or None: they are said
     "Pairs of a block [C, n] and its rate in Hz, as the file has them."
+    found, n, number = Holes() if holes is None else holes, 0, _number(path, number)
+    try:
+        for x, rate in _read(path, at, number, found):
+            n += x.shape[1]
+            yield x, rate
+    except GeneratorExit: pass # nobody wants more
+    if holes is None and str(found): _say(path, f'has {found}')
+    if not (n or at): raise UserError(f"no sound can be decoded from '{path}': it has no length, or is damaged")
+
+def _read(path, at, number, holes):
     with open_media(path) as c:
-        s, n = _need(c, 'audio', path), 0
-        pairs, plays = _first(c, s, at)
-        if first := next(pairs, None):
-            f = first[1]
-            rate = f.sample_rate
-            for x in _shift(_floats(chain([first], pairs), f.layout, rate), round((plays - at) * rate)):
-                n += x.shape[1]
-                yield x, rate
-        if not (n or at): raise UserError(f"no sound can be decoded from '{path}': it has no length, or is damaged")
-        if n: _refuse_stump(path, c, s, n / rate + at)
+        s = _need(c, 'audio', path, number)
+        if number is None and len(several := tracks_of(c, 'audio')) > 1:
+            _say(path, f'has {len(several)} sound tracks: number {several.index(s) + 1} is read, as the file says; choose with --audio-track, or track=')
+        links = _links(path) if c.format.name == 'ogg' and track_of(c, 'video') is None else []
+        if len(links) > 1: yield from _from(at, _chained(path, links, number, holes)); return
+        track = _Track(c, s, path, holes)
+        if not track.first: return
+        if not at or not _can_seek(c, path, track.line): yield from ((x, track.rate) for x in track.blocks(at)); return
+        if track.seek(at): yield from ((x, track.rate) for x in track.blocks(at)); return
+    with open_media(path) as c: # from the beginning
+        track = _Track(c, _need(c, 'audio', path, number), path, holes)
+        yield from ((x, track.rate) for x in track.blocks(at))
+
+def _from(at, pairs): # s
+    first, rate = next(pairs, (None, 0))
+    if first is not None: yield from ((x, rate) for x in _shift(chain([first], (x for x, _ in pairs)), -at * rate))
 
 # %% ../nbs/01_media.ipynb #788a45f3
 _LAYOUTS = {1:'mono', 2:'stereo', 3:'3.0', 4:'quad', 5:'5.0', 6:'5.1', 7:'6.1', 8:'7.1'}
@@ -184,10 +448,11 @@ def _resample(blocks, r0, r1): # blocks [C, n] at r0 Hz -> blocks at r1 Hz
 # %% ../nbs/01_media.ipynb #d573fe25
 def _sound(source,      # as for `as_sound`
            rate=None,   # Hz; None: the sound's own
-           mono=False, at=0): # of a path: whole s to begin with -> iterator of float32 [C, n], rate, C
+           mono=False, at=0,  # of a path: whole s to begin with
+           track=None, holes=None): # and as for `read_sound` -> iterator of float32 [C, n], rate, C
     source, rate = as_sound(source), None if rate is None else check_rate(rate)
     if isinstance(source, (str, Path)):
-        pairs = _blocks(source, at)
+        pairs = _blocks(source, at, track, holes)
         first, r0 = next(pairs, (None, 0))
         if first is None: raise UserError(f"'{source}' has no sound at {at} s: it ends before")
         blocks = (x for x, _ in pairs)
@@ -213,10 +478,11 @@ class _Taker:
 def stream_sound(path,       # a sound, or a video that has one; or samples and their rate, as for `as_sound`
                  rate=None,  # Hz; None: the sound's own
                  mono=False, # average the channels?
-                 block=1.):  # s -> iterator of float32 [C, n] in [-1, 1]
+                 block=1.,   # s
+                 track=None, holes=None): # as for `read_sound` -> iterator of float32 [C, n] in [-1, 1]
     "The sound in blocks; only the last is shorter."
     block = check_number('block', block, 0, 1e6)
-    blocks, rate, _ = _sound(path, rate, check_flag('mono', mono))
+    blocks, rate, _ = _sound(path, rate, check_flag('mono', mono), 0, track, holes)
     taker = _Taker(blocks)
     while (x := taker.take(max(1, round(block * rate)))).size: yield torch.from_numpy(x.copy())
 
@@ -225,12 +491,14 @@ def read_sound(path,         # a sound, or a video that has one; or samples and 
                mono=False,   # average the channels?
                start=0.,     # s
                seconds=None, # at most so many; None: to the end
+               track=None,   # number of the sound track, from 1; None: the file's default
+               holes=None,   # `Holes` that take what was missing in the file as far as it was read; None: it is said on standard error
               ): # float32 [C, N] in [-1, 1], rate in Hz
     "The sound, or a part of it."
     start, mono = check_number('start', start, 0, 1e9), check_flag('mono', mono)
     if seconds is not None: seconds = check_number('seconds', seconds, 0, 1e9)
     at = int(max(0, start - .05)) # at whole seconds all rates have a sample; a resampler needs a moment to begin
-    blocks, rate, _ = _sound(path, rate, mono, at)
+    blocks, rate, _ = _sound(path, rate, mono, at, track, holes)
     taker, skip = _Taker(blocks), round((start - at) * rate)
     while skip > 0 and (n := taker.take(min(skip, rate)).shape[1]): skip -= n
     left = math.inf if seconds is None else round(seconds * rate)
@@ -449,15 +717,25 @@ def _to_rgb(f, size, scaler): # decoded frame; what converts all frames of a fil
     return np.ascontiguousarray(np.rot90(x, turns))
 
 # %% ../nbs/01_media.ipynb #01e3e9b0
+class _Clock:
+    "Timestamps of pictures in s, without the leaps that are not believed."
+    def __init__(self, stay): self.stay, self.off, self.last = stay, 0., None # s that a picture stays
+    def _follows(self, t): return self.last is None or (-_TWICE if t > 1 else -1) <= t - self.last <= _LONGEST
+    def at(self, t): # s
+        if not self._follows(t + self.off): self.off = 0. if self._follows(t) else self.last + self.stay - t
+        self.last = t + self.off
+        return self.last
+
 def _timed(c, s, start, path=None): # path: of a film in which nothing may be damaged from `start` on
     "Pairs of time in s and frame, from a key frame before `start` on, and last the end with None."
-    zero, stay = (s.start_time or 0) * s.time_base, 1 / (s.average_rate or 25)
+    zero, stay = (s.start_time or 0) * s.time_base, float(1 / (s.average_rate or 25))
+    clock = _Clock(stay)
     if start > 1: c.seek(int((start + zero) / s.time_base), stream=s)
     t = None
     def damaged(p):
-        if path and p.pts is not None and (at := float(p.pts * s.time_base - zero)) >= start: raise UserError(f"'{path}' is damaged at {at:.1f} s: get it again, or leave that part out")
+        if path and p and p.pts is not None and (at := float(p.pts * s.time_base - zero)) >= start: raise UserError(f"'{path}' is damaged at {at:.1f} s: get it again, or leave that part out")
     for p, f in _decoded(c, s, damaged):
-        t = float(f.pts * f.time_base - zero) if f.pts is not None else (0. if t is None else t + float(stay))
+        t = clock.at(float(f.pts * f.time_base - zero)) if f.pts is not None else (0. if t is None else t + stay)
         yield t, f
     if t is not None: yield t + float(f.duration * f.time_base if f.duration else stay), None
 
@@ -504,25 +782,32 @@ class Info:
     video_seconds: float = None
 
 # %% ../nbs/01_media.ipynb #539d96dd
-def _probe_sound(path):
+def _probe_sound(path, track):
     n = 0
-    for x, rate in _blocks(path): n += x.shape[1]
+    for x, rate in _blocks(path, number=track): n += x.shape[1]
     return dict(seconds=n/rate, rate=rate, channels=len(x))
 
 def probe_pictures(path): # a video
     "What it holds of pictures, counted: rate, size, frames, seconds."
     with open_media(path) as c:
         s = _need(c, 'video', path)
-        packets = [(p.pts, p.duration or 0) for p in c.demux(s) if p.pts is not None]
+        zero, clock = float((s.start_time or 0) * s.time_base), _Clock(float(1 / (s.average_rate or 25)))
+        packets = [(clock.at(float(p.pts * s.time_base) - zero), float((p.duration or 0) * s.time_base)) for p in _packets(c, s) if p.pts is not None]
         if not packets: raise UserError(f"no picture can be decoded from '{path}': it has no length, or is damaged")
-        seconds = float((max(t + d for t, d in packets) - min(t for t, _ in packets)) * s.time_base)
-        return dict(fps=s.average_rate, size=(s.height, s.width), frames=len(packets), video_seconds=seconds)
+        seconds = max(t + d for t, d in packets) - min(t for t, _ in packets)
+        return dict(fps=s.average_rate, size=_shown_size(path, (s.height, s.width)), frames=len(packets), video_seconds=seconds)
 
-def probe(path): # a sound or a video
+def _shown_size(path, coded): # (H, W) -> (H, W) of its frames, which may be turned
+    with open_media(path) as c:
+        f = next((f for _, f in _decoded(c, _need(c, 'video', path))), None)
+    return coded if f is None else (f.width, f.height) if round(f.rotation / 90) % 2 else (f.height, f.width)
+
+def probe(path,        # a sound or a video
+          track=None): # number of the sound track, from 1; None: the file's default
     "Length, rate, channels, frames: counted, not believed."
     with open_media(path) as c: kinds = [k for k in ('audio', 'video') if track_of(c, k)]
     if not kinds: raise UserError(f"'{path}' has neither a sound nor a picture track: choose a sound or a video")
-    sound = _probe_sound(path) if 'audio' in kinds else {}
+    sound = _probe_sound(path, track) if 'audio' in kinds else {}
     pictures = probe_pictures(path) if 'video' in kinds else {}
     return Info(**dict(seconds=pictures.get('video_seconds')) | sound | pictures)
 
