@@ -1,0 +1,282 @@
+"""Train the generator of 256 × 256 images: stills of the world, an autoencoder, a StyleGAN2 of its latents.
+
+Each command goes on where it stopped, and all of it lies in one folder WORK; README.md beside this file has the order.
+"""
+import argparse, json, sys, time
+from pathlib import Path
+import numpy as np, torch
+from fastai.callback.core import Callback
+from fastai.data.core import DataLoaders
+from safetensors.torch import load_file, save_file
+from torchvision.utils import make_grid, save_image
+from sound_video.adversarial import Adversaries, stylegan_learner
+from sound_video.autoencoder import (
+    Autoencoder, AutoencoderConfig, AutoencoderGAN, autoencoder_learner, fit_cosine, load_autoencoder, save_autoencoder)
+from sound_video.callbacks import keeping, read_checkpoint
+from sound_video.core import UserError, atomic, seed_all, to_uint8
+from sound_video.metrics import fid, scene_accuracy
+from sound_video.pipeline import scenes_of
+from sound_video.score import KIND_NAMES, SCENES, kind_label
+from sound_video.stylegan import Discriminator, Generator, StyleGAN2Config
+from sound_video.world import split_seeds, stills
+
+SIZE = 256 # pixels
+
+def say(*words): print(time.strftime('%H:%M:%S'), *words, flush=True)
+
+class GrowingFile:
+    "Rows of one shape on disk, with labels [N]: appended while others read."
+    def __init__(self, path, shape, dtype): self.path, self.shape, self.dtype = Path(path), shape, np.dtype(dtype)
+
+    @property
+    def index(self): return self.path.with_name(self.path.name + '.labels.npy')
+
+    @property
+    def labels(self): return np.load(self.index) if self.index.exists() else np.zeros(0, np.int64)
+
+    def __len__(self): return len(self.labels)
+
+    def rows(self):
+        if not len(self): raise UserError(f"'{self.path}' is empty: make its rows first")
+        return np.memmap(self.path, self.dtype, 'r', shape=(len(self), *self.shape))
+
+    def append(self, rows, labels): # rows count when the index, written last, has them
+        old = self.labels
+        self.path.touch()
+        with open(self.path, 'r+b') as f:
+            f.seek(len(old) * self.dtype.itemsize * int(np.prod(self.shape)))
+            f.write(np.ascontiguousarray(rows, self.dtype).tobytes())
+        with atomic(self.index) as tmp, open(tmp, 'wb') as f: np.save(f, np.concatenate([old, labels]))
+
+def still_file(work, split): return GrowingFile(work/f'{split}.stills', (3, SIZE, SIZE), np.uint8)
+def latent_file(work, split, C): return GrowingFile(work/f'{split}.latents', (C, SIZE//8, SIZE//8), np.float16)
+
+class Batches:
+    "`n` batches (rows, labels) of a growing file, at random or in order; `prepare` makes tensors of rows."
+    def __init__(self, file, bs, n, prepare, shuffle=True, seed=0):
+        self.file, self.bs, self.n, self.prepare = file, bs, n, prepare
+        self.shuffle, self.seed, self.epoch = shuffle, seed, 0
+    def set_epoch(self, epoch): self.epoch = epoch
+    def __len__(self): return self.n
+    def __iter__(self):
+        rows, labels, rng = self.file.rows(), self.file.labels, np.random.default_rng([self.seed, self.epoch])
+        for b in range(self.n):
+            i = rng.choice(len(rows), self.bs) if self.shuffle else np.arange(b*self.bs, (b+1)*self.bs) % len(rows)
+            yield self.prepare(torch.from_numpy(rows[i])), torch.from_numpy(labels[i])
+
+def as_images(x): return x.float() / 127.5 - 1 # uint8 -> [-1, 1]
+
+def save_sheet(path, images, ncol): # images [B, 3, H, W] in [-1, 1]
+    with atomic(path) as tmp: save_image(make_grid(images, ncol, normalize=True, value_range=(-1, 1)), tmp)
+
+class Pace(Callback):
+    "Says how far training is, how fast it goes and how long it will take, about every minute."
+    order = 92
+    def __init__(self, total): self.total = total
+    def before_fit(self): self.start, self.last, self.seen = None, 0., None
+    def after_batch(self):
+        now, n = time.time(), self.learn.memory['images']
+        if self.start is None: self.start, self.seen = now, n
+        if not self.training or now - self.last < 60: return
+        self.last, rate = now, (n - self.seen) / max(now - self.start, 1e-9)
+        left = (self.total - n) / rate / 60 if rate else float('nan')
+        report = getattr(self.learn, 'report', None) or getattr(self.loss_func, 'report', {})
+        say(f'{n:,} of {self.total:,}, {rate:.1f} a second, {left:.0f} minutes left;',
+            ', '.join(f'{k} {float(torch.as_tensor(v).detach()):.3g}' for k, v in report.items()))
+
+# --- stills
+
+def render(work, split='train', n=3600, step=8):
+    "Stills of the world; the nine scenes take turns, seeds follow one another."
+    file = still_file(work, split)
+    for seeds in split_seeds(split, -(-n // len(SCENES)))[len(file) // len(SCENES):].split(step):
+        images = torch.stack([stills(scene, seeds, SIZE) for scene in SCENES], 1).flatten(0, 1)
+        labels = torch.stack([kind_label(scene, seeds) for scene in SCENES], 1).flatten().numpy()
+        file.append(to_uint8(images).transpose(0, 3, 1, 2), labels)
+        say(f'{split}: {len(file)} stills')
+
+# --- autoencoder
+
+class Reconstructions(Callback):
+    "After each epoch, images that were not trained on above their reconstructions."
+    order = 80
+    def __init__(self, folder, images): self.folder, self.images = folder, images
+    def after_epoch(self):
+        ae = self.model.autoencoder.eval()
+        with torch.no_grad(): again = torch.cat([ae(x)[0] for x in self.images.split(3)]).clamp(-1, 1)
+        save_sheet(self.folder/f'{self.epoch:03d}.png', torch.cat([self.images, again]), len(self.images))
+
+def train_autoencoder(work, crops=14000, channels=4, kl_weight=3e-4, bs=8, seed=0):
+    "The autoencoder; from the time when its encoder rests, `latents` can begin."
+    seed_all(seed)
+    folder, epochs = work/'autoencoder', max(1, crops // 1000)
+    folder.mkdir(exist_ok=True)
+    mirrored = lambda x: as_images(x).flip(-1) if torch.rand(()) < .5 else as_images(x)
+    valid = Batches(still_file(work, 'valid'), 9, 10, as_images, shuffle=False)
+    train = Batches(still_file(work, 'train'), bs, crops // epochs // bs, mirrored, seed=seed)
+    cfg = AutoencoderConfig(latent_channels=channels)
+    learn = autoencoder_learner(DataLoaders(train, valid, device='cpu'), cfg, kl_weight=kl_weight)
+    learn.add_cbs([Reconstructions(folder, next(iter(valid))[0]), Pace(crops)])
+    learn.add_cbs(keeping(folder, 'autoencoder', None, True, seed, 500))
+    fit_cosine(learn, epochs)
+    say('done')
+
+def autoencoder_of(work):
+    "The restored autoencoder; else as its newest checkpoint has it, with the latents' whitening once that is known."
+    if (work/'autoencoder.safetensors').exists(): return load_autoencoder(work/'autoencoder.safetensors')
+    state = read_checkpoint(work/'autoencoder'/'autoencoder.pt')
+    model = AutoencoderGAN(Autoencoder(AutoencoderConfig.from_dict(state['config'])))
+    model.load_state_dict(state['nets'])
+    ae, whitening = model.autoencoder.eval().requires_grad_(False), work/'whitening.json'
+    if whitening.exists():
+        for name, values in json.loads(whitening.read_text()).items(): getattr(ae, name).copy_(torch.tensor(values))
+    return ae
+
+# --- latents
+
+@torch.no_grad()
+def encode(work, split='train', n=10**9, bs=8):
+    "Latents (not whitened) of all stills, and of their mirror images: rows 2i and 2i + 1 belong to still i."
+    ae, images = autoencoder_of(work), still_file(work, split)
+    file = latent_file(work, split, ae.cfg.latent_channels)
+    rows, labels, first = images.rows(), images.labels, len(file) // 2
+    for i in range(first, min(len(rows), n), bs):
+        x = as_images(torch.from_numpy(np.array(rows[i:i+bs])))
+        z = ae.posterior(torch.stack([x, x.flip(-1)], 1).flatten(0, 1))[0]
+        file.append(z.numpy(), labels[i:i+bs].repeat(2))
+    if split == 'train' and not any((work/x).exists() for x in ('whitening.json', 'autoencoder.safetensors')):
+        z = torch.from_numpy(np.array(file.rows()[:8000])).float().transpose(0, 1).flatten(1) # [C, N]
+        text = json.dumps(dict(mean=z.mean(1).tolist(), std=z.std(1).tolist()))
+        with atomic(work/'whitening.json') as tmp: tmp.write_text(text)
+    say(f'{split}: latents of {len(file) // 2} stills and their mirror images')
+
+# --- generator
+
+GENERATOR = dict(z_dim=128, w_dim=128, num_layers=4, img_resolution=SIZE//8, channel_base=1536, channel_max=160)
+
+def generator_cfg(channels): return StyleGAN2Config(c_dim=len(KIND_NAMES), img_channels=channels, **GENERATOR)
+
+def some_classes(per_scene):
+    "For each scene `per_scene` of its kinds: class indices, scene after scene."
+    of = scenes_of(KIND_NAMES)[1]
+    return torch.cat([torch.where(of == i)[0].repeat(per_scene)[:per_scene] for i in range(len(SCENES))])
+
+@torch.no_grad()
+def generated(G, ae, c, seed=0, psi=1., bs=8):
+    "Batches of images [B, 3, 256, 256] in [-1, 1] of these classes."
+    z = torch.randn(len(c), G.cfg.z_dim, generator=torch.Generator().manual_seed(seed))
+    for z, c in zip(z.split(bs), c.split(bs)): yield ae.decode(G(z, c, psi)).clamp(-1, 1)
+
+class Samples(Callback):
+    "A sheet of the averaged generator's samples about every so many images: nine scenes, a row each."
+    order = 80
+    def __init__(self, work, every, per_scene=8): self.work, self.every, self.per_scene = work, every, per_scene
+    def before_fit(self): self.last = self.learn.memory['images'] // self.every
+    def after_batch(self):
+        n = self.learn.memory['images']
+        if n // self.every == self.last: return
+        self.last = n // self.every
+        classes, ae = some_classes(self.per_scene), autoencoder_of(self.work)
+        sheet = torch.cat(list(generated(self.model.ema, ae, classes, psi=.7)))
+        save_sheet(self.work/'generator'/f'{n:08d}.png', sheet, self.per_scene)
+
+def halves(nets): return {k: v.half().contiguous() for k, v in nets.state_dict().items()}
+
+def start_from(folder, nets, memory):
+    "Weights and counts that `keep` wrote."
+    nets.load_state_dict(load_file(folder/'generator.safetensors'))
+    memory.update(json.loads((folder/'state.json').read_text())['memory'])
+
+def train_generator(work, images=3_000_000, start=None, lr=2e-3, gamma=.5, bs=16, every=20_000, seed=0):
+    "The StyleGAN2 of the latents; `start`: a folder that `keep` wrote, to go on from where there is no checkpoint."
+    seed_all(seed)
+    folder, ae, epoch = work/'generator', autoencoder_of(work), min(images, 10_000) // bs * bs
+    folder.mkdir(exist_ok=True)
+    cfg = generator_cfg(ae.cfg.latent_channels)
+    white = lambda z: (z.float() - ae.mean[:, None, None]) / ae.std[:, None, None]
+    data = Batches(latent_file(work, 'train', cfg.img_channels), bs, epoch // bs, white, seed=seed)
+    nets, dls = Adversaries(Generator(cfg), Discriminator(cfg)), DataLoaders(data, data, device='cpu')
+    learn = stylegan_learner(dls, cfg, nets, lr, gamma=gamma, mapping_lr=20., mixing=.5, seed=seed)
+    learn.add_cbs([Samples(work, every), Pace(images), *keeping(folder, 'generator', None, True, seed, 2000)])
+    if start and not (folder/'generator.pt').exists(): start_from(start, nets, learn.memory)
+    learn.fit(-(-images // epoch))
+
+# --- what is measured and kept
+
+def networks_of(work):
+    "The networks as the newest checkpoint has them, and its counts."
+    state = read_checkpoint(work/'generator'/'generator.pt')
+    cfg = StyleGAN2Config.from_dict(state['config'])
+    nets = Adversaries(Generator(cfg), Discriminator(cfg))
+    nets.load_state_dict(state['nets'])
+    return nets.eval(), state['memory']
+
+def small(x, size=64): return torch.nn.functional.avg_pool2d(x, x.shape[-1] // size)
+
+@torch.no_grad()
+def detail(x): # images [B, 3, H, W]
+    "Mean square of what averaging over 2 × 2 pixels loses: the energy of the top octave."
+    return float((x - torch.nn.functional.interpolate(small(x, x.shape[-1] // 2), scale_factor=2)).square().mean())
+
+@torch.no_grad()
+def measure(work, n=450):
+    "Fréchet distances to as many held-out stills, by the shipped pack's image classifier at 64 pixels; detail at 256."
+    from sound_video.training import mini_judge # takes seconds
+    judge, (nets, memory), ae = mini_judge(), networks_of(work), autoencoder_of(work)
+    rows, labels = still_file(work, 'valid').rows()[:n], torch.from_numpy(still_file(work, 'valid').labels[:n])
+    real = [as_images(torch.from_numpy(np.array(x))) for x in np.array_split(rows, len(rows) // 9)]
+    again = [ae.decode(ae.encode(x)).clamp(-1, 1) for x in real]
+    fake = list(generated(nets.ema, ae, labels))
+    of = scenes_of(KIND_NAMES)[1]
+    right = [scene_accuracy(small(x), of[c], judge) * len(x) for x, c in zip(fake, labels.split(8))]
+    found = dict(images=memory['images'], stills=len(labels), scene=round(sum(right) / len(labels), 3))
+    for name, made in dict(generated=fake, reconstructed=again).items():
+        found[f'fid of {name}'] = round(fid(map(small, real), map(small, made), judge), 2)
+        found[f'detail of {name}'] = round(sum(map(detail, made)) / len(made) / sum(map(detail, real)) * len(real), 3)
+    say(json.dumps(found))
+    return found
+
+def keep(work, folder):
+    "Write what another machine goes on from: networks in half precision, without the optimisers."
+    folder.mkdir(parents=True, exist_ok=True)
+    ae = autoencoder_of(work)
+    save_autoencoder(folder/'autoencoder.safetensors', ae)
+    about = dict(stills=len(still_file(work, 'train')))
+    if (work/'generator'/'generator.pt').exists():
+        nets, memory = networks_of(work)
+        with atomic(folder/'generator.safetensors') as tmp: save_file(halves(nets), tmp)
+        about |= dict(config=nets.cfg.to_dict(), memory={k: v for k, v in memory.items() if k != 'rows'})
+    with atomic(folder/'state.json') as tmp: tmp.write_text(json.dumps(about, indent=1) + '\n')
+    say(f"{sum(p.stat().st_size for p in folder.iterdir()):,} bytes in '{folder}'")
+
+def restore(work, folder):
+    "Begin a WORK folder with a kept autoencoder; stills, their latents and the generator follow."
+    work.mkdir(parents=True, exist_ok=True)
+    with atomic(work/'autoencoder.safetensors') as tmp: tmp.write_bytes((folder/'autoencoder.safetensors').read_bytes())
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.strip())
+    sub = parser.add_subparsers(dest='command', required=True)
+    def command(name, f, *options):
+        p = sub.add_parser(name, help=f.__doc__)
+        p.add_argument('work', type=Path, help='folder of all that is made')
+        for flag, kind, default, words in options:
+            p.add_argument(flag, type=kind, default=default, help=words + (f' (default {default})' if default else ''))
+        p.set_defaults(run=f)
+    split = '--split', str, 'train', 'train or valid'
+    command('stills', render, split, ('--n', int, 3600, 'how many, in all'))
+    command('autoencoder', train_autoencoder, ('--crops', int, 14000, 'crops of 128 pixels to learn from'))
+    command('latents', encode, split)
+    command('generator', train_generator, ('--images', int, 3_000_000, 'latents to be seen in this folder'),
+            ('--every', int, 20_000, 'latents between two sheets of samples'),
+            ('--start', Path, None, 'folder that `keep` wrote'))
+    command('measure', measure, ('--n', int, 450, 'stills and samples to compare'))
+    command('keep', keep, ('folder', Path, None, 'where to write'))
+    command('restore', restore, ('folder', Path, None, 'that `keep` wrote'))
+    options = vars(parser.parse_args())
+    options.pop('command')
+    torch.set_num_threads(1)
+    try: options.pop('run')(**options)
+    except UserError as e: sys.exit(f'latent_stylegan: {e}')
+
+if __name__ == '__main__': main()
