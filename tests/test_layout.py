@@ -1,6 +1,7 @@
 "What keeps the repository in one piece: layers, exports, metadata, README, and a light command line."
 import ast, json, re, subprocess, sys
 from configparser import ConfigParser
+from importlib.metadata import packages_distributions
 from pathlib import Path
 import pytest
 try: import tomllib
@@ -49,6 +50,40 @@ def test_metadata_agrees():
     cfg, project = cfg['DEFAULT'], tomllib.loads((root/'pyproject.toml').read_text())['project']
     assert project['name'] == cfg['pip_name'] and project['description'] == cfg['description']
     assert project['urls'] == {'Repository': cfg['git_url'], 'Documentation': cfg['doc_url']}
+
+def third_parties(source):
+    "Top-level packages of others that Python source imports, at any depth."
+    nodes = list(ast.walk(ast.parse(source)))
+    names = [a.name for n in nodes if isinstance(n, ast.Import) for a in n.names] + [n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.level == 0]
+    return {name.split('.')[0] for name in names} - sys.stdlib_module_names - {'sound_video'}
+
+def plain_name(name): return re.sub('[-_.]+', '-', name).lower()
+
+def declared(*kinds): # of requirements -> names of distributions
+    cfg = ConfigParser(delimiters=['='])
+    cfg.read(root/'settings.ini')
+    return {plain_name(re.match(r'[\w-]+', r)[0]) for kind in kinds for r in cfg['DEFAULT'][kind].split()}
+
+def distributions(modules):
+    known = packages_distributions()
+    return {plain_name(d) for m in modules for d in known.get(m, [m])[:1]}
+
+BROUGHT = {'cuda-bindings', 'tomli'} # by torch, where it is made for CUDA; by pytest, in Python 3.10
+STARTED = {'pytest-xdist', 'hypothesis', 'ipykernel', 'execnb'} # by pytest, by Voilà, by nbdev
+
+def test_requirements_are_what_is_used():
+    used = distributions(set().union(*(third_parties(p.read_text(encoding='utf-8')) for p in root.glob('sound_video/*.py'))))
+    assert used - BROUGHT == declared('requirements', 'fetch_requirements')
+
+def test_development_requires_what_it_uses():
+    ours = [p for folder in ('tests', 'tools') for p in root.glob(f'{folder}/*.py')] + [root/'conftest.py']
+    scripts = [p.read_text(encoding='utf-8') for p in ours]
+    lessons = [re.sub(r'^\s*[%!].*$', '', source, flags=re.M) for path in root.glob('nbs/*.ipynb') for source in code(path)]
+    here = {p.stem for folder in ('tests', 'tools', 'benchmarks') for p in root.glob(f'{folder}/*.py')}
+    optional = {m.split('.')[0] for s in scripts for m in re.findall(r"(?:importorskip|find_spec)\('([\w.]+)", s)}
+    used = distributions(set().union(optional, *map(third_parties, scripts + lessons)) - here)
+    assert used - BROUGHT <= declared('requirements', 'dev_requirements', 'fetch_requirements')
+    assert declared('dev_requirements') - STARTED <= used
 
 def test_sidebar_lists_every_notebook():
     listed = re.findall(r'[\w.]+\.ipynb', (root/'_quarto.yml').read_text())

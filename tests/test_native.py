@@ -103,6 +103,28 @@ def test_compiled_once_and_in_time(anew, monkeypatch):
     assert native.why_not() is None and len(calls) == 3 and len(list(anew.iterdir())) == 2
 
 @needs_compiler
+@pytest.mark.skipif(os.name != 'posix', reason='the witness is a shell script')
+def test_ninja_builds_it(anew, monkeypatch, tmp_path):
+    witness, real = tmp_path/'ninja', native.ninja()
+    witness.write_text(f'#!/bin/sh\ncat "$2/build.ninja" > "{tmp_path}/seen"; exec "{real}" "$@"\n'); witness.chmod(stat.S_IRWXU)
+    monkeypatch.setattr(native, 'ninja', lambda: str(witness))
+    assert native.why_not() is None and native.compiler() in (tmp_path/'seen').read_text()
+    assert native.conv(torch.ones(1, 1, 5, 5), torch.ones(1, 1, 3, 3), 1).sum() == 169
+
+def test_without_ninja(anew, monkeypatch):
+    monkeypatch.setattr(native, 'compiler', lambda: sys.executable); monkeypatch.setattr(native, 'ninja', lambda: None)
+    assert 'pip install ninja' in native.why_not() and native.why_not() in native.native_line()
+
+@pytest.mark.skipif(os.name != 'posix', reason='the compiler is a shell script')
+def test_a_compiler_that_hangs_is_stopped(anew, monkeypatch, tmp_path):
+    monkeypatch.setattr(native, '_PATIENCE', 2)
+    monkeypatch.setattr(native, 'compiler', lambda: broken(tmp_path, f'[ "$1" = --version ] && exit 0; echo $$ >> "{tmp_path}/started"; exec sleep 60'))
+    assert 'more than 2 seconds' in native.why_not()
+    state = lambda pid: subprocess.run(['ps', '-o', 'stat=', '-p', pid], capture_output=True, text=True).stdout.strip()
+    started = (tmp_path/'started').read_text().split()
+    assert started and all(state(pid)[:1] in ('', 'Z') for pid in started) # gone, or ended and not yet taken note of
+
+@needs_compiler
 def test_processes_that_start_together(tmp_path):
     script = 'import torch; from sound_video import native; print(native.conv(torch.ones(1, 1, 5, 5), torch.ones(1, 1, 3, 3), 1).sum().item())'
     several = [subprocess.Popen([sys.executable, '-c', script], env=os.environ | {'SOUND_VIDEO_CACHE': str(tmp_path)}, stdout=subprocess.PIPE, text=True) for _ in range(2)]
