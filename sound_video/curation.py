@@ -22,6 +22,7 @@ from fastcore.basics import patch
 from PIL import Image
 from .core import *
 from .media import *
+from .folders import *
 from .dataset import *
 
 # %% ../nbs/03c_curation.ipynb #ef29a8e5
@@ -72,7 +73,7 @@ class Stretch:
     split:str=None # train, valid or test, where a manifest says so
 
     @property
-    def clip(self): return f'{self.label}/{self.name}_{self.at}.mp4'
+    def clip(self): return f'{class_folder(self.label)}/{self.name}_{self.at}.mp4'
 
 @dataclass(frozen=True)
 class Dropped:
@@ -105,39 +106,37 @@ def _opened(path): # -> s of sound and of pictures, or a reason and its detail
     return has, None
 
 # %% ../nbs/03c_curation.ipynb #d8ab792c
-def _in_folders(folder, cfg):
+def _in_folders(folder, cfg, passed):
     "Stretches of all videos in `folder/class/`, and what was dropped."
     stretches, dropped = [], []
-    for d in sorted(d for d in folder.iterdir() if d.is_dir() and not d.name.startswith('.')):
-        files = sorted(p for p in d.iterdir() if is_clip(p))
+    for label, files in sorted(class_files(folder, passed).items()):
         times = Counter(p.stem for p in files)
         for p in files:
             has, fault = _opened(p)
-            if fault: dropped.append(Dropped(f'{d.name}/{p.name}', None, *fault))
-            else: stretches += _whole_video(p, (p.stem if times[p.stem] == 1 else p.name).strip(), d.name, has, cfg)
+            if fault: dropped.append(Dropped(f'{label}/{p.name}', None, *fault))
+            elif not _can_be_written(p): passed.append((p, 'its name is no valid text: rename it'))
+            else: stretches += _whole_video(p, (p.stem if times[p.stem] == 1 else p.name).strip(), label, has, cfg)
     return stretches, dropped
 
-# %% ../nbs/03c_curation.ipynb #4ad841fe
-def _safe(rows):
-    "The rows of a manifest, if their classes can be folders."
-    for label in {row['class'] for row in rows}:
-        if label.startswith('.') or re.search(r'[/\\\0]', label): raise UserError(f"the class '{label}' cannot be the name of a folder: call it otherwise in the manifest")
-    return rows
+def _can_be_written(path): # to a manifest
+    try: return bool(str(path).encode())
+    except UnicodeEncodeError: return False
 
+# %% ../nbs/03c_curation.ipynb #4ad841fe
 def _in_manifest(rows, index, gone, cfg): # paths by file name; why ids could not be fetched
-    "Stretches of a manifest's rows, and what was dropped."
+    "Stretches of a manifest's rows, what was dropped, and the files that rows name."
     stretches, dropped, opened, seen = [], [], {}, set()
     classes = {row['class'] for row in rows}
     for row in rows:
         path, cut = match_row(row, index, classes)
         at, whole = _seconds(row['start']), f"{row['ytid']}_{row['start_time']}"
-        if (row['ytid'], at, row['class']) in seen: dropped.append(Dropped(row['ytid'], row['start'], 'duplicate', 'the manifest lists it twice')); continue
-        seen.add((row['ytid'], at, row['class']))
+        if (row['ytid'], at, class_folder(row['class'])) in seen: dropped.append(Dropped(row['ytid'], row['start'], 'duplicate', 'the manifest lists it twice')); continue
+        seen.add((row['ytid'], at, class_folder(row['class'])))
         if path is None: dropped.append(Dropped(row['ytid'], row['start'], 'missing', gone.get(row['ytid'], f'no file is called {row["ytid"]} or {whole}'))); continue
         has, fault = opened[path] = opened.get(path) or _opened(path)
         if fault: dropped.append(Dropped(row['ytid'], row['start'], *fault))
         else: stretches.append(_stretch(path, row['ytid'], row['class'], 0. if cut else row['start'], at, has, cfg, row['split']))
-    return stretches, dropped
+    return stretches, dropped, opened.keys()
 
 # %% ../nbs/03c_curation.ipynb #7c0a49a2
 class _Mute: # yt-dlp's errors come back as exceptions; nothing else need be said
@@ -163,39 +162,53 @@ def fetch_videos(ytids, folder)->dict: # ids that could not be had, and why
     return gone
 
 # %% ../nbs/03c_curation.ipynb #e136643d
-def _source(source): # -> folder, rows of its manifest or None
+def _source(source): # -> folder, path of its manifest or None
     source = Path(source)
-    if source.is_file() and source.suffix.lower() == '.csv': return source.parent, _safe(read_manifest(source))
+    if source.is_file() and source.suffix.lower() == '.csv': return source.parent, source
     if not source.is_dir(): raise UserError(f"'{source}' is no folder: name one that holds 'class name/long video.mp4' files, or a manifest and its files")
-    manifest = manifest_of(source)
-    return source, manifest and _safe(read_manifest(manifest))
+    return source, manifest_of(source)
 
 def _mixed(folder, out, rows):
     "Would clips be taken for videos? A manifest's output may lie beside it, as it is not looked at."
     a, b = out.resolve(), folder.resolve()
     return a == b or a in b.parents or not rows and b in a.parents
 
-def _videos(folder, rows, fetch, out):
+def _index(folder, out, passed): # -> `FileIndex`
+    "The videos in a folder, without those in the folder of the clips."
+    def apart(p): return not out or Path(out).resolve() not in [q := p.resolve(), *q.parents]
+    found, other = FileIndex(), []
+    for name, paths in files_by_name(folder, other).items():
+        if kept := [p for p in paths if apart(p)]: found[name] = kept
+    passed += [(p, why) for p, why in other if apart(p)]
+    return found
+
+def _videos(folder, rows, fetch, out, passed):
     "Paths by file name, and why ids could not be fetched."
-    def index(folder): return {name: kept for name, paths in files_by_name(folder).items() if (kept := [p for p in paths if not out or Path(out).resolve() not in p.resolve().parents])}
-    found, classes = index(folder), {r['class'] for r in rows}
+    found, classes = _index(folder, out, passed), {r['class'] for r in rows}
     if not fetch: return found, {}
     gone = fetch_videos([r['ytid'] for r in rows if not match_row(r, found, classes)[0]], fetch)
-    for name, paths in index(Path(fetch)).items(): found[name] = found.get(name, []) + paths
+    for name, paths in _index(Path(fetch), out, []).items(): found[name] = found.get(name, []) + paths
     return found, gone
 
 # %% ../nbs/03c_curation.ipynb #d46b25dd
 def find_stretches(source, # folder with 'class name/long video.mp4', or with a manifest beside the videos, or the manifest
                    cfg:CurateConfig,
                    fetch=None,  # folder for what yt-dlp fetches
-                   out=None):   # folder of the clips: nothing in it is read
+                   out=None,    # folder of the clips: nothing in it is read
+                   passed=None): # list that gets pairs of path and reason
     "What may become clips, sorted, and what cannot."
-    folder, rows = _source(source)
+    (folder, manifest), passed = _source(source), [] if passed is None else passed
+    rows = read_manifest(manifest) if manifest else None
     if fetch and not rows: raise UserError(f"there is nothing to fetch: '{source}' has no manifest ytid,start_time,class,set")
     if out and _mixed(folder, Path(out), rows): raise UserError(f"the clips cannot lie in '{out}', which is mixed up with '{folder}': choose another place")
-    stretches, dropped = _in_manifest(rows, *_videos(folder, rows, fetch, out), cfg) if rows else _in_folders(folder, cfg)
-    if not (stretches or dropped) and any(map(is_clip, folder.iterdir())): raise UserError(f"the videos lie in '{folder}' itself: move them into folders in it that are named by class, or add a manifest")
-    if not (stretches or dropped): raise UserError(f"no videos are there in '{source}': it must hold 'class name/long video.mp4' files, or a manifest and its files")
+    if rows:
+        index, gone = _videos(folder, rows, fetch, out, passed)
+        stretches, dropped, used = _in_manifest(rows, index, gone, cfg)
+        passed[:] = [(p, why) for p, why in passed if p != manifest] + [(p, 'no row of the manifest names it') for paths in index.values() for p in paths if p not in used]
+    else: stretches, dropped = _in_folders(folder, cfg, passed)
+    said = ''.join(f'; {line}' for line in passed_lines(passed, source)[-1:])
+    if not (stretches or dropped) and any(map(is_clip, folder.iterdir())): raise UserError(f"the videos lie in '{folder}' itself: move them into folders in it that are named by class, or add a manifest{said}")
+    if not (stretches or dropped): raise UserError(f"no videos are there in '{source}': it must hold 'class name/long video.mp4' files, or a manifest and its files{said}")
     return sorted(stretches, key=lambda s: (s.name, s.start, s.label)), dropped
 
 # %% ../nbs/03c_curation.ipynb #9638984c
@@ -398,6 +411,8 @@ class CurateReport:
     clips:list   # dicts: clip, class, set, level, motion
     dropped:list # `Dropped`
     moved:int    # lines of the manifest whose set was changed
+    passed:list = () # pairs of path and reason: what was not looked at
+    source:str = ''
 
     def counts(self):
         "Clips of each class and set."
@@ -411,7 +426,7 @@ class CurateReport:
 
     def to_dict(self):
         counts = {c: {s: int(n) for s, n in row.items()} for c, row in self.counts().iterrows()}
-        return dict(clips=len(self.clips), dropped=self.reasons(), moved=self.moved, counts=counts, kept=self.clips, left_out=[asdict(d) for d in self.dropped])
+        return dict(clips=len(self.clips), dropped=self.reasons(), moved=self.moved, counts=counts, kept=self.clips, left_out=[asdict(d) for d in self.dropped], passed_over=[dict(path=str(p), reason=why) for p, why in self.passed])
 
 # %% ../nbs/03c_curation.ipynb #99416802
 def _lines(self):
@@ -419,6 +434,7 @@ def _lines(self):
     if self.clips: yield self.counts().to_string()
     for d in self.dropped: yield f"{d.source}{'' if d.start is None else f' at {_seconds(d.start)} s'}: {d.reason}: {d.detail}"
     if self.moved: yield f'{self.moved} lines of the manifest changed their set, so that each film is in one'
+    yield from passed_lines(self.passed, self.source)
 
 @patch
 def __str__(self:CurateReport): return '\n'.join(_lines(self))
@@ -489,9 +505,10 @@ def curate(source,       # folder with 'class name/long video.mp4', or with a ma
           )->CurateReport:
     "Cut long videos into clips `out/class/<video>_<start>.mp4` with a manifest and a report."
     cfg, out = CurateConfig(float(seconds), int(size), str(fps), int(rate)).check(), Path(out)
-    stretches, dropped = find_stretches(source, cfg, fetch, out)
+    stretches, dropped = find_stretches(source, cfg, fetch, out, passed := [])
     _place(out)
     report, kept = _report(stretches, *_examined(stretches, cfg, out, workers), dropped)
+    report.passed, report.source = passed, str(source)
     _clear(out, stretches, kept)
     _write_lists(out, report)
     if not kept: raise UserError(f"no clip could be made from '{source}': " + ', '.join(f'{n} {r}' for r, n in report.reasons().items()) + f"; see {out/'report.json'}")

@@ -203,12 +203,39 @@ def test_clips_beside_their_manifest_are_not_taken_for_videos(tmp_path):
     manifest(tmp_path/'list.csv', 'uncut,1,raining,train', 'uncut,2,raining,train')
     for _ in range(2): assert len(curate(tmp_path/'list.csv', tmp_path/'clips', **ASK).clips) == 2
 
-@pytest.mark.parametrize('label', ['../out', '/etc', '.hidden', 'a\\b'])
-def test_a_class_that_leads_elsewhere_is_refused(tmp_path, label):
+@pytest.mark.parametrize('label', ['../out', '/etc', '.hidden', 'a\\b', '/m/068hy,/m/07q6cd_', '..', 'x'*300])
+def test_a_class_that_would_lead_elsewhere_does_not(tmp_path, label):
     film(tmp_path/'set'/'a.mp4', 1)
-    manifest(tmp_path/'set'/'list.csv', f'a,0,{label},train')
-    with pytest.raises(UserError, match='cannot be the name of a folder'): curate(tmp_path/'set', tmp_path/'out', **ASK)
-    assert not (tmp_path/'out').exists()
+    manifest(tmp_path/'set'/'list.csv', f'a,0,"{label}",train')
+    before = {p for p in tmp_path.rglob('*')}
+    report = curate(tmp_path/'set', tmp_path/'out', **ASK)
+    assert [c['class'] for c in report.clips] == [label] and all(tmp_path/'out' in (p, *p.parents) for p in {*tmp_path.rglob('*')} - before)
+    folders = [p for p in (tmp_path/'out').iterdir() if p.is_dir() and p.name != '.curate']
+    assert len(folders) == 1 and [f.label for f in find_clips(tmp_path/'out')] == [label] and len(check_folder(tmp_path/'out').good) == 1
+
+def test_published_lists_are_cut(tmp_path):
+    d = tmp_path/'set'
+    for name, seed in (('-0123456789', 1), ('-012345678a_20000_21000', 2), ('-012345678b_000030', 3)): film(d/f'{name}.mp4', seed, 2.)
+    (d/'segments.csv').write_text('# YTID, start_seconds, end_seconds, positive_labels\n-0123456789, 1.000, 11.000, "/m/1,/m/2"\n-0123456789, 0.000, 10.000, "/m/1,/m/2"\n-012345678a, 20.000, 30.000, "/m/1,/m/2"\n-012345678b, 30.000, 40.000, "/m/1,/m/2"\n')
+    report = curate(d, tmp_path/'out', **ASK)
+    assert sorted(r[:3] for r in rows(tmp_path/'out')) == [(n, s, '/m/1,/m/2') for n, s in (('-0123456789', '0'), ('-0123456789', '1'), ('-012345678a', '20'), ('-012345678b', '30'))]
+    assert len({r[3] for r in rows(tmp_path/'out') if r[0] == '-0123456789'}) == 1 and not report.dropped and not report.passed
+
+@pytest.mark.parametrize('piece', ['{}_{}', '{}_{:06d}', '{}_{}000_{}000'])
+def test_pieces_that_were_cut_before_stay_together(piece):
+    def stretch(name): return Stretch(Path(f'{name}.mp4'), name, 'thunder', 0., '0', (1., 1.), (0, 0))
+    pieces = [stretch(piece.format(f'film-{i:06d}', s, s + 10)) for i in range(20) for s in (0, 10, 30)]
+    found = {}
+    for s, split in zip(pieces, assign_splits(pieces, [])): found.setdefault(s.name[:11], set()).add(split)
+    assert len(found) == 20 and all(len(s) == 1 for s in found.values()) and set.union(*found.values()) == {'train', 'valid', 'test'}
+
+def test_what_was_not_looked_at_is_said(tmp_path, capsys):
+    d = tmp_path/'films'
+    film(d/'raining'/'a.mp4', 1).rename(d/'raining'/'a.camcorder'); film(d/'raining'/'deep'/'b.mp4', 2); film(d/'c.mp4', 3)
+    (d/'raining'/'notes.txt').write_text('rain')
+    report = curate(d, tmp_path/'out', **ASK)
+    assert len(report.clips) == 3 and {p.name: why for p, why in report.passed} == {'b.mp4': 'lies deeper than class name/clip', 'c.mp4': 'lies beside the folders of classes', 'notes.txt': 'is neither a sound, nor a video, nor a picture that can be read'}
+    assert '3 things' in str(report) and len(json.loads((tmp_path/'out'/'report.json').read_text())['passed_over']) == 3
 
 # --- fetching
 

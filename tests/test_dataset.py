@@ -118,7 +118,7 @@ def test_files_of_one_name_belong_to_their_class(tmp_path, clip_bytes, capsys):
     assert '1 of 3 clips' in capsys.readouterr().err
 
 @pytest.mark.parametrize('text, match', [
-    ('', 'line 1'), ('a,0,thunder,train\n', 'line 1 names no column ytid'), (f'{HEAD}\na,0,thunder\n', 'line 2 has no set'), (f'{HEAD}\n\na,x,thunder,train\n', "line 3 has the start_time 'x'"),
+    ('', 'line 1'), ('a,b,thunder,train\n', 'line 1 names no column ytid'), ('a,0,thunder,train\n', 'none of the 1 clips'), (f'{HEAD}\na,0,"thunder,train\n', 'as a CSV file'), (f'{HEAD}\na,0,thunder\n', 'line 2 has no set'), (f'{HEAD}\n\na,x,thunder,train\n', "line 3 has the start_time 'x'"),
     (f'{HEAD}\na,-1,thunder,train\n', 'line 2'), (f'{HEAD}\na,nan,thunder,train\n', 'line 2'), (f'{HEAD}\na,0,thunder,mine\n', "line 2 has the set 'mine'"),
     (f'{HEAD}\na,0,thunder,train\n', 'none of the 1 clips'), (f'{HEAD}\n', 'no clips'), ('\xff\xfe\x00', 'as a CSV file|line 1')])
 def test_broken_manifests(tmp_path, text, match):
@@ -292,3 +292,97 @@ def test_folder_stills_change_with_their_files(folder, tmp_path):
     make_clip(next(f.path for f in find_clips(folder) if f.split == 'train'), 2.)
     load()
     assert len(list((tmp_path/'cache').iterdir())) == n + 1
+
+# --- lists as they are published, and pieces of films
+
+VGGSOUND = '-0jeONf82dE,21,people marching,test\n--0PQM4-hqg,30,"waterfall burbling, splashing",train\n0123456789a,130,thunder,train\n0123456789b,0,thunder,train\n'
+AUDIOSET = """# Segments csv created Sun Mar  5 10:54:31 2017
+# num_ytids=3, num_segs=3, num_unique_labels=527, num_positive_labels=8
+# YTID, start_seconds, end_seconds, positive_labels
+--4gqARaEJE, 0.000, 10.000, "/m/068hy,/m/07q6cd_,/m/0bt9lr,/m/0jbk"
+--BfvyPmVMo, 20.000, 29.510, "/m/03l9g"
+-0123456789, 30.000, 40.000, "/m/0838f"
+"""
+
+def test_vggsound_as_published(tmp_path, clip_bytes):
+    (tmp_path/'clips').mkdir()
+    for name in ('-0jeONf82dE_000021', '--0PQM4-hqg_30000_40000', '0123456789a_130', '0123456789b'): (tmp_path/'clips'/f'{name}.mp4').write_bytes(clip_bytes)
+    (tmp_path/'vggsound.csv').write_bytes(VGGSOUND.replace('\n', '\r\n').encode())
+    for source in (tmp_path, tmp_path/'vggsound.csv'):
+        found = {f.path.stem: f for f in find_clips(source)}
+        assert {n: (f.label, f.start, f.film) for n, f in found.items()} == {'-0jeONf82dE_000021': ('people marching', 0, '-0jeONf82dE'), '--0PQM4-hqg_30000_40000': ('waterfall burbling, splashing', 0, '--0PQM4-hqg'),
+                                                                           '0123456789a_130': ('thunder', 0, '0123456789a'), '0123456789b': ('thunder', 0, '0123456789b')}
+        assert found['-0jeONf82dE_000021'].split == 'test' and found['--0PQM4-hqg_30000_40000'].split == 'train' and len(check_folder(source).good) == 4
+
+@pytest.mark.parametrize('start', [b'', b'\xef\xbb\xbf'])
+@pytest.mark.parametrize('names', [('--4gqARaEJE_0_10000', '--BfvyPmVMo_20000_29510', '-0123456789_30000_40000'), ('--4gqARaEJE_0', '--BfvyPmVMo_000020', '-0123456789_30.000'), ('--4gqARaEJE_0.000_10.000', '--BfvyPmVMo_20.000-29.510', '-0123456789_000030')])
+def test_audioset_as_published(tmp_path, clip_bytes, names, start):
+    for name in names: (tmp_path/f'{name}.mp4').write_bytes(clip_bytes)
+    (tmp_path/'balanced_train_segments.csv').write_bytes(start + AUDIOSET.encode())
+    rows = read_manifest(tmp_path/'balanced_train_segments.csv')
+    assert [(r['ytid'], r['start'], round(r['seconds'], 3), r['class'], r['split']) for r in rows] == [('--4gqARaEJE', 0, 10, '/m/068hy,/m/07q6cd_,/m/0bt9lr,/m/0jbk', None), ('--BfvyPmVMo', 20, 9.51, '/m/03l9g', None), ('-0123456789', 30, 10, '/m/0838f', None)]
+    found = find_clips(tmp_path)
+    assert [(f.path.stem, f.label, f.start, f.seconds) for f in found] == [(n, r['class'], 0, None) for n, r in zip(names, rows)] and {f.split for f in found} <= {'train', 'valid', 'test'}
+
+@pytest.mark.parametrize('text, match', [('#NAME?,30,thunder,train\n', 'spreadsheet'), ('0123456789a, 10.000, 5.000, "/m/1"\n', 'ends before it starts'), ('# only words\n', 'names no column'), ('0123456789a,0,thunder,train\n0123456789a,0,thunder\n', 'line 2 has no set')])
+def test_published_lists_that_are_broken(tmp_path, text, match):
+    (tmp_path/'manifest.csv').write_text(text)
+    with pytest.raises(UserError, match=match) as e: find_clips(tmp_path)
+    assert '\n' not in str(e.value)
+
+def films_of(files): # -> {film: splits}
+    found = {}
+    for f in files: found.setdefault(f.path.stem[:11], set()).add(f.split)
+    return found
+
+@pytest.mark.parametrize('piece', ['{}_{}', '{}_{:06d}', '{}_{}000_{}000', '{}_{}.0-{}.0'])
+@pytest.mark.parametrize('films, classes', [(1, 1), (2, 1), (3, 2), (4, 4), (40, 3), (7, 7)])
+def test_no_film_is_in_training_and_test(tmp_path, piece, films, classes):
+    for i in range(films): # some of several classes
+        for start in (0, 10, 120): (p := tmp_path/f'class {(i + (start == 120)) % classes}'/f'{piece.format(f"film-{i:06d}", start, start + 10)}.mp4').parent.mkdir(exist_ok=True); p.touch()
+    found = films_of(find_clips(tmp_path))
+    assert len(found) == films and all(not {'train', 'test'} <= s for s in found.values())
+    if films > 2: assert all(len(s) == 1 for s in found.values()), found
+    rows = [f'film-{i:06d},{start},class {(i + (start == 120)) % classes},{("train", "test", "valid")[(i + start) % 3]}' for i in range(films) for start in (120, 0, 10)] # each film in two sets or more
+    (tmp_path/'manifest.csv').write_text('\n'.join([HEAD, *rows]))
+    again = films_of(find_clips(tmp_path))
+    assert len(again) == films and all(not {'train', 'test'} <= s for s in again.values())
+
+def test_a_manifest_that_divides_a_film_is_overruled_and_that_is_said(tmp_path, clip_bytes, capsys):
+    for name in ('abcdefghij0_0', 'abcdefghij0_10', 'abcdefghij1_0', 'short_0', 'short_10', 'uncut'): (tmp_path/f'{name}.mp4').write_bytes(clip_bytes)
+    (tmp_path/'manifest.csv').write_text('\n'.join([HEAD, 'abcdefghij0,10,thunder,test', 'abcdefghij0,0,thunder,train', 'abcdefghij1,0,thunder,valid', 'short,0,thunder,test', 'short,10,thunder,train', 'uncut,0,thunder,train', 'uncut,1,thunder,test']))
+    assert {(f.path.stem, f.start): f.split for f in find_clips(tmp_path)} == {('abcdefghij0_10', 0): 'train', ('abcdefghij0_0', 0): 'train', ('abcdefghij1_0', 0): 'valid', ('short_0', 0): 'test', ('short_10', 0): 'test', ('uncut', 0): 'train', ('uncut', 1): 'train'}
+    assert '3 rows of' in capsys.readouterr().err
+
+def test_rows_that_are_there_twice(tmp_path, clip_bytes, capsys):
+    (tmp_path/'whole.mp4').write_bytes(clip_bytes)
+    (tmp_path/'manifest.csv').write_text('\n'.join([HEAD] + ['whole,0,thunder,train', 'whole, 0.0 ,thunder,training'] * 2))
+    assert [(f.start, f.seconds) for f in find_clips(tmp_path)] == [(0, None)] and '3 rows of' in capsys.readouterr().err
+
+# --- nothing is passed over in silence
+
+def test_every_file_is_used_or_named(folder, clip_bytes, capsys):
+    (folder/'raining'/'phone.3gp-like').write_bytes(clip_bytes); (folder/'raining'/'no ending').write_bytes(clip_bytes) # read whatever they are called
+    for name, data in {'raining/notes.txt': b'rain', 'raining/.hidden.mp4': clip_bytes, 'raining/deep/er.mp4': clip_bytes, 'raining/empty': b'', 'top.mp4': clip_bytes, 'list.json': b'{}', 'raining/raining-1.json': b'{}'}.items():
+        (p := folder/name).parent.mkdir(exist_ok=True); p.write_bytes(data)
+    write_image(folder/'thunder'/'cover.png', np.zeros((8, 8, 3), np.uint8))
+    report = check_folder(folder)
+    assert len(report.good) == 26 and not report.bad
+    assert {p.relative_to(folder).as_posix(): why for p, why in report.passed} == {
+        'list.json': 'is neither a sound, nor a video, nor a picture that can be read', 'raining/.hidden.mp4': 'is hidden', 'raining/deep/er.mp4': 'lies deeper than class name/clip', 'raining/empty': 'is empty',
+        'raining/notes.txt': 'is neither a sound, nor a video, nor a picture that can be read', 'thunder/cover.png': 'is a picture', 'top.mp4': 'lies beside the folders of classes'} # and the file that tells of a clip belongs to it
+    assert len(report.to_dict()['passed_over']) == 7 and '7 things' in str(report)
+    find_clips(folder)
+    assert capsys.readouterr().err.count('7 things') == 1
+
+def test_files_that_no_row_names(tmp_path, clip_bytes, capsys):
+    for name in ('a.mp4', 'b.mp4', 'c.txt'): (tmp_path/name).write_bytes(clip_bytes if 'mp4' in name else b'c')
+    (tmp_path/'manifest.csv').write_text(f'{HEAD}\na,0,thunder,train\n')
+    report = check_folder(tmp_path)
+    assert [(p.name, why) for p, why in report.passed] == [('c.txt', 'is neither a sound, nor a video, nor a picture that can be read'), ('b.mp4', 'no row of the manifest names it')]
+
+def test_links_in_circles_and_to_nowhere(folder, capsys):
+    try: (folder/'raining'/'round').symlink_to(folder, target_is_directory=True); (folder/'raining'/'gone.mp4').symlink_to(folder/'nowhere'); (folder/'linked').symlink_to(folder/'thunder', target_is_directory=True)
+    except OSError: pytest.skip('no links here')
+    report = check_folder(folder)
+    assert len(report.good) == 36 and {p.name: why for p, why in report.passed} == {'round': 'leads back to a folder that it lies in', 'gone.mp4': 'is a link that leads nowhere'}
