@@ -106,7 +106,7 @@ class Reconstructions(Callback):
         with torch.no_grad(): again = torch.cat([ae(x)[0] for x in self.images.split(3)]).clamp(-1, 1)
         save_sheet(self.folder/f'{self.epoch:03d}.png', torch.cat([self.images, again]), len(self.images))
 
-def train_autoencoder(work, crops=14000, channels=4, kl_weight=3e-4, bs=8, seed=0):
+def train_autoencoder(work, crops=14000, channels=4, kl_weight=3e-4, bs=4, seed=0):
     "The autoencoder; from the time when its encoder rests, `latents` can begin."
     seed_all(seed)
     folder, epochs = work/'autoencoder', max(1, crops // 1000)
