@@ -112,7 +112,7 @@ def train_autoencoder(work, crops=14000, channels=4, kl_weight=3e-4, bs=4, seed=
     folder, epochs = work/'autoencoder', max(1, crops // 1000)
     folder.mkdir(exist_ok=True)
     mirrored = lambda x: as_images(x).flip(-1) if torch.rand(()) < .5 else as_images(x)
-    valid = Batches(still_file(work, 'valid'), 9, 10, as_images, shuffle=False)
+    valid = Batches(still_file(work, 'valid'), 9, 3, as_images, shuffle=False)
     train = Batches(still_file(work, 'train'), bs, crops // epochs // bs, mirrored, seed=seed)
     cfg = AutoencoderConfig(latent_channels=channels)
     learn = autoencoder_learner(DataLoaders(train, valid, device='cpu'), cfg, kl_weight=kl_weight)
