@@ -9,9 +9,9 @@ __all__ = ['AutoencoderConfig', 'ResBlock', 'blocks', 'Encoder', 'Decoder', 'sam
            'laplacian_pyramid', 'pyramid_distance', 'kl_divergence', 'hinge_discriminator_loss', 'hinge_generator_loss',
            'PatchDiscriminator', 'gradient_balance', 'AutoencoderGAN', 'AutoencoderLoss', 'RandomCrops',
            'AdversarialFrom', 'autoencoder_learner', 'fit_cosine', 'fit_whitening', 'save_autoencoder',
-           'load_autoencoder']
+           'load_autoencoder', 'LatentGANConfig', 'DecodedSynthesis', 'LatentGenerator']
 
-# %% ../nbs/07e_autoencoder.ipynb #d2b37497
+# %% ../nbs/07e_autoencoder.ipynb #77f793fa
 import json, math, torch, torch.nn.functional as F
 from dataclasses import dataclass
 from torch import nn
@@ -22,6 +22,7 @@ from fastai.optimizer import OptimWrapper
 from safetensors import safe_open, SafetensorError
 from safetensors.torch import save_file
 from .core import Config, UserError, atomic
+from .stylegan import Generator, StyleGAN2Config
 
 # %% ../nbs/07e_autoencoder.ipynb #8c5839e2
 @dataclass(frozen=True)
@@ -255,3 +256,43 @@ def load_autoencoder(path)->Autoencoder: # of what `save_autoencoder` wrote
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as e:
         raise UserError(f"cannot read '{path}' as an autoencoder: {e}") from e
     return ae.float().eval().requires_grad_(False)
+
+# %% ../nbs/07e_autoencoder.ipynb #95521abd
+@dataclass(frozen=True)
+class LatentGANConfig(Config):
+    "What shapes a generator of latents with its decoder."
+    latents:StyleGAN2Config       # img_resolution and img_channels are those of the latents
+    autoencoder:AutoencoderConfig
+
+    def __post_init__(self):
+        made, read = self.latents.img_channels, self.autoencoder.latent_channels
+        if made != read: raise UserError(f'the generator makes latents of {made} channels, the decoder reads {read}')
+
+    @property
+    def img_resolution(self): return 8 * self.latents.img_resolution # pixels
+    @property
+    def img_channels(self): return self.autoencoder.img_channels
+    @property
+    def z_dim(self): return self.latents.z_dim
+    @property
+    def c_dim(self): return self.latents.c_dim
+    @property
+    def w_dim(self): return self.latents.w_dim
+    @property
+    def num_ws(self): return self.latents.num_ws
+
+class DecodedSynthesis(nn.Module):
+    "w [B, L, D] -> images [B, 3, 8h, 8w], about [-1, 1], by way of whitened latents."
+    def __init__(self, synthesis, autoencoder):
+        super().__init__()
+        self.latents, self.autoencoder = synthesis, autoencoder
+        self.num_ws, self.w_dim = synthesis.num_ws, synthesis.w_dim
+    def forward(self, w, noise_mode='const'): return self.autoencoder.decode(self.latents(w, noise_mode))
+
+class LatentGenerator(nn.Module):
+    "A StyleGAN2 of latents and a decoder, used like a `Generator` of images."
+    def __init__(self, G:Generator, autoencoder:Autoencoder):
+        super().__init__()
+        self.cfg = LatentGANConfig(G.cfg, autoencoder.cfg)
+        self.mapping, self.synthesis = G.mapping, DecodedSynthesis(G.synthesis, autoencoder)
+    def forward(self, z, c=None, psi=1., noise_mode='const'): return self.synthesis(self.mapping(z, c, psi), noise_mode)

@@ -10,8 +10,8 @@ from fastai.data.core import DataLoaders
 from safetensors.torch import load_file, save_file
 from torchvision.utils import make_grid, save_image
 from sound_video.adversarial import Adversaries, stylegan_learner
-from sound_video.autoencoder import (
-    Autoencoder, AutoencoderConfig, AutoencoderGAN, autoencoder_learner, fit_cosine, load_autoencoder, save_autoencoder)
+from sound_video.autoencoder import (Autoencoder, AutoencoderConfig, AutoencoderGAN, LatentGenerator,
+                                     autoencoder_learner, fit_cosine, load_autoencoder, save_autoencoder)
 from sound_video.callbacks import keeping, read_checkpoint
 from sound_video.core import UserError, atomic, seed_all, to_uint8
 from sound_video.metrics import fid, scene_accuracy
@@ -165,7 +165,8 @@ def some_classes(per_scene):
 def generated(G, ae, c, seed=0, psi=1., bs=8):
     "Batches of images [B, 3, 256, 256] in [-1, 1] of these classes."
     z = torch.randn(len(c), G.cfg.z_dim, generator=torch.Generator().manual_seed(seed))
-    for z, c in zip(z.split(bs), c.split(bs)): yield ae.decode(G(z, c, psi)).clamp(-1, 1)
+    make = LatentGenerator(G, ae)
+    for z, c in zip(z.split(bs), c.split(bs)): yield make(z, c, psi).clamp(-1, 1)
 
 class Samples(Callback):
     "A sheet of the averaged generator's samples about every so many images: nine scenes, a row each."
