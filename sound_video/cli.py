@@ -383,7 +383,7 @@ def data_render(a):
 
 # %% ../nbs/14_cli.ipynb #29368739
 @command('data curate', 'Cut long videos into clips that training can use, and say what was dropped and why.',
-    arg('source', metavar='SOURCE', help='a folder of videos in folders named by class, or with a manifest ytid,start_time,class,set beside them; or the manifest'),
+    arg('source', metavar='SOURCE', help="a folder of videos in folders named by class, or with a manifest beside them; or the manifest: ytid,start_time,class,set, or VGGSound's or AudioSet's list as it is published. All pieces of a film are in one set: where the manifest divides them, in that of the first"),
     arg('out', metavar='OUT', help='folder to be made; whole clips in it are kept, so that an interrupted run goes on'),
     arg('--size', type=int, default=256, help='pixels of a side; the middle is cut out (default: 256)'),
     arg('--fps', default='30', help='frames a second (default: 30)'),
@@ -391,8 +391,8 @@ def data_render(a):
     arg('--seconds', type=float, default=10., help='length of a clip (default: 10)'),
     arg('--workers', type=int, default=os.cpu_count(), metavar='N', help='processes; the clips are the same for any number (default: one for each processor)'),
     arg('--fetch', metavar='DIR', help='fetch what the manifest names and the folder lacks with yt-dlp, and keep it in DIR'),
-    arg('--json', action='store_true', help='one JSON object'),
-    examples='  sound-video data curate my-films my-clips\n  sound-video data curate landscape.csv clips --fetch videos --size 128\n  sound-video train --out my-pack --data my-clips\n  sound-video data curate my-films my-clips --seconds 5 --fps 25 --rate 22050 --workers 4 --json')
+    arg('--json', action='store_true', help='one JSON object'), _VERBOSE,
+    examples='  sound-video data curate my-films my-clips\n  sound-video data curate landscape.csv clips --fetch videos --size 128\n  sound-video train --out my-pack --data my-clips\n  sound-video data curate my-films my-clips --seconds 5 --fps 25 --rate 22050 --workers 4 --json\n  sound-video data curate my-films my-clips -v')
 def data_curate(a):
     from sound_video.curation import curate
     report = curate(a.source, a.out, a.size, a.fps, a.rate, a.seconds, a.workers, a.fetch)
@@ -400,9 +400,9 @@ def data_curate(a):
 
 # %% ../nbs/14_cli.ipynb #289f4f15
 @command('data check', 'Check that every clip of a folder, or every picture, can be used.',
-    arg('folder', metavar='FOLDER', help='of clips in folders named by class, or beside a manifest ytid,start_time,class,set; or a folder or zip of pictures'),
-    arg('--json', action='store_true', help='one JSON object'),
-    examples='  sound-video data check my-videos\n  sound-video data check landscape --json')
+    arg('folder', metavar='FOLDER', help="of clips in folders named by class, or beside a manifest, or the manifest: ytid,start_time,class,set, or VGGSound's or AudioSet's list as it is published; or a folder or zip of pictures"),
+    arg('--json', action='store_true', help='one JSON object'), _VERBOSE,
+    examples='  sound-video data check my-videos -v\n  sound-video data check my-videos\n  sound-video data check landscape --json')
 def data_check(a):
     from sound_video.dataset import check_folder
     report = check_folder(a.folder)
@@ -421,17 +421,18 @@ def _settings(words): # ['batch=8', …] -> {'batch': 8, …}
 @command('train', 'Train a model from nothing, and write it as a pack.',
     arg('stages', nargs='*', metavar='STAGE', help='judge, stylegan, clip, audio, inversion, trajectory (default: these); table: what the table of results compares with. What is not trained is taken from the pack that is there'),
     arg('--out', required=True, metavar='PACK', help='folder of the pack; checkpoints, samples and tables of metrics go to PACK.training'),
-    arg('--data', default='world', metavar='DIR', help='a folder of clips; for judge and stylegan also a folder or a zip of pictures (default: the procedural world)'),
+    arg('--data', default='world', metavar='DIR', help='a folder of clips, or the manifest beside them; for judge and stylegan also a folder or a zip of pictures (default: the procedural world)'),
     arg('--preset', default='mini', help='tiny, mini, finetune (a few dozen clips, --from mini), landscape256, or the settings of the papers: stylegan2, stylegan3-t or stylegan3-r with -256, -512 or -1024 (default: mini)'),
     arg('--set', dest='settings', action='append', default=[], metavar='NAME=VALUE', help="change a setting of the preset, such as mirror=true, ada=0.6, batch=8, images=[100000] or, of a later stage, clip.epochs=5; more than once if need be"),
     arg('--from', dest='start', metavar='PACK', help="every stage goes on from the networks of this pack, as far as it has them, whatever its classes are: a converted snapshot, an earlier pack, or mini for the one that comes with the package"),
     arg('--inception', metavar='FILE', help="measure the Fréchet distance also by this file, StyleGAN's inception-2015-12-05.pt; what is in it is run"),
     arg('--recordings', metavar='DIR', help="real recordings to train the audio encoder's head on: DIR/SCENE/FILE, or a table DIR/recordings.csv (default: none; with the world as data)"),
     arg('--resume', action='store_true', help='go on with an interrupted training'),
+    _VERBOSE,
     arg('--seed', type=int, default=0, help='of the first weights and the order of pictures (default: 0)'),
     arg('--precision', metavar='P', help='auto, which is bfloat16 where this processor or GPU has instructions for it and else float32; or one of these, or float16 for older GPUs; for all stages (default: what the recipe says, auto)'),
     arg('--accumulate', type=int, default=1, metavar='N', help="work on each batch in N parts, one after another: the same steps with less memory; judge and audio keep what they need in the machine's memory instead (default: 1)"),
-    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-clips --preset finetune --from mini\n  sound-video train --out my-pack --data my-videos --resume --precision bfloat16\n  sound-video train clip audio --out my-pack --recordings my-recordings\n  sound-video train judge stylegan --out pets --data pets.zip --preset stylegan2-256 --set batch=16\n  sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256\n  sound-video train judge stylegan --out pets --data pets.zip --inception inception-2015-12-05.pt --seed 1\n  sound-video train stylegan trajectory --out my-pack --preset landscape256 --accumulate 4 --precision float16\n  torchrun --nproc-per-node gpu -m sound_video train --out my-pack   # on all GPUs')
+    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-clips --preset finetune --from mini\n  sound-video train --out my-pack --data my-videos --resume --precision bfloat16 -v\n  sound-video train clip audio --out my-pack --recordings my-recordings\n  sound-video train judge stylegan --out pets --data pets.zip --preset stylegan2-256 --set batch=16\n  sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256\n  sound-video train judge stylegan --out pets --data pets.zip --inception inception-2015-12-05.pt --seed 1\n  sound-video train stylegan trajectory --out my-pack --preset landscape256 --accumulate 4 --precision float16\n  torchrun --nproc-per-node gpu -m sound_video train --out my-pack   # on all GPUs')
 def train(a):
     from sound_video.processes import is_first, joined
     with joined():
@@ -448,6 +449,8 @@ def _train(a): # -> what to say
     stages = [s for s in a.stages if s != 'table'] or (() if a.stages else STAGES)
     precision = a.precision or _LAUNCHED.get(os.environ.get('ACCELERATE_MIXED_PRECISION'))
     settings = _settings(a.settings)
+    _refuse(*((not stages and given, f'{option} changes nothing in the stage table: leave it out, or name the stages that it is for') for option, given in
+              (('--from', a.start), ('--inception', a.inception), ('--recordings', a.recordings), ('--set', set(settings) - {'precision'}))))
     pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, precision=precision, accumulate=a.accumulate, start=a.start, inception=a.inception, settings=settings, recordings=a.recordings) if stages else None
     if 'table' in a.stages:
         from sound_video.evaluation import train_rows
@@ -474,7 +477,8 @@ def _evaluate_hearing(a):
     arg('-o', '--out', metavar='NAME', default='evaluation', help='writes NAME.json and NAME.md (default: evaluation)'),
     arg('--hearing', metavar='DIR', help="instead of the table: how many real recordings in the test split of DIR (as for train's --recordings) get the right one of nine names"),
     arg('--json', action='store_true', help='one JSON object: rows, each with measures and their standard errors; or what was heard'),
-    examples='  sound-video evaluate\n  sound-video evaluate --pack my-pack --clips 270 -o results\n  sound-video evaluate --hearing my-recordings --json\n  sound-video evaluate --rows "world,ours,reactive" --clips 36 --json\n  sound-video evaluate --data my-clips')
+    _VERBOSE,
+    examples='  sound-video evaluate\n  sound-video evaluate --pack my-pack --clips 270 -o results\n  sound-video evaluate --hearing my-recordings --json\n  sound-video evaluate --rows "world,ours,reactive" --clips 36 --json\n  sound-video evaluate --data my-clips -v')
 def evaluate(a):
     if a.hearing: return _evaluate_hearing(a)
     from sound_video.core import UserError
@@ -493,18 +497,22 @@ def _pack_place(out): # -> path that may become a pack
     if path.exists() and not (path/'config.json').is_file(): raise UserError(f"'{path}' is there, and is no pack: name another with -o")
     return path
 
-@command('convert', 'Make a pack from an official StyleGAN2 or StyleGAN3 snapshot, executing nothing in it.',
+@command('convert', 'Make a pack from an official StyleGAN2 or StyleGAN3 snapshot, executing nothing in it. A frame is made before it is written: grey networks show grey, transparent ones lie on white.',
     arg('snapshot', metavar='SNAPSHOT', help='a .pkl of the PyTorch releases: stylegan2-ada-pytorch, stylegan3'),
     arg('-o', '--out', required=True, metavar='PACK', help='folder to be made; a pack that is there is replaced'),
     arg('--network', default='G_ema', metavar='NAME', help='which of its networks: G_ema, the average that makes the best pictures, or G (default: G_ema)'),
     examples='  sound-video convert stylegan3-t-ffhqu-256x256.pkl -o faces\n  sound-video generate song.mp3 --pack faces\n  sound-video convert stylegan2-ffhq-256x256.pkl -o young-faces --network G')
 def convert(a):
     path = _pack_place(a.out)
-    from sound_video.pipeline import describe, save_pack
+    from sound_video.core import UserError
+    from sound_video.pipeline import check_frames, describe, save_pack
     from sound_video.snapshots import architecture_name, class_names, read_discriminator, read_snapshot
     G = read_snapshot(a.snapshot, a.network)
     names, D = class_names(G), read_discriminator(a.snapshot, G.cfg)
-    save_pack(path, G, describe(G, names, training={'converted from': Path(a.snapshot).name}, data='see the page of the snapshot'), **{'discriminator': D.state_dict()} if D else {})
+    config = describe(G, names, training={'converted from': Path(a.snapshot).name}, data='see the page of the snapshot')
+    try: check_frames(G, config)
+    except UserError as e: raise UserError(f"cannot convert '{a.snapshot}': {e}") from e
+    save_pack(path, G, config, **{'discriminator': D.state_dict()} if D else {})
     print(f"{path}: {architecture_name(G)}, {G.cfg.img_resolution} pixels" + (f', {len(names)} classes: {names[0]} to {names[-1]}' if names else '') + (', with its discriminator' if D else ''))
 
 # %% ../nbs/14_cli.ipynb #2927c991

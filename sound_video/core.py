@@ -21,9 +21,17 @@ from fastcore.basics import patch
 from tqdm.auto import tqdm
 
 # %% ../nbs/00_core.ipynb #d79adac4
-def to_uint8(x): # float [B, 3, H, W] in [-1, 1] -> numpy uint8 [B, H, W, 3]
-    "Network pictures to file pictures, rounded and clipped."
-    return x.detach().mul(127.5).add(128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+def _as_rgb(x): # [B, C, H, W] in [-1, 1] -> [B, 3, H, W]
+    "Grey as it is, RGBA on white."
+    if x.shape[1] == 3: return x
+    if x.shape[1] == 1: return x.expand(-1, 3, -1, -1)
+    if x.shape[1] != 4: raise UserError(f'pictures of {x.shape[1]} channels cannot be shown: they have one (grey), three (RGB) or four (RGBA)')
+    alpha = (x[:, 3:].clamp(-1, 1) + 1) / 2
+    return x[:, :3].clamp(-1, 1) * alpha + (1 - alpha)
+
+def to_uint8(x): # float [B, C, H, W] in [-1, 1], C: 1 (grey), 3 (RGB) or 4 (RGBA, laid on white) -> numpy uint8 [B, H, W, 3]
+    "Network images to file images, rounded and clamped."
+    return _as_rgb(x.detach()).mul(127.5).add(128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 def to_float(frames): # uint8 [T, H, W, 3] -> float32 [T, 3, H, W] in [-1, 1]
     "File pictures to network pictures."

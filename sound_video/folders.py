@@ -9,7 +9,7 @@ __all__ = ['SOUND_ENDINGS', 'VIDEO_ENDINGS', 'PICTURE_ENDINGS', 'Content', 'cont
            'starts_at', 'verbose', 'passed_lines', 'say_passed']
 
 # %% ../nbs/01a_folders.ipynb #fa0ffee4
-import logging, os, re, stat, sys
+import logging, os, re, stat, sys, warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -47,9 +47,11 @@ def _in_container(path):
 
 # %% ../nbs/01a_folders.ipynb #fa0ffee8
 def _is_picture(path):
-    try:
-        with open_picture(path): return True
-    except Exception: return False # readers of pictures raise all kinds
+    with warnings.catch_warnings(): # about what is odd in files that are none
+        warnings.simplefilter('ignore')
+        try:
+            with open_picture(path): return True
+        except Exception: return False # readers of pictures raise all kinds
 
 @cache # asked before each stage of a training
 def _look(path, stamp): # size and time of the file

@@ -7,7 +7,7 @@ Docs: https://sound-video.github.io/sound_video/pipeline.html.md"""
 # %% auto #0
 __all__ = ['PARTS', 'MOTIONS', 'TRACKS', 'METHODS', 'SCHEDULES', 'PackConfig', 'describe', 'scene_and_kind', 'scenes_of',
            'halved', 'save_pack', 'load_pack', 'SoundFilm', 'batch_size', 'render_path', 'SoundVideo', 'default_pack',
-           'in_context', 'steer', 'OwnPath', 'Footage', 'open_footage', 'EditedPicture', 'mixed_sounds']
+           'in_context', 'steer', 'OwnPath', 'check_frames', 'Footage', 'open_footage', 'EditedPicture', 'mixed_sounds']
 
 # %% ../nbs/12_pipeline.ipynb #08f0e9fc
 import json, math, sys
@@ -505,6 +505,21 @@ def generate(self:SoundVideo,
     index = _foremost(index, counts)
     n = n_frames(feats.seconds, fps)
     return SoundFilm(lambda: render_path(self.generator, path, frame_times(n, fps)), n, fps, sound, None if index is None else self.class_names[index])
+
+# %% ../nbs/12_pipeline.ipynb #da7a0021
+@torch.inference_mode()
+def _trial(G, config):
+    rng = torch.Generator().manual_seed(0)
+    c = torch.randint(G.cfg.c_dim, (2,), generator=rng) if G.cfg.c_dim else None
+    x = G.synthesis(G.mapping(torch.randn(2, G.cfg.z_dim, generator=rng), c))
+    if not x.isfinite().all(): raise UserError('the pictures that its network makes have numbers that are not finite')
+    return next(SoundVideo(G, config, device='cpu').generate((.1 * torch.randn(1, 8000, generator=rng), 8000), fps=2).frames())
+
+def check_frames(G, config:PackConfig): # a generator on the CPU -> uint8 [H, W, 3]
+    "A frame, made as `SoundVideo.generate` makes it; a `UserError` where that cannot be done."
+    try: return _trial(G, config)
+    except (RuntimeError, ValueError, TypeError, IndexError, KeyError, ArithmeticError, MemoryError, AttributeError) as e:
+        raise UserError(f'its network cannot make a frame: {_line(e)[:160] or type(e).__name__}') from e
 
 # %% ../nbs/12_pipeline.ipynb #ea73db21
 def _fitted(frame, size): # uint8 [H, W, 3] -> uint8 [size, size, 3]

@@ -14,6 +14,7 @@ __all__ = ['PRESETS', 'STAGES', 'ClipRecipe', 'HearingRecipe', 'InversionRecipe'
 
 # %% ../nbs/13_training.ipynb #f5bb45f7
 import hashlib, shutil
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
@@ -295,6 +296,7 @@ def start_from(path, recipe:Recipe): # -> Recipe, `Adversaries`, is the discrimi
     if type(mine) is not type(want) or mine.img_resolution != want.img_resolution or getattr(mine, 'conv_kernel', 0) != getattr(want, 'conv_kernel', 0):
         name = lambda c: f"a {type(c).__name__.removesuffix('Config')}{'' if isinstance(c, StyleGAN2Config) else '-R' if c.conv_kernel == 1 else '-T'} of {c.img_resolution} pixels"
         raise UserError(f"'{path}' is {name(mine)}, and the preset means {name(want)}: choose another preset")
+    if mine.img_channels != 3: raise UserError(f"'{path}' makes pictures of {mine.img_channels} channels, and training is in three: choose another pack")
     D = Discriminator(mine)
     if file.exists():
         try: D.load_state_dict(load_file(file))
@@ -676,28 +678,30 @@ def train(out,             # folder of the pack to be made
     if start: recipe = replace(recipe, start=recipe.generator.img_resolution, images=recipe.images[-1:])
     recipe = adjusted(recipe, settings or {})
     _check_pictures(data, stages)
+    _check_options(stages, settings or {}, inception)
     files = _read_recordings(recordings, data, stages)
     recipe = replace(recipe, precision=chosen_precision(precision or recipe.precision)) # what the pack says is what was done
     if recipe.precision == 'float16': recipe = _clamped(recipe)
     cbs = [*L(cbs), *ways(recipe.precision, accumulate)]
-    work, base = _workplace(out, stages, resume, start), read_parts(start) if start else Parts(None, None)
-    seed_all(seed)
-    parts, old, common = None, read_parts(out), (data, resume, seed, cbs)
-    borrowed = base.hearing and not (old and old.hearing) and 'audio' not in stages and stages & {'inversion', 'trajectory'} # ears
-    if borrowed and data != 'world': _check_words(base.hearing.clip, data, start)
-    if {'judge', 'stylegan'} & stages: parts = _train_generator(recipe, preset, work, stages, *common, start, inception)
-    clip = train_clip(recipe.clip, work, *common, base.hearing and base.hearing.clip) if 'clip' in stages else None
-    if not stages - {'judge', 'clip'}: return None
-    if parts and old and old.hearing: _with_ears(parts, old)
-    parts = parts or old
-    if 'audio' in stages:
-        parts.hearing, heard = train_hearing(recipe.hearing, clip or _read_clip(_clip_folder(out, work, start)), work, *common, base.hearing and base.hearing.encoder, files)
-        parts.networks = {}
-        parts.say(dict(clip=recipe.clip.to_dict(), hearing=(recipe.hearing if files else replace(recipe.hearing, recorded=0)).to_dict()), heard)
-    if borrowed: _with_ears(parts, base)
-    if 'inversion' in stages: _train_codes(parts, base, recipe, work, *common)
-    if 'trajectory' in stages: _train_paths(parts, base, recipe, work, *common)
-    return parts.save(out)
+    with _not_left_empty(Path(f'{out}.training')):
+        work, base = _workplace(out, stages, resume, start), read_parts(start) if start else Parts(None, None)
+        seed_all(seed)
+        parts, old, common = None, read_parts(out), (data, resume, seed, cbs)
+        borrowed = base.hearing and not (old and old.hearing) and 'audio' not in stages and stages & {'inversion', 'trajectory'} # ears
+        if borrowed and data != 'world': _check_words(base.hearing.clip, data, start)
+        if {'judge', 'stylegan'} & stages: parts = _train_generator(recipe, preset, work, stages, *common, start, inception)
+        clip = train_clip(recipe.clip, work, *common, base.hearing and base.hearing.clip) if 'clip' in stages else None
+        if not stages - {'judge', 'clip'}: return None
+        if parts and old and old.hearing: _with_ears(parts, old)
+        parts = parts or old
+        if 'audio' in stages:
+            parts.hearing, heard = train_hearing(recipe.hearing, clip or _read_clip(_clip_folder(out, work, start)), work, *common, base.hearing and base.hearing.encoder, files)
+            parts.networks = {}
+            parts.say(dict(clip=recipe.clip.to_dict(), hearing=(recipe.hearing if files else replace(recipe.hearing, recorded=0)).to_dict()), heard)
+        if borrowed: _with_ears(parts, base)
+        if 'inversion' in stages: _train_codes(parts, base, recipe, work, *common)
+        if 'trajectory' in stages: _train_paths(parts, base, recipe, work, *common)
+        return parts.save(out)
 
 # %% ../nbs/13_training.ipynb #e1177637
 def _clamped(recipe, most=256.):
@@ -729,8 +733,24 @@ def _check_words(clip, data, start):
     "Ears that do not learn must know the words."
     if strange := [name for name in usable_clips(data, 1.)[1] if not clip.knows(name)]: raise UserError(f"the CLIP of '{start}' has never read a word of '{strange[0]}': train the stages clip and audio too")
 
+@contextmanager
+def _not_left_empty(work):
+    "Take away a folder that was made in the block, if nothing is in it: a mistake leaves nothing behind."
+    there = work.exists()
+    try: yield
+    finally:
+        if not there and is_first() and work.is_dir() and not any(p.is_file() for p in work.rglob('*')): shutil.rmtree(work, ignore_errors=True)
+
+def _check_options(stages, settings, inception):
+    "What no stage would look at is a mistake."
+    if inception and 'stylegan' not in stages: raise UserError(f"the Inception file measures the stage stylegan, which is not among {', '.join(sorted(stages))}: add it, or leave the file out")
+    of = dict(clip={'clip'}, hearing={'audio'}, inversion={'inversion'}, trajectory={'trajectory'}, precision=set(STAGES))
+    for name in settings:
+        if not (of.get(name.split('.')[0], {'judge', 'stylegan'}) & stages): raise UserError(f"the setting {name} changes nothing in the stages {', '.join(sorted(stages))}: leave it out, or add the stage that it is of")
+
 def _check_pictures(data, stages):
-    "Pictures have no sound."
+    "Is there anything, and has it what the stages need? Pictures have no sound."
+    if data != 'world' and not Path(data).exists(): raise UserError(f"'{data}' is not there: name a folder of clips, or, for the stages judge and stylegan, a folder or zip of pictures")
     if data != 'world' and stages - {'judge', 'stylegan'} and holds_pictures(data): raise UserError(f"'{data}' holds pictures, which have no sound: name the stages judge and stylegan to learn from them, and clips for the others")
 
 def _read_recordings(folder, data, stages): # -> `Recording`s, none without a folder

@@ -272,3 +272,15 @@ def test_no_option_is_ignored_in_silence(tmp_path, monkeypatch, capsys, words, s
     assert main(words.split()) == 2
     out, err = capsys.readouterr()
     assert re.search(says, err) and err.count('\n') == 1 and not out and sorted(os.listdir()) == ['a.wav', 'p.png']
+
+@pytest.mark.parametrize('words, says', [
+    ('--data nowhere', "'nowhere' is not there"), ('judge stylegan --data nowhere', 'is not there'), ('judge --data none.zip', 'is not there'), ('--data empty', 'no clips are there'), ('judge stylegan --data empty', 'no clips are there'),
+    ('judge stylegan --data notes', 'there in .*1 thing in'), ('clip audio --inception x.pt', 'Inception.*stylegan'), ('judge stylegan --set clip.epochs=2', 'clip.epochs'), ('table --set batch=2', '--set.*table'), ('table --from mini', '--from.*table'), ('table --inception x.pt', '--inception.*table')])
+def test_training_that_cannot_be_leaves_nothing(tmp_path, monkeypatch, capsys, words, says):
+    monkeypatch.chdir(tmp_path)
+    os.mkdir('empty'); os.mkdir('notes'); open('notes/x.txt', 'w').write('rain')
+    before = sorted(p.as_posix() for p in tmp_path.rglob('*'))
+    assert main(['train', '--out', 'pack', '--preset', 'tiny', *words.split()]) == 2
+    out, err = capsys.readouterr()
+    assert re.search(says, err) and err.count('\n') == 1 and not out, err
+    assert sorted(p.as_posix() for p in tmp_path.rglob('*')) == before

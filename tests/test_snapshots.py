@@ -300,3 +300,40 @@ def test_convert_refuses(tmp_path):
         r = cli('convert', tmp_path/words[0], '-o', tmp_path/words[1])
         assert r.returncode == 2 and r.stderr.count('\n') == 1 and says in r.stderr and not r.stdout, r.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ['bad.pkl', 'good.pkl', 'mine'] and (tmp_path/'mine'/'letter.txt').read_text() == 'dear'
+
+# Every network that is accepted makes a frame
+
+def overflowing(**kw):
+    G = stylegan2(**kw)
+    for k, v in G.state_dict().items():
+        if k.endswith(('torgb.weight', 'const')): v.fill_(3e38)
+    return G
+
+@pytest.mark.parametrize('make, channels', [(make, c) for make in (stylegan2, stylegan3) for c in (1, 3, 4)])
+def test_grey_and_transparent_networks_are_shown(tmp_path, make, channels):
+    from sound_video.cli import main
+    from sound_video.pipeline import SoundVideo
+    (tmp_path/'net.pkl').write_bytes(snapshot(make(img_channels=channels)))
+    assert main(['convert', str(tmp_path/'net.pkl'), '-o', str(tmp_path/'pack')]) == 0
+    sv = SoundVideo.load(tmp_path/'pack')
+    frame = next(sv.generate((.1 * torch.randn(1, 8000), 8000), fps=5).frames())
+    assert frame.shape == (16, 16, 3) and bool((frame == frame[..., :1]).all()) == (channels == 1)
+    with torch.no_grad(): x = sv.generator(torch.randn(1, sv.generator.cfg.z_dim))
+    assert x.shape[1] == channels # what it makes is as it was; only what is shown is not
+
+def test_transparent_is_on_white():
+    from sound_video.core import to_uint8
+    x = torch.full((1, 4, 1, 3), -1.); x[0, 3, 0] = torch.tensor([-1., 1., -9.]) # black: transparent, opaque, beyond
+    assert to_uint8(x)[0, 0, :, 0].tolist() == [255, 0, 255]
+
+@pytest.mark.parametrize('make, says', [(lambda: stylegan2(img_channels=2), '2 channels'), (lambda: stylegan3(img_channels=5), '5 channels'), (overflowing, 'not finite'), (lambda: overflowing(img_channels=1), 'not finite')])
+def test_what_cannot_be_shown_is_refused_and_leaves_nothing(tmp_path, capsys, make, says):
+    from sound_video.cli import main
+    (tmp_path/'net.pkl').write_bytes(snapshot(make())); (tmp_path/'good.pkl').write_bytes(snapshot(stylegan2()))
+    for there in (['good.pkl', 'net.pkl'], ['good.pkl', 'net.pkl', 'pack']): # without a pack, and with one that stays
+        before = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
+        assert main(['convert', str(tmp_path/'net.pkl'), '-o', str(tmp_path/'pack')]) == 2
+        out, err = capsys.readouterr()
+        assert says in err and 'net.pkl' in err and err.count('\n') == 1 and not out
+        assert sorted(p.name for p in tmp_path.iterdir()) == there and before == {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
+        assert main(['convert', str(tmp_path/'good.pkl'), '-o', str(tmp_path/'pack')]) == 0; capsys.readouterr()
