@@ -8,11 +8,11 @@ Docs: https://sound-video.github.io/sound_video/recordings.html.md"""
 __all__ = ['TABLE', 'Recording', 'recordings', 'hold_out']
 
 # %% ../nbs/02g_recordings.ipynb #b00b25c8
-import csv, hashlib, re, sys
+import csv, hashlib, re
 from dataclasses import dataclass
 from pathlib import Path
 from .core import *
-from .media import *
+from .folders import *
 from .score import SCENES
 
 # %% ../nbs/02g_recordings.ipynb #78e87ec7
@@ -51,16 +51,18 @@ def _from_table(folder):
     if missing := {'file', 'scene'} - set(rows[0] if rows else ()): raise UserError(f"'{folder/TABLE}' has no column {' and no column '.join(sorted(missing))}")
     return [_row(folder, r) for r in rows]
 
-def _has_sound(path):
-    try: return probe(path).rate is not None
-    except UserError: return False
+def _why_not(folder, path): # -> '' for a file that is to be used
+    if _scene_of(folder, path) not in SCENES: return 'lies in no folder that is named after a scene'
+    c = content_of(path)
+    return '' if c.sound else c.why or 'has no sound'
+
+def _scene_of(folder, path): return re.sub('[-_ ]+', ' ', path.relative_to(folder).parts[0]).lower()
 
 def _from_folders(folder):
-    files = sorted(p for p in folder.glob('*/*') if p.is_file() and not p.name.startswith('.'))
-    scene = lambda p: re.sub('[-_ ]+', ' ', p.parent.name).lower()
-    used = [Recording(p, scene(p)) for p in progress(files, desc='recordings') if scene(p) in SCENES and _has_sound(p)]
-    if n := len(files) - len(used): print(f"'{folder}': {n} of {len(files)} files are not used: their folder is not named after a scene, or they have no sound", file=sys.stderr)
-    return used
+    passed = []
+    found = [(p, _why_not(folder, p)) for p in files_below(folder, passed)]
+    say_passed(passed + [(p, why) for p, why in found if why], folder)
+    return [Recording(p, _scene_of(folder, p)) for p, why in found if not why]
 
 def recordings(folder,     # with subfolders named after scenes, or with a table
                scene=None, # one of `SCENES`, or all
