@@ -677,9 +677,9 @@ def train(out,             # folder of the pack to be made
     recipe, stages, start = PRESETS[preset], set(stages), _pack_place(start)
     if start: recipe = replace(recipe, start=recipe.generator.img_resolution, images=recipe.images[-1:])
     recipe = adjusted(recipe, settings or {})
+    files = _read_recordings(recordings, data, stages)
     _check_pictures(data, stages)
     _check_options(stages, settings or {}, inception)
-    files = _read_recordings(recordings, data, stages)
     recipe = replace(recipe, precision=chosen_precision(precision or recipe.precision)) # what the pack says is what was done
     if recipe.precision == 'float16': recipe = _clamped(recipe)
     cbs = [*L(cbs), *ways(recipe.precision, accumulate)]
