@@ -131,7 +131,7 @@ class R1(Callback):
     "Gentle slopes at real pictures, every so many steps; without `gamma`, 0.0002 times pixels by batch."
     def __init__(self, gamma=None, every=16): self.gamma,self.every = gamma,every
     def after_loss(self):
-        if self.turn != 'discriminator' or self.memory['steps'] % self.every: return
+        if self.turn != 'discriminator' or self.memory['steps'] % self.every or self.gamma == 0: return
         gamma = .0002 * self.real[0,0].numel() / n_rows(len(self.real)) if self.gamma is None else self.gamma
         with self.half(): r1 = r1_penalty(self.score, self.real)
         self.learn.loss_grad = self.loss_grad + r1 * (gamma/2 * self.every)
@@ -142,7 +142,7 @@ class PathLength(Callback):
     def __init__(self, weight=2., every=8, decay=.01): self.weight,self.every,self.decay,self.found = weight,every,decay,[]
     def before_fit(self): self.found = []
     def after_loss(self):
-        if self.turn != 'generator' or self.memory['steps'] % self.every: return
+        if self.turn != 'generator' or self.memory['steps'] % self.every or self.weight == 0: return
         with self.half(): lengths = path_lengths(self.make, self.make_w(self.c[:(len(self.c)+1)//2]))
         self.found.append(lengths.detach())
         self.learn.loss_grad = self.loss_grad + (lengths - self.memory['path']).square().mean() * (self.weight * self.every)

@@ -228,15 +228,14 @@ def hearing_dls(clip:Clip, cfg:EncoderConfig,
 class HearingLoss:
     "The sum of three contrasts: with captions, with pictures, and between guises."
     def __init__(self, scale, # what cosines are multiplied with, CLIP's own
-                 words=1., pictures=1., guises=1.): # weights
+                 words=1., pictures=1., guises=1.): # weights; what has the weight 0 is not computed
         self.scale, self.weights = float(scale), (words, pictures, guises)
 
-    def terms(self, pred, words, pictures, agree, alike, scenes=None): # pred: unit vectors of both guises [2B, D]
+    def __call__(self, pred, words, pictures, agree, alike, scenes=None): # pred: unit vectors of both guises [2B, D]
         a, b = pred.chunk(2)
         both = lambda other, target: (contrast((a, other, self.scale), target) + contrast((b, other, self.scale), target)) / 2
-        return both(words, agree), both(pictures, alike), contrast((a, b, self.scale), alike)
-
-    def __call__(self, pred, *targets): return sum(w * term for w, term in zip(self.weights, self.terms(pred, *targets)))
+        terms = lambda: both(words, agree), lambda: both(pictures, alike), lambda: contrast((a, b, self.scale), alike)
+        return sum(w * term() for w, term in zip(self.weights, terms) if w)
 
 # %% ../nbs/05b_hearing.ipynb #8a6c5050
 class _Heard(Metric):
@@ -347,8 +346,9 @@ def finetune_head(encoder:AudioEncoder,
         for _ in progress(range(steps), desc='finetune head'):
             i, j = (torch.randint(len(k), (batch,)) for k in (y, t))
             v = F.normalize(head(torch.cat([x[i], u[j]])), dim=1)
-            wrong = F.cross_entropy(scale * v @ names.T, torch.cat([y[i], t[j]]), label_smoothing=.05, reduction='none')
-            loss = 2 * share * wrong[:batch].mean() + 2 * (1 - share) * wrong[batch:].mean() + hold * (1 - (v[batch:] * old[j]).sum(1)).mean()
+            wrong = lambda v, scene: F.cross_entropy(scale * v @ names.T, scene, label_smoothing=.05)
+            terms = ((2 * share, lambda: wrong(v[:batch], y[i])), (2 * (1 - share), lambda: wrong(v[batch:], t[j])), (hold, lambda: (1 - (v[batch:] * old[j]).sum(1)).mean()))
+            loss = sum(w * term() for w, term in terms if w)
             opt.zero_grad(); loss.backward(); opt.step(); plan.step()
     encoder.eval()
 

@@ -81,7 +81,7 @@ class Term(Callback):
     order = 5
     def __init__(self, key, f, weight=1., every=1): self.key, self.f, self.weight, self.every = key, f, weight, every
     def after_loss(self):
-        if self.turn != 'generator' or self.memory['steps'] % self.every: return
+        if self.turn != 'generator' or self.memory['steps'] % self.every or self.weight == 0: return
         value = self.f(self.learn)
         self.report[self.key] = value.detach()
         self.learn.loss_grad = self.loss_grad + self.weight * self.every * value
@@ -95,7 +95,8 @@ def picture_distance(G, clip, words=.5, n=32):
         k = n * len(learn.w) // n_rows(len(learn.w)) # of these rows
         with in_precision(learn): x = G.synthesis(learn.w[:k])
         seen = clip.embed_image(x)
-        return clip_distance(seen, my_rows(learn.sounds)[:k]).mean() + words * clip_distance(seen, my_rows(learn.said)[:k]).mean()
+        loss = clip_distance(seen, my_rows(learn.sounds)[:k]).mean()
+        return loss + words * clip_distance(seen, my_rows(learn.said)[:k]).mean() if words else loss
     return distance
 
 # %% ../nbs/08b_inversion_training.ipynb #ec699e0c
@@ -103,7 +104,7 @@ def adversarial_learner(kind, dls, nets, lr, seed, terms, gamma, keys=(), cbs=No
     "A Learner of two `Opponents` with some `Term`s; reports the losses, and `keys`."
     adam = lambda params, lr: OptimWrapper(params, torch.optim.Adam, lr=lr, betas=(.5, .99), foreach=True)
     learn = kind(dls, nets, loss_func=discriminator_loss, opt_func=adam, lr=lr, splitter=lambda m: [list(m.G.parameters()), list(m.D.parameters())],
-                 metrics=[Report(k) for k in ('loss_D', 'loss_G', *(t.key for t in terms), *keys)])
+                 metrics=[Report(k) for k in ('loss_D', 'loss_G', *(t.key for t in terms if t.weight), *keys)])
     learn.memory = dict(images=0, steps=0, p=0.)
     learn.recorder.train_metrics, learn.recorder.valid_metrics = True, False
     return learn.add_cbs([ComputeIn(), EpochSeed(seed), R1(gamma), *terms, *(cbs or [])])
@@ -121,16 +122,18 @@ def inversion_learner(dls, # of `(vectors, classes)`, as `vector_dls` gives them
 # %% ../nbs/08b_inversion_training.ipynb #a9724cf3
 def picture_loss(clip, P:PictureEncoder, x, # pictures [B, 3, H, W]
                  found, y,                  # codes of them [B, L, D], and what the generator makes of these
-                 w=None):                   # what the codes should be, where that is known
-    "Distances of codes, pixels and CLIP vectors."
-    blurred = F.avg_pool2d(y - x, 4)
-    loss = F.l1_loss(y, x) + 2*blurred.abs().mean() + clip_distance(clip.embed_image(y), clip.embed_image(x)).mean() + .01 * unusualness(found, P.mean, P.std)
-    return loss if w is None else loss + (found - w).div(P.std).square().mean()
+                 w=None,                    # what the codes should be, where that is known
+                 pixels=1., blurred=2., seen=1., near=.01, codes=1.): # weights; what has the weight 0 is not computed
+    "Distances of pixels, blurred pixels, CLIP vectors and codes, and the norm of the codes."
+    terms = [(pixels, lambda: F.l1_loss(y, x)), (blurred, lambda: F.avg_pool2d(y - x, 4).abs().mean()),
+             (seen, lambda: clip_distance(clip.embed_image(y), clip.embed_image(x)).mean()), (near, lambda: unusualness(found, P.mean, P.std))]
+    if w is not None: terms.append((codes, lambda: (found - w).div(P.std).square().mean()))
+    return sum(weight * term() for weight, term in terms if weight)
 
 # %% ../nbs/08b_inversion_training.ipynb #6055f4db
 class PictureLearner(Learner):
     "Half of each batch are real pictures, half the generator's own, drawn anew."
-    precision, parts = torch.float32, 1
+    precision, parts, weights = torch.float32, 1, {}
     def _do_epoch_validate(self, *args, **kwargs): pass
 
     @torch.no_grad()
@@ -153,20 +156,21 @@ class PictureLearner(Learner):
         x, own, w = map(mine, self.learnt)
         def distance(x, found, *w):
             with in_precision(self): y = self.G.synthesis(found)
-            return picture_loss(self.clip, self.model, x, found, y, *w)
+            return picture_loss(self.clip, self.model, x, found, y, *w, **self.weights)
         loss = distance(x, mine(self.leaves[0])) + distance(own, mine(self.leaves[1]), w)
         self.loss = self.report['loss'] = loss.detach()
         return loss
 
     def _backward(self): # the encoder normalises over the batch: its own way back is for all parts
         super()._backward()
-        if self.part == self.parts - 1: torch.autograd.backward(self.codes, [x.grad for x in self.leaves])
+        if self.part == self.parts - 1: torch.autograd.backward(self.codes, [torch.zeros_like(x) if x.grad is None else x.grad for x in self.leaves])
 
 # %% ../nbs/08b_inversion_training.ipynb #5ddfab71
 def picture_learner(dls, # of stills and classes, as `still_dls` gives them
-                    P:PictureEncoder, G, clip, lr=2e-3, seed=0, cbs=None):
+                    P:PictureEncoder, G, clip, lr=2e-3, seed=0, cbs=None,
+                    **weights): # of the terms of `picture_loss`
     "A Learner that teaches pictures their codes."
     learn = PictureLearner(dls, P, loss_func=F.l1_loss, lr=lr, cbs=[ComputeIn(), EpochSeed(seed), *(cbs or [])])
-    learn.G, learn.clip = G, clip
+    learn.G, learn.clip, learn.weights = G, clip, weights
     learn.recorder.valid_metrics = False
     return learn

@@ -95,7 +95,7 @@ def _card(name, config:PackConfig):
     size = config.generator['config']['img_resolution']
     facts = {'Architecture': f"{config.generator['architecture']}, {size} × {size} pixels", 'Data': config.data or 'not stated'}
     if config.hearing: facts['Hearing'] = f"an audio encoder of {config.hearing['encoder']['seconds']:g} s windows, and the CLIP in clip/"
-    if config.parts: facts['Codes and paths'] = ', '.join(name for name in config.parts if name in ('inverter', 'picture_encoder', 'trajectory')) + (', and the networks of the table of results' if 'script' in config.parts else '')
+    if config.parts: facts['Codes and paths'] = ', '.join(name for name in config.parts if name in ('inverter', 'picture_encoder', 'trajectory')) + (', and the networks of the table of results' if any(name.startswith('row ') for name in config.parts) else '')
     facts |= {f'Training, {k}': v for k, v in config.training.items() if not isinstance(v, dict)} | {f'Measured, {k}': v for k, v in config.metrics.items()}
     rows = '\n'.join(f'| {k} | {v} |' for k, v in facts.items())
     about = [text for key, text in _MEASURES.items() if key in config.metrics]
@@ -103,6 +103,15 @@ def _card(name, config:PackConfig):
                         f"Classes: {', '.join(config.class_names) or 'none'}.", f"```\nsound-video generate SOUND --pack {name}\n{f'sound-video name SOUND --pack {name}{chr(10)}' if config.hearing else ''}```\n"])
 
 # %% ../nbs/12_pipeline.ipynb #8c917a6b
+def _shares_axes(name): return name.split(' ')[0] in ('row', 'residual') # with the trajectory generator, as all networks of the table of results
+
+def _own_weights(name, networks):
+    "The weights of a network, without the axes that it shares with the trajectory generator."
+    weights, ours = networks[name].state_dict(), networks.get('trajectory')
+    if not (_shares_axes(name) and ours): return weights
+    common = {k for k, v in ours.named_buffers() if k in weights and torch.equal(v, weights[k].to(v))}
+    return {k: v for k, v in weights.items() if k not in common}
+
 def save_pack(path, # folder to be made, or replaced
               G, config:PackConfig, card:str=None, # Markdown for README.md; made from the configuration by default
               hearing=None,                        # a `Hearing`, for a pack that can hear
@@ -117,7 +126,7 @@ def save_pack(path, # folder to be made, or replaced
         config.save(tmp/'config.json')
         _write(tmp/'generator.safetensors', G.state_dict())
         for name, w in weights.items(): _write(tmp/f'{name}.safetensors', halved(w))
-        for name, net in networks.items(): _write(tmp/f"{name.replace(' ', '-')}.safetensors", halved(net.state_dict()))
+        for name, net in networks.items(): _write(tmp/f"{name.replace(' ', '-')}.safetensors", halved(_own_weights(name, networks)))
         if hearing: _write_hearing(tmp, hearing, config.class_names)
         (tmp/'README.md').write_text(card or _card(path.name, config), encoding='utf-8')
     return path
@@ -152,9 +161,9 @@ def _read_weights(file):
     except FileNotFoundError: raise UserError(f"no such file: '{file}'; the pack is incomplete, get it again") from None
     except (SafetensorError, OSError) as e: raise UserError(f"'{file}' is damaged or cut short: get the pack again ({_line(e)})") from e
 
-def _fill(G, file):
+def _fill(G, file, common=()): # common: weights that another file holds too, {name: weight}
     "Load the weights, every one of them and of the right shape."
-    weights = _read_weights(file)
+    weights = {**dict(common), **_read_weights(file)}
     for name, want in G.state_dict().items():
         if name not in weights: raise UserError(f"'{file}' lacks the weight {name}: it does not belong to this config.json")
         if weights[name].shape != want.shape: raise UserError(f"'{file}' has {name} of shape {list(weights[name].shape)}, but config.json asks for {list(want.shape)}")
@@ -320,7 +329,7 @@ def heard_class(self:SoundVideo, sound, seed=None): # seed: draws among the kind
 
 # %% ../nbs/12_pipeline.ipynb #bdb7420f
 PARTS = {'inverter': (InverterConfig, Inverter), 'picture_encoder': (PictureEncoderConfig, PictureEncoder), 'trajectory': (TrajectoryConfig, TrajectoryGenerator),
-         'row': (TrajectoryConfig, TrajectoryGenerator), 'script': (TrajectoryConfig, PublishedScript)} # the last two for the table of results
+         'row': (TrajectoryConfig, TrajectoryGenerator), 'residual': (TrajectoryConfig, ResidualGRU)} # the last two for the table of results
 
 def _read_part(path, config, name):
     "A network of a pack, checked; None if the pack has none of this name."
@@ -329,7 +338,8 @@ def _read_part(path, config, name):
         config_type, cls = PARTS[name.split(' ')[0]] # 'row without sound' is a 'row'
         net = cls(config_type.from_dict(config.parts[name]))
     except (UserError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as e: raise UserError(f"'{path/'config.json'}' describes no {name} that can be built: {_line(e)}") from e
-    _fill(net, path/f"{name.replace(' ', '-')}.safetensors")
+    common = _read_weights(path/'trajectory.safetensors') if _shares_axes(name) and 'trajectory' in config.parts else {}
+    _fill(net, path/f"{name.replace(' ', '-')}.safetensors", {k: v for k, v in common.items() if k in dict(net.named_buffers())})
     return net.eval().requires_grad_(False)
 
 @patch
@@ -396,12 +406,17 @@ def _foremost(index, counts): # of what is heard, {index: share} -> the one that
     return best if counts.get(best, 0.) >= 1 - sum(counts.values()) else index
 
 @patch
+def toward_class(self:SoundVideo, v, index, named=False): # unit vectors [T, dim]; of the class to be shown, or None; named: by the user?
+    "Vectors turned three quarters of the way to the words of a class that was heard, and all the way to those of one that was named."
+    return v if index is None else steer(v, self.words_of(index), 1. if named else .75)
+
+@patch
 def sound_vectors(self:SoundVideo, sound, index=None, named=False, prompt=None, mix=.5, counts=None): # index: of the class to be shown; named: by the user?; counts: as `scene_shares` gives them
     "The middle of each window of a sound in s [T], and a vector for it [T, dim], turned towards the class, the mix of classes and the prompt."
     starts, v, levels = embed_sound(self.encoder, sound)
     weights = shares(starts, levels, self.encoder.cfg.seconds)
     v = in_context(starts, v, weights if weights.sum() else torch.ones(len(v)))
-    if index is not None: v = steer(v, self.words_of(index), 1. if named else .75)
+    v = self.toward_class(v, index, named)
     if counts: v = steer(v, torch.nn.functional.normalize(sum(x * self.words_of(i) for i, x in counts.items()), dim=0), sum(counts.values()))
     if prompt is not None: v = steer(v, self.prompt_vector(prompt), mix)
     return starts.numpy() + self.encoder.cfg.seconds / 2, v
@@ -471,7 +486,8 @@ def _motion(self:SoundVideo, motion, speed): # -> one of `MOTIONS` or a function
     return motion or MOTIONS[not self.can_move], speed
 
 @patch
-def _index(self:SoundVideo, class_name, sound, feats, seed): # -> number of the class to be shown, or None
+def shown_class(self:SoundVideo, class_name, sound, feats, seed): # -> index, or None
+    "The class to be shown: the one that is named, else the one that is heard, else one that the seed chooses."
     index = self.class_index(class_name, seed)
     if class_name is None and not feats.silent and (heard := self.heard_class(sound, seed)) is not None: return heard
     return index
@@ -497,7 +513,7 @@ def generate(self:SoundVideo,
     steered = scenes or not (prompt is None and start is None)
     if steered and not (motion == 'learned' or callable(motion) and self.can_move): raise UserError('a mix of scenes, a prompt or a start needs learned motion: leave out the reactive motion, or take a pack that has learnt to move')
     counts, feats = self.scene_shares(scenes, seed), features(sound)
-    index = self._index(named, sound, feats, seed)
+    index = self.shown_class(named, sound, feats, seed)
     if feats.silent and not callable(motion): _say_silent(sound, 'the video stands still')
     if callable(motion): path = self.own_motion(motion, sound, feats, index, named is not None, seed, psi, prompt, mix, start, counts)
     elif motion == 'learned': path = self.learned_motion(sound, feats, index, named is not None, seed, psi, 0. if feats.silent else speed, prompt, mix, start, counts)

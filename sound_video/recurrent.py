@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/recurrent.html.md"""
 
 # %% auto #0
 __all__ = ['OFFSETS', 'N_CURVES', 'sound_curves', 'principal_axes', 'latent_axes', 'TrajectoryConfig', 'TrajectoryGenerator',
-           'PublishedScript', 'catmull_rom', 'LearnedPath']
+           'ResidualGRU', 'catmull_rom', 'LearnedPath']
 
 # %% ../nbs/09b_recurrent.ipynb #13372eef
 import math, numpy as np, torch
@@ -138,8 +138,8 @@ TrajectoryGenerator.walk = _walk
 def forward(self:TrajectoryGenerator, w_a, s, generator=None): return self.codes(w_a, self.walk(self.seen(w_a), s, generator=generator)[0])
 
 # %% ../nbs/09b_recurrent.ipynb #edae509a
-class PublishedScript(TrajectoryGenerator):
-    "Three recurrent networks that see only the code they are at."
+class ResidualGRU(TrajectoryGenerator):
+    "Three recurrent networks that get the sound's code and where they are, and nothing of the sound at each step; each step adds to the last."
     def step(self, a, s, state, noise):
         (moved, memory), new, kept = state, {}, {}
         for g in self.cfg.groups:

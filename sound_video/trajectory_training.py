@@ -7,7 +7,7 @@ Docs: https://sound-video.github.io/sound_video/trajectory_training.html.md"""
 # %% auto #0
 __all__ = ['log_detail', 'Films', 'FilmLoader', 'film_dls', 'film_of', 'make_films', 'frame_changes', 'motion_loss', 'light_loss',
            'detail_loss', 'VideoDiscriminator', 'ImageDiscriminator', 'FilmCritics', 'TrajectoryLearner', 'Mismatched',
-           'shown_distance', 'moved_far', 'sound_anchors', 'trajectory_learner', 'film_frames']
+           'shown_distance', 'still_pictures', 'moved_far', 'sound_anchors', 'trajectory_learner', 'film_frames']
 
 # %% ../nbs/09c_trajectory_training.ipynb #00ab3726
 import numpy as np, torch, torch.nn.functional as F
@@ -152,18 +152,18 @@ class ImageDiscriminator(nn.Module):
 
 # %% ../nbs/09c_trajectory_training.ipynb #27a83599
 class FilmCritics(nn.Module):
-    "The two discriminators: scores of films, then of every eighth of their frames."
+    "The two discriminators: scores of films, then of every eighth of their frames. Without the first its scores are 0, so that the second counts as much as with it."
     def __init__(self, video=True):
         super().__init__()
         self.image, self.video = ImageDiscriminator(), VideoDiscriminator() if video else None
 
     def forward(self, x, s): # frames [B, T, 3, H, W], curves until their end [B, T' >= T, 12]
         frames = self.image(x[:, ::8].flatten(0, 1))
-        return torch.cat([self.video(x, s[:, -x.shape[1]:]), frames]) if self.video else frames
+        return torch.cat([self.video(x, s[:, -x.shape[1]:]) if self.video else frames.new_zeros(len(x)), frames])
 
 # %% ../nbs/09c_trajectory_training.ipynb #f5d7cff5
 class TrajectoryLearner(StyleGANLearner):
-    "Two turns a batch: the trajectory makes films, then the discriminators learn to tell them apart."
+    "Two turns a batch: the trajectory makes films, then the discriminators, if there are any, learn to tell them apart."
     turns, group = ('generator', 'discriminator'), 1
     warm = 30 # steps before the window
 
@@ -184,12 +184,17 @@ class TrajectoryLearner(StyleGANLearner):
         if self.turn == 'generator':
             w = self.window_codes(self.c, self.given[1])
             self.film = self.stylegan.synthesis(w.flatten(0, 1)).unflatten(0, w.shape[:2])
-            with torch.no_grad(): self.still = self.stylegan.synthesis(self.unmoved)
             self.made[self.part] = self.film.detach()
             return self.film
         return self.made[self.part]
 
     def score(self, x): return self.model.D(x, self.c)
+    def one_part(self, real, *given):
+        if 'discriminator' in self.turns: return super().one_part(real, *given)
+        self.real, self.given, self.c, self.pred = real, given, given[0], None # only the further terms
+        with self.half(): self.fake()
+        self.loss = self.report['loss_G'] = self.film.new_zeros(())
+        return self.loss
 
 # %% ../nbs/09c_trajectory_training.ipynb #1840d465
 class Mismatched(Callback):
@@ -208,6 +213,10 @@ def shown_distance(clip):
         return clip_distance(clip.embed_image(learn.film[:, k]), learn.given[1]).mean()
     return distance
 
+def still_pictures(learn):
+    "Pictures of the codes that have not moved [B, 3, H, W]."
+    with torch.no_grad(), learn.half(): return learn.stylegan.synthesis(learn.unmoved)
+
 def moved_far(learn):
     "Mean square of how far the groups have moved, in standard deviations."
     return torch.stack([x.square().mean() for x in learn.moved.values()]).mean()
@@ -221,15 +230,16 @@ def trajectory_learner(dls, # of films, as `film_dls` gives them
                        M:TrajectoryGenerator, G, clip, # generator and CLIP are frozen
                        anchors,         # vectors [B, dim] -> codes [B, L, D]
                        lr=2e-3, adversarial=.1, video=True, show=.5, # weights: of the discriminators, of CLIP; with a video discriminator?
-                       motion=1., light=15., detail=2., near=.02, # further weights
+                       motion=1., light=15., detail=2., near=.02, # further weights; what has the weight 0 is not computed
                        seed=0, cbs=None):
     "A Learner that teaches a trajectory to follow sounds."
-    weigh = 1 / adversarial # the discriminators' weight is 1 in the Learner, so the others are relative to it
+    weigh = 1 / (adversarial or 1.) # the discriminators' weight is 1 in the Learner, so the others are relative to it
     terms = [Term('motion', lambda l: motion_loss(l.film, l.real), motion * weigh), Term('light', lambda l: light_loss(l.film, l.real), light * weigh),
-             Term('detail', lambda l: detail_loss(l.film, l.still, l.real, l.given[2]), detail * weigh), Term('near', moved_far, near * weigh)]
-    if show: terms.append(Term('clip', shown_distance(clip), show * weigh))
+             Term('detail', lambda l: detail_loss(l.film, still_pictures(l), l.real, l.given[2]), detail * weigh), Term('near', moved_far, near * weigh),
+             Term('clip', shown_distance(clip), show * weigh)]
     learn = adversarial_learner(TrajectoryLearner, dls, Opponents(M, FilmCritics(video)).to(dls.device), lr, seed, terms, gamma=.1, cbs=[Mismatched(), *(cbs or [])])
     learn.anchors, learn.stylegan, learn.made = anchors, G, {}
+    if not adversarial: learn.turns = ('generator',)
     return learn
 
 # %% ../nbs/09c_trajectory_training.ipynb #42d19d12

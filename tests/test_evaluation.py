@@ -2,9 +2,11 @@
 import json
 from dataclasses import replace
 import numpy as np, pytest, torch
+from safetensors.torch import load_file
 from sound_video.cli import main
+from sound_video.audio import features
 from sound_video.core import UserError
-from sound_video.evaluation import ROWS, evaluate, row_film, summary, train_rows
+from sound_video.evaluation import ROWS, Row, evaluate, row_film, row_path, summary, train_rows
 from sound_video.pipeline import SoundVideo, default_pack
 from sound_video.training import PRESETS, read_parts
 import tiny_pack
@@ -49,18 +51,65 @@ def test_the_shipped_pack_has_every_row():
     parts = SoundVideo.load(device='cpu').config.parts
     assert {row.part for row in ROWS.values() if row.part} <= set(parts)
 
-def test_rows_differ_in_what_they_say():
-    sv, sound = SoundVideo.load(device='cpu'), (.2 * torch.randn(1, 44100, generator=torch.Generator().manual_seed(0)), 22050)
+@pytest.fixture(scope='module')
+def sv(): return SoundVideo.load(device='cpu')
+
+@pytest.fixture(scope='module')
+def sound(): return .2 * torch.randn(1, 44100, generator=torch.Generator().manual_seed(0)), 22050
+
+def test_rows_differ_in_what_they_say(sv, sound):
     films = {name: row_film(sv, name, sound, 5, 0) for name in ROWS if name != 'world'}
     assert all(f.shape == (10, 64, 64, 3) for f in films.values())
     assert len({f.tobytes() for f in films.values()}) == len(films)
+    assert np.array_equal(films['ours'], np.stack(list(sv.generate(sound, 5, 0).frames())))
+
+def test_rows_that_hear_start_from_the_same(sv, sound, monkeypatch):
+    "The same class, the same draw, the same truncation; and the direct mapping's vectors are turned toward the class too."
+    feats, turned, path = features(sound), [], lambda name: row_path(sv, name, sound, feats, 3)
+    toward = SoundVideo.toward_class
+    monkeypatch.setattr(SoundVideo, 'toward_class', lambda self, v, index, named=False: (turned.append((index, named)), toward(self, v, index, named))[1])
+    ours, alone = path('ours'), (name for name in ROWS if name not in ('world', 'reactive', 'without sound', 'direct mapping', 'ours'))
+    for name in alone:
+        p = path(name)
+        assert torch.equal(p.codes, ours.codes) and p.seed == ours.seed and p.speed == ours.speed, name
+    direct = path('direct mapping')
+    assert len(set(turned)) == 1 and turned[0] == (sv.heard_class(sound, 3), False)
+    words = sv.words_of(turned[0][0])
+    assert (sv.toward_class(torch.nn.functional.normalize(torch.ones(1, 128), dim=1), turned[0][0]) @ words).item() > .8
+    assert len(direct.codes) == 3 and direct.speed == 0 and torch.allclose(direct.codes, ours.codes, atol=2.)
+
+def test_rows_leave_out_what_their_names_say():
+    ours = Row('trajectory')
+    for name, row in ROWS.items():
+        if not name.startswith('ours without'): continue
+        differs = {k for k in ('shape', 'learner', 'deaf', 'hurry') if getattr(row, k) != getattr(ours, k)}
+        left_out = set(name.removeprefix('ours without ').split(' and '))
+        assert len(differs) == len(left_out) and not row.deaf, name
+        assert ('hurry' in differs) == ('onsets' in left_out) and (row.shape.get('hears', True) is False) == ('curves' in left_out), name
+        if name.endswith(' loss'): assert row.learner == {name.split()[2]: 0.}
 
 def test_rows_are_trained_into_a_pack(tmp_path, monkeypatch):
     parts = read_parts(default_pack())
     monkeypatch.setitem(PRESETS, 'tiny', replace(PRESETS['tiny'], trajectory=replace(PRESETS['tiny'].trajectory, clips=9, valid=9, epochs=1, seconds=1., steps=4, batch=4)))
-    parts.networks = {k: v for k, v in parts.networks.items() if ' ' not in k and k != 'script'}
+    parts.networks = {k: v for k, v in parts.networks.items() if ' ' not in k}
     pack = parts.save(tmp_path/'pack')
-    train_rows(pack, 'tiny', rows=['published script', 'ours without mid'])
-    sv = SoundVideo.load(pack)
-    assert {'script', 'row without mid', 'trajectory'} <= set(sv.config.parts) and sv.part('row without mid').cfg.moving == ('coarse', 'fine')
+    train_rows(pack, 'tiny', rows=['GRU without sound per step', 'ours without mid', 'ours without light loss'])
+    sv, axes = SoundVideo.load(pack), dict(SoundVideo.load().trajectory.named_buffers())
+    assert {'residual GRU', 'row without mid', 'row without light loss', 'trajectory'} <= set(sv.config.parts) and sv.part('row without mid').cfg.moving == ('coarse', 'fine')
     for a, b in zip(sv.trajectory.parameters(), SoundVideo.load().trajectory.parameters()): assert torch.equal(a, b)
+    kept = load_file(pack/'row-without-light-loss.safetensors') # the axes are stored once, with the trajectory
+    assert not set(kept) & set(axes) and all(torch.equal(v, axes[k]) for k, v in sv.part('row without light loss').named_buffers())
+    columns = read_csv(tmp_path/'pack.training/metrics-row-without-light-loss.csv').keys()
+    assert {'motion', 'detail', 'clip'} <= columns and 'light' not in columns
+
+def read_csv(file):
+    names, *rows = (line.split(',') for line in file.read_text().splitlines())
+    return dict(zip(names, zip(*rows)))
+
+def test_the_table_is_what_the_model_gives(sv):
+    "Nine clips measured anew lie around what the pack's table says of all."
+    table = {r['name']: r for r in json.loads((default_pack()/'evaluation.json').read_text())['rows']}
+    found = {r['name']: r for r in evaluate(clips=9, rows=['world', 'ours', 'ours without onsets']).rows}
+    for name, r in found.items():
+        for key in ('clip', 'scene', 'av_align', 'motion'): assert abs(r[key] - table[name][key]) < 4 * r[f'{key}_se'] + .05, (name, key, r[key], table[name][key])
+    assert found['ours']['motion'] > .6 and found['ours']['av_align'] > found['ours without onsets']['av_align'] + .05
