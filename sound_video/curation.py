@@ -477,7 +477,7 @@ def _examined(stretches, cfg, out, workers):
     return records, copied
 
 def _write_lists(out, report):
-    rows = [[*re.fullmatch(r'(.*)_(.*)\.mp4', Path(c['clip']).name).groups(), c['class'], c['set']] for c in report.clips]
+    rows = [[*re.fullmatch(r'(.*)_(.*)\.mp4', Path(c['clip']).name, re.DOTALL).groups(), c['class'], c['set']] for c in report.clips]
     with atomic(out/'manifest.csv') as tmp, open(tmp, 'w', newline='', encoding='utf-8') as f: csv.writer(f).writerows([MANIFEST_COLUMNS, *rows])
     with atomic(out/'report.json') as tmp: tmp.write_text(json.dumps(report.to_dict(), indent=1) + '\n')
 

@@ -337,7 +337,7 @@ def holds_pictures(source): # path
     "Is it a zip or a folder of pictures, rather than of clips?"
     path = Path(source)
     if path.is_file() or path.suffix.lower() == '.zip': return not _is_manifest(path)
-    if not path.is_dir() or any(path.glob('*.csv')): return False
+    if not path.is_dir() or any(not p.name.startswith('.') for p in path.glob('*.csv')): return False
     files = list(files_below(path, []))
     named = [p for p in files if p.suffix.lower() in PICTURE_ENDINGS] # of which there may be many
     return not any(not why_not(p, 'video') for p in set(files) - set(named)) and (bool(named) or any(not why_not(p, 'picture') for p in files))

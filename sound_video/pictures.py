@@ -75,15 +75,15 @@ def _list_of(names): # -> path of dataset.json, '' for none
     return found[0] if found else ''
 
 def _told(data, names, at=''): # bytes of dataset.json, paths of pictures, what stands before dataset.json -> {name: class}, {} for none; listed and not there
-    "The classes that `dataset.json` tells of."
+    "The classes that `dataset.json` tells of; what it does not list need not be meant, if its ending promises no picture."
     labels, told, known = json.loads(data)['labels'], {}, set(names)
     if labels is None: return {}, []
     for name, label in labels.items() if isinstance(labels, dict) else labels:
         name = name.replace('\\', '/').removeprefix('./')
         number, full = _number(label, name), at + name if at + name in known or name not in known else name
         if told.setdefault(full, number) != number: raise ValueError(f"gives '{name}' two labels, {told[full]} and {number}")
-    if lost := [n for n in names if n not in told]: raise ValueError(f"has no label for '{lost[0]}'")
-    return {n: f'class {told[n]}' for n in names}, [n for n in told if n not in known]
+    if lost := [n for n in names if n not in told and n.lower().endswith(PICTURE_ENDINGS)]: raise ValueError(f"has no label for '{lost[0]}'")
+    return {n: f'class {told[n]}' for n in names if n in told}, [n for n in told if n not in known]
 
 def _folders(names): # -> {name: class}, {} for none
     "The classes that folders stand for; a folder around all of them is none."
@@ -127,7 +127,8 @@ class PictureSet:
         try: labels, lost = (_folders(names), []) if not told else _told(self.files.bytes(told), names, told.removesuffix('dataset.json'))
         except Exception as e: raise UserError(f"'{self.source}' has a dataset.json that {e if isinstance(e, ValueError) and 'label' in str(e) else 'cannot be read'}: mend or remove it") from e
         self.passed += [(n, 'is in dataset.json, and not there') for n in lost]
-        return [(n, labels.get(n, '')) for n in names]
+        self.passed += [(n, 'is not in dataset.json') for n in names if told and labels and n not in labels]
+        return [(n, labels.get(n, '')) for n in names if not (told and labels) or n in labels]
 
     def __len__(self): return len(self.pictures)
 
