@@ -4,15 +4,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np, pytest, soundfile
 from sound_video.media import probe, read_frames, write_image, write_video
 import tiny_pack
+from command import run as cli
 from sound_video.cli import _COMMANDS, _sounds, main
 from sound_video.core import UserError
 
 RATE = 16000
 ENV = dict(os.environ, OMP_NUM_THREADS='1')
 
-def cli(*words, cwd=None, **kw):
-    "Run `sound-video` to its end."
-    return subprocess.run([sys.executable, '-m', 'sound_video', *map(str, words)], cwd=cwd, capture_output=True, text=True, env=ENV, timeout=300, **kw)
+def cold(*words):
+    "Run `sound-video` from nothing, as a shell does; `cli` does without its imports."
+    return subprocess.run([sys.executable, '-m', 'sound_video', *words], capture_output=True, text=True, env=ENV, timeout=300)
 
 def tone(seconds, rate=RATE, channels=1):
     t = np.arange(round(seconds*rate)) / rate
@@ -143,7 +144,7 @@ def test_read_only_disk(place, small_disk):
     assert_refused(generate(place, 'tone.wav', small_disk/'out.mp4'), small_disk, 'cannot write')
 
 def test_doctor():
-    r = cli('doctor', '--json')
+    r = cold('doctor', '--json')
     report = json.loads(r.stdout)
     assert r.returncode == 0 and r.stdout.count('\n') == 1
     assert report['codecs']['libx264'] and report['codecs']['aac'] and report['versions']['torch'] and report['devices']['threads'] > 0
@@ -157,7 +158,7 @@ def test_a_reader_who_leaves():
 def test_help_is_there_at_once():
     seconds = []
     for _ in range(3): # the processor's time: the clock's depends on what else the machine does
-        start = os.times(); r = cli('--help'); end = os.times()
+        start = os.times(); r = cold('--help'); end = os.times()
         seconds.append(end.children_user + end.children_system - start.children_user - start.children_system)
     assert r.returncode == 0 and 'generate' in r.stdout and min(seconds) < 1
     assert cli('--version').stdout.startswith('sound-video ')
@@ -193,7 +194,7 @@ def test_a_folder_of_sounds(place, tmp_path):
     sounds.mkdir()
     for name, of in {'a.wav': 'tone.wav', 'B.flac': 'stereo.flac', 'b.wav': 'tone.wav', 'broken.wav': 'text.wav'}.items(): (sounds/name).symlink_to(place/of)
     (sounds/'notes.txt').write_text('nothing to hear')
-    make = lambda *words, **env: subprocess.run([sys.executable, '-m', 'sound_video', 'generate', *map(str, words), '--pack', str(place/'pack'), '--fps', '5'], env=ENV | env, capture_output=True, text=True)
+    make = lambda *words, **env: cli('generate', *words, '--pack', place/'pack', '--fps', 5, **env)
     halves = [make(sounds, '-o', out, RANK=i, WORLD_SIZE='2') for i in '01']
     assert sorted(r.returncode for r in halves) == [0, 2]
     assert sorted(p.name for p in out.iterdir()) == ['B.flac.mp4', 'a.mp4', 'b.wav.mp4']

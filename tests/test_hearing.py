@@ -11,6 +11,7 @@ from sound_video.score import SCENES, compose
 from sound_video.soundscape import synthesise
 from sound_video.world import captions, split_seeds, stills
 import tiny_pack
+from command import run as cli
 
 RATE = 22050
 KINDS = ['raining: a light drizzle', 'raining: steady rain', 'thunder: a close strike', 'thunder: a distant rumble']
@@ -57,7 +58,7 @@ def assert_refused(status, out, err, says): assert status == 2 and not out and e
 # ---- the command
 
 def test_json_is_one_object_and_nothing_else(place):
-    r = subprocess.run([sys.executable, '-m', 'sound_video', 'name', 'noise.wav', '--pack', 'pack', '--json'], cwd=place, capture_output=True, text=True)
+    r = cli('name', 'noise.wav', '--pack', 'pack', '--json', cwd=place)
     assert r.returncode == 0 and not r.stderr and r.stdout.count('\n') == 1
     found = json.loads(r.stdout)
     assert found['sound'] == 'noise.wav'

@@ -4,6 +4,7 @@ import pytest, torch
 from sound_video.core import UserError
 from sound_video.snapshots import *
 import fake_snapshot
+from command import run as cli
 from fake_snapshot import KINDS, arguments, dumps, snapshot, stylegan2, stylegan3
 
 ENV = dict(os.environ, OMP_NUM_THREADS='1')
@@ -273,8 +274,6 @@ def test_memory_bombs(tmp_path):
     assert float(r.stdout) < 1000
 
 # The command
-
-def cli(*words): return subprocess.run([sys.executable, '-m', 'sound_video', *map(str, words)], capture_output=True, text=True, env=dict(os.environ, OMP_NUM_THREADS='1'), timeout=300)
 
 def test_convert_and_generate(tmp_path):
     import numpy as np, soundfile

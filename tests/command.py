@@ -1,0 +1,42 @@
+"`sound-video …` in a process of its own: forked from one that has imported everything, so that this is paid for once."
+import multiprocessing, os, runpy, subprocess, sys, tempfile
+from pathlib import Path
+
+PRELOADED = ['sound_video.pipeline', 'sound_video.editing', 'sound_video.hearing', 'sound_video.clip', 'sound_video.curation', 'sound_video.snapshots', 'librosa', 'soundfile']
+
+def _become(words, cwd, env, out, err):
+    "What `python -m sound_video` does, with its output in files."
+    os.environ.update(env)
+    if cwd: os.chdir(cwd)
+    for n, path in ((1, out), (2, err)):
+        fd = os.open(path, os.O_WRONLY)
+        os.dup2(fd, n); os.close(fd)
+    sys.stdout, sys.stderr = open(1, 'w', closefd=False), open(2, 'w', errors='backslashreplace', closefd=False)
+    sys.argv = ['sound-video', *words]
+    runpy.run_module('sound_video', run_name='__main__')
+
+def _server():
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(PRELOADED)
+    before, os.environ['OMP_NUM_THREADS'] = os.environ.get('OMP_NUM_THREADS'), '1' # threads do not survive a fork
+    try: multiprocessing.forkserver.ensure_running()
+    finally:
+        if before is None: del os.environ['OMP_NUM_THREADS']
+        else: os.environ['OMP_NUM_THREADS'] = before
+    return context
+
+def run(*words, cwd=None, timeout=300, **env):
+    "Run `sound-video` to its end: a `CompletedProcess` with what it said."
+    words = list(map(str, words))
+    if 'forkserver' not in multiprocessing.get_all_start_methods(): # Windows
+        return subprocess.run([sys.executable, '-m', 'sound_video', *words], cwd=cwd, capture_output=True, text=True, env=os.environ | dict(OMP_NUM_THREADS='1') | env, timeout=timeout)
+    with tempfile.TemporaryDirectory() as d:
+        out, err = Path(d)/'out', Path(d)/'err'
+        out.touch(); err.touch()
+        p = _server().Process(target=_become, args=(words, cwd and str(cwd), env, str(out), str(err)))
+        p.start()
+        p.join(timeout)
+        if p.exitcode is None:
+            p.kill()
+            raise subprocess.TimeoutExpired(words, timeout)
+        return subprocess.CompletedProcess(words, p.exitcode, out.read_text(errors='replace'), err.read_text(errors='replace'))
