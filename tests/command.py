@@ -1,8 +1,9 @@
 "`sound-video …` in a process of its own: forked from one that has imported everything, so that this is paid for once."
 import multiprocessing, os, runpy, subprocess, sys, tempfile
 from pathlib import Path
+from unittest.mock import patch
 
-PRELOADED = ['sound_video.pipeline', 'sound_video.editing', 'sound_video.hearing', 'sound_video.clip', 'sound_video.curation', 'sound_video.snapshots', 'librosa', 'soundfile']
+PRELOADED = ['sound_video.pipeline', 'sound_video.editing', 'sound_video.hearing', 'sound_video.clip', 'sound_video.curation', 'sound_video.snapshots', 'soundfile', 'warm']
 
 def _become(words, cwd, env, out, err):
     "What `python -m sound_video` does, with its output in files."
@@ -18,11 +19,8 @@ def _become(words, cwd, env, out, err):
 def _server():
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(PRELOADED)
-    before, os.environ['OMP_NUM_THREADS'] = os.environ.get('OMP_NUM_THREADS'), '1' # threads do not survive a fork
-    try: multiprocessing.forkserver.ensure_running()
-    finally:
-        if before is None: del os.environ['OMP_NUM_THREADS']
-        else: os.environ['OMP_NUM_THREADS'] = before
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get('PYTHONPATH')])])
+    with patch.dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=path): multiprocessing.forkserver.ensure_running() # threads do not survive a fork
     return context
 
 def run(*words, cwd=None, timeout=300, **env):
