@@ -131,7 +131,7 @@ def test_training_is_told_every_option(example, monkeypatch, capsys):
     assert cli.main(EXAMPLES[example]) == 0 and 'complete' in capsys.readouterr().out
     (out, preset, stages, data, resume, seed), kw = calls[0]
     assert (out, preset, data, resume, seed) == (a.out, a.preset, a.data, a.resume, a.seed) and list(stages) == (a.stages or list(STAGES))
-    assert kw == dict(precision=a.precision, accumulate=a.accumulate, start=a.start, inception=a.inception, settings={'batch': 16} if a.settings else {})
+    assert kw == dict(precision=a.precision, accumulate=a.accumulate, start=a.start, inception=a.inception, settings={'batch': 16} if a.settings else {}, recordings=a.recordings)
 
 @pytest.mark.parametrize('example', of('evaluate'))
 def test_measuring_is_told_every_option(example, tmp_path, monkeypatch, capsys):
