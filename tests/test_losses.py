@@ -2,13 +2,12 @@
 its gradient reaches the weights that it should teach and no others, and with the weight 0 it is not computed.
 `python tests/mutate.py` flips and cuts every term in turn and says whether these tests notice."""
 import math
-import numpy as np, pytest, torch, torch.nn.functional as F
+import pytest, torch, torch.nn.functional as F
 from fastai.callback.core import Callback, CancelFitException
 from fastai.data.core import DataLoaders
 from fastcore.foundation import L
 from sound_video import adversarial, hearing, inversion_training, trajectory_training
 from sound_video.adversarial import Adversaries, AdaptiveAugment, R1, PathLength, path_lengths, stylegan_learner
-from sound_video.audio import MELS
 from sound_video.callbacks import ComputeIn
 from sound_video.clip import agreement, clip_learner, contrast, small_clip
 from sound_video.core import seed_all
@@ -19,7 +18,8 @@ from sound_video.inversion_training import SoundVectors, inversion_learner, pict
 from sound_video.recurrent import N_CURVES, TrajectoryConfig, TrajectoryGenerator, latent_axes
 from sound_video.stylegan import Discriminator, Generator, StyleGAN2Config
 from sound_video.trajectory import layer_groups
-from sound_video.trajectory_training import Films, Mismatched, film_dls, sound_anchors, trajectory_learner
+from sound_video.trajectory_training import (Films, Mismatched, detail_loss, film_dls, light_loss, log_detail, motion_loss, sound_anchors,
+                                              trajectory_learner)
 
 FULL = ComputeIn('float32')
 CLASSES = ('raining', 'thunder')
@@ -161,11 +161,18 @@ def test_stylegan_path_length(path, sign):
     assert reached(term) >= {n for n in names(learn.model, 'G.synthesis') if n.endswith('affine.weight')}
     assert any('mapping' in n for n in reached(term)) and set(term) <= names(learn.model, 'G.')
 
+def test_mean_path_length_follows():
+    learn = stylegan(path_length=2.)
+    class Once(Callback):
+        order = 90
+        def after_step(self):
+            if self.turn == 'generator': raise CancelFitException
+    with learn.no_bar(), learn.no_logging(), learn.added_cbs(Once()): learn.fit(1)
+    assert learn.memory['path'] > 0
+
 def test_path_lengths_of_a_plain_sum():
     w = torch.randn(6, 3, 5).requires_grad_()
-    lengths = path_lengths(lambda w: w.sum((1, 2))[:, None, None, None] * torch.ones(1, 1, 1, 1), w)
-    assert lengths.shape == (6,) and (lengths > 0).all() # |y| times the root of the dimensions
-    seed_all(0)
+    seed_all(0) # |y| times the root of the dimensions
     y = torch.randn(6, 1, 1, 1).abs().flatten()
     seed_all(0)
     torch.testing.assert_close(path_lengths(lambda w: w.sum((1, 2))[:, None, None, None] * torch.ones(1, 1, 1, 1), w).detach(), y * 5**.5)
@@ -315,6 +322,24 @@ def walking(G, clip, films=None, **kwargs):
     learn = trajectory_learner(film_dls(films, 4, steps=STEPS), M, G, clip, sound_anchors(E), **off | kwargs)
     learn.inverter = E
     return learn
+
+def test_motion_light_and_detail_of_known_films():
+    up = torch.arange(8.)[None, :, None, None, None].expand(2, 8, 3, 6, 6)
+    assert float(motion_loss(20 * up, 10 * up)) == pytest.approx(1.3 * math.log(2), rel=1e-3) # smoothed, and .3 of it as it is
+    assert float(motion_loss(up, up)) == 0 < float(motion_loss(up, up.flip(1).cumsum(1)))
+    uneven, even = torch.tensor([0., 1, 1, 3, 3, 4, 6, 7]), torch.arange(8.)
+    a, b = (x[None, :, None, None, None].expand(1, 8, 3, 4, 4) for x in (uneven, even))
+    steps = torch.log(uneven.diff() + .003) - math.log(1.003)
+    smooth = torch.log(uneven.diff().unfold(0, 4, 1).mean(1) + .003) - math.log(1.003)
+    assert float(motion_loss(a, b)) == pytest.approx(float(smooth.abs().mean() + .3 * steps.abs().mean()), rel=1e-4)
+    assert float(light_loss(up, 0 * up)) == 2. and float(light_loss(up, -up)) == 4. and float(light_loss(up + 5, up)) == pytest.approx(0, abs=1e-6)
+    fine = .5 - ((torch.arange(6)[:, None] + torch.arange(6)) % 2.)
+    film = lambda size: (size * fine).expand(2, 8, 3, 6, 6)
+    usual = log_detail(film(1.)[:, 0])
+    assert float(detail_loss(film(2.), film(1.)[:, 0], film(2.), usual)) == pytest.approx(0, abs=1e-6)
+    assert float(detail_loss(film(2.), film(1.)[:, 0], film(1.), usual)) == pytest.approx(math.log(2), rel=.02)
+    assert float(detail_loss(film(1.), film(1.)[:, 0], film(2.), usual)) == pytest.approx(math.log(2), rel=.02)
+    assert float(detail_loss(film(2.), film(1.)[:, 0], film(.5), usual)) == pytest.approx(2 * math.log(2), rel=.03)
 
 def film_of(learn):
     "What the trajectory makes of the last batch [B, T, 3, H, W], by draws that stay the same."
