@@ -189,12 +189,17 @@ class TrajectoryLearner(StyleGANLearner):
         return self.made[self.part]
 
     def score(self, x): return self.model.D(x, self.c)
+
     def one_part(self, real, *given):
         if 'discriminator' in self.turns: return super().one_part(real, *given)
         self.real, self.given, self.c, self.pred = real, given, given[0], None # only the further terms
         with self.half(): self.fake()
-        self.loss = self.report['loss_G'] = self.film.new_zeros(())
+        self.loss = self.film.new_zeros(())
         return self.loss
+
+    def _do_one_batch(self):
+        super()._do_one_batch()
+        if 'discriminator' not in self.turns: self.loss = self.loss_grad.detach() * self.parts
 
 # %% ../nbs/09c_trajectory_training.ipynb #1840d465
 class Mismatched(Callback):
@@ -239,7 +244,7 @@ def trajectory_learner(dls, # of films, as `film_dls` gives them
              Term('clip', shown_distance(clip), show * weigh)]
     learn = adversarial_learner(TrajectoryLearner, dls, Opponents(M, FilmCritics(video)).to(dls.device), lr, seed, terms, gamma=.1, cbs=[Mismatched(), *(cbs or [])])
     learn.anchors, learn.stylegan, learn.made = anchors, G, {}
-    if not adversarial: learn.turns = ('generator',)
+    if not adversarial: learn.turns, learn.metrics = ('generator',), learn.metrics[2:] # no losses of a game
     return learn
 
 # %% ../nbs/09c_trajectory_training.ipynb #42d19d12
