@@ -332,8 +332,7 @@ class Accumulate(Callback):
     "Works on each batch in `n` parts or a few more, one after another."
     order = 7.2 # on the rows that `Together` leaves
     def __init__(self, n:int):
-        if n < 1: raise UserError(f'a batch cannot be worked on in {n} parts: give 1 or more')
-        self.n = n
+        self.n = check_whole('accumulate', n, 1, 10**6)
 
     def before_batch(self):
         if hasattr(type(self.learn), 'parts'): self.learn.parts = n_parts(len(self.xb[0]), self.n, getattr(self.learn, 'group', 1))
@@ -346,7 +345,7 @@ PRECISIONS = 'auto', 'float32', 'bfloat16', 'float16'
 
 def chosen_precision(name='auto', device=None): # -> 'float32', 'bfloat16' or 'float16'
     "The precision that one of `PRECISIONS` stands for on a device, by default `default_device()`."
-    if name not in PRECISIONS: raise UserError(f"no precision is called '{name}': choose {', '.join(PRECISIONS)}")
+    if not isinstance(name, str) or name not in PRECISIONS: raise UserError(f"no precision is called {value_met(name)}: choose {', '.join(PRECISIONS)}")
     return best_precision(device) if name == 'auto' else name
 
 class ComputeIn(Callback):

@@ -504,7 +504,8 @@ def curate(source,       # folder with 'class name/long video.mp4', or with a ma
            fetch=None,   # folder for videos that yt-dlp fetches
           )->CurateReport:
     "Cut long videos into clips `out/class/<video>_<start>.mp4` with a manifest and a report."
-    cfg, out = CurateConfig(float(seconds), int(size), str(fps), int(rate)).check(), Path(out)
+    cfg = CurateConfig(check_number('seconds', seconds, 0, 1e9), check_whole('size', size, 0, 10**9), str(parse_fps(fps)), check_rate(rate)).check()
+    source, out, workers = check_path('source', source), check_path('out', out), check_whole('workers', workers, 1, 1024)
     stretches, dropped = find_stretches(source, cfg, fetch, out, passed := [])
     _place(out)
     report, kept = _report(stretches, *_examined(stretches, cfg, out, workers), dropped)

@@ -40,17 +40,20 @@ def show_clip(frames,   # [T, 3, H, W] in [-1, 1], or uint8 [T, H, W, 3]
               title=None, n=8):
     "`n` frames, each above its part of the waveform."
     import matplotlib.pyplot as plt # only when something is shown
-    frames = as_frames(frames)[((np.arange(n) + .5) / n * len(frames)).astype(int)]
+    frames, n = as_frames(frames), check_whole('n', n, 1, 100)
+    if not len(frames): raise UserError('there are no frames to show: give one or more')
+    frames = frames[((np.arange(n) + .5) / n * len(frames)).astype(int)]
     gap = max(1, frames.shape[2] // 30)
     fig = plt.figure(figsize=(n, 1.9))
     top, bottom = fig.add_axes([.04, .42, .95, .5]), fig.add_axes([.04, .2, .95, .2])
     top.imshow(np.concatenate(np.pad(frames, ((0, 0), (0, 0), (gap, gap), (0, 0)), constant_values=255), 1))
-    top.axis('off'); top.set_title(title, fontsize=8)
+    top.axis('off'); top.set_title(title and str(title), fontsize=8)
     show_wave(sound, rate, ax=bottom)
 
 # %% ../nbs/03_dataset.ipynb #22f02d1d
 def split_of(seed:int):
     "The split that a seed of the world belongs to."
+    seed = check_seed(seed)
     return next(split for split, digits in SPLITS.items() if seed % 10 in digits)
 
 def _frames(scene, seed, score, times, size): # one at a time: clips may be long
@@ -94,10 +97,10 @@ def write_world(out,           # folder to be made
                 channels:int=1, seed:int=0, # the first clip's seed; the others follow
                )->Path: # the folder
     "Render clips as `out/scene/seed.mp4` with a truth file each and a manifest; complete ones are kept."
-    out = Path(out)
-    if clips < 1 or seed < 0: raise UserError(f'{clips} clips from seed {seed} cannot be rendered: ask for one or more, from seed 0 or higher')
-    if unknown := set(scenes) - set(SCENES): raise UserError(f"no scene is called '{unknown.pop()}': choose from {', '.join(SCENES)}")
-    settings = dict(seconds=float(seconds), fps=float(parse_fps(fps)), size=int(size), rate=int(rate), channels=int(channels))
+    out, clips, seed = check_path('out', out), check_whole('clips', clips, 1, 10**6), check_whole('seed', seed, 0, 2**62)
+    if not isinstance(scenes, (list, tuple)): raise UserError(f'scenes must be a list of names, not {value_met(scenes)}: choose from {", ".join(SCENES)}')
+    for scene in scenes: check_scene(scene)
+    settings = dict(seconds=check_number('seconds', seconds, 0, 36000), fps=float(parse_fps(fps)), size=check_whole('size', size, 16, 1024), rate=check_rate(rate), channels=check_whole('channels', channels, 1, MOST_CHANNELS))
     with readable_os_errors(out):
         for folder in (out, *(out/scene for scene in scenes)): folder.mkdir(exist_ok=True)
     for s, scene in progress([(s, scene) for s in range(seed, seed + clips) for scene in scenes], desc='clips'):
@@ -119,6 +122,7 @@ class ClipFile:
 
 def is_clip(p): # path
     "Is it a video that may be a clip?"
+    p = check_path('p', p)
     return not p.name.startswith('.') and p.is_file() and not why_not(p, 'video')
 
 def _tells_of_a_clip(p): return p.suffix == '.json' and p.with_suffix('.mp4').is_file() # as `write_world` makes them
@@ -230,6 +234,7 @@ def _lines_of(path): # yields cells of a line, its number
 
 def read_manifest(path):
     "The rows of a manifest as dicts: ytid, start_time, class, start, seconds, and split, which is None where the list has none."
+    check_path('path', path)
     try: lines = list(_lines_of(path))
     except (OSError, UnicodeDecodeError, csv.Error) as e: raise UserError(f"cannot read '{path}' as a CSV file: {e}") from e
     names, header = _columns(*(lines[0] if lines else ([], 1)), path)
@@ -249,7 +254,7 @@ class FileIndex(defaultdict):
 def files_by_name(folder, passed=None): # passed: list that gets pairs of path and reason -> `FileIndex`
     "The videos in a folder and below it."
     found, passed = FileIndex(), [] if passed is None else passed
-    for p in files_below(folder, passed):
+    for p in files_below(check_path('folder', folder), passed):
         if not (why := why_not(p, 'video')): found[p.stem].append(p)
         elif not _tells_of_a_clip(p): passed.append((p, why))
     return found
@@ -312,6 +317,7 @@ def _is_report(p): return p.name == 'report.json' and (p.parent/'.curate').is_di
 # %% ../nbs/03_dataset.ipynb #e1675ebd
 def manifest_of(folder):
     "The path of a folder's manifest, or None."
+    folder = check_path('folder', folder)
     found = sorted(p for p in folder.glob('*.csv') if not p.name.startswith('.'))
     if folder/'manifest.csv' in found or len(found) < 2: return next((p for p in found if p.name == 'manifest.csv'), found[0] if found else None)
     raise UserError(f"'{folder}' holds {len(found)} CSV files: call the manifest manifest.csv, or name it instead of the folder")
@@ -320,7 +326,7 @@ def _is_manifest(source): return source.is_file() and source.suffix.lower() == '
 
 def _find(source, passed): # passed: list that gets pairs of path and reason
     "Clips of a folder, or of a manifest and the folder that it lies in, and names of those that the manifest promises in vain."
-    source = Path(source)
+    source = check_path('source', source)
     if not source.is_dir() and not _is_manifest(source): raise UserError(f"'{source}' is no folder: name one that holds 'class name/clip.mp4' files, or a manifest and its files")
     folder = source if source.is_dir() else source.parent
     with readable_os_errors(folder):
@@ -335,7 +341,7 @@ def _find(source, passed): # passed: list that gets pairs of path and reason
 # %% ../nbs/03_dataset.ipynb #8c10e55a
 def holds_pictures(source): # path
     "Is it a zip or a folder of pictures, rather than of clips?"
-    path = Path(source)
+    path = check_path('source', source)
     if path.is_file() or path.suffix.lower() == '.zip': return not _is_manifest(path)
     if not path.is_dir() or any(not p.name.startswith('.') for p in path.glob('*.csv')): return False
     files = list(files_below(path, []))
@@ -410,6 +416,7 @@ def check_clips(files,          # `ClipFile`s
                 min_seconds=1., # shorter ones are no use
                ): # good `ClipFile`s with their lengths; pairs of path and reason
     "Read every clip to its end, several at a time; one that has not changed is read once."
+    min_seconds = check_number('min_seconds', min_seconds, 0, 1e9)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = list(progress(pool.map(lambda f: _fault(f, min_seconds), files), len(files), 'check'))
     good = [replace(f, seconds=seconds) for f, (why, seconds) in zip(files, found) if not why]
@@ -569,6 +576,11 @@ def usable_clips(folder, min_seconds):
     return by_split, sorted(known)
 
 # %% ../nbs/03_dataset.ipynb #5d0ff065
+def _loader_numbers(bs, n, n_valid, num_workers):
+    "The numbers of a pair of loaders, checked."
+    n = n if n is None else check_whole('n', n, 1, 10**7)
+    return check_whole('bs', bs, 1, 10**6), n, check_whole('n_valid', n_valid, 1, 10**7), check_whole('num_workers', num_workers, 0, 1024)
+
 def clip_dls(source='world',      # or a folder, as for `find_clips`
              seconds=2.,          # of each item
              fps=10, size=64,     # frames a second, pixels of a side
@@ -577,7 +589,10 @@ def clip_dls(source='world',      # or a folder, as for `find_clips`
              n_valid=90,          # validation clips of the world
              seed=0, num_workers=0, device=None):
     "Fastai `DataLoaders` of `(frames, sound, label)`."
-    o = dict(seconds=seconds, fps=fps, size=size, rate=rate)
+    seconds, fps = check_number('seconds', seconds, .01, 600), parse_fps(fps)
+    o = dict(seconds=seconds, fps=fps, size=check_whole('size', size, 16, 1024), rate=check_rate(rate))
+    bs, n, n_valid, num_workers = _loader_numbers(bs, n, n_valid, num_workers)
+    seed, device = check_seed(seed), check_device(device)
     if source == 'world': train, valid = WorldClips('train', n or 720, **o), WorldClips('valid', n_valid, **o)
     else:
         files, vocab = usable_clips(source, seconds)
@@ -722,7 +737,9 @@ def still_dls(source='world',   # or a folder, as for `find_clips`, or a folder 
               seed=0, num_workers=0, device=None,
               mirror=False):    # train on each picture's mirror image too
     "Fastai `DataLoaders` of `(picture, label)`; the world's numbers are rounded up to whole rounds of scenes."
-    device = device or default_device()
+    seed, device, size, mirror = check_seed(seed), check_device(device), check_whole('size', size, 1, 1024), check_flag('mirror', mirror)
+    (bs, n, n_valid, num_workers), epoch = _loader_numbers(bs, n, n_valid, num_workers), epoch if epoch is None else check_whole('epoch', epoch, 1, 10**9)
+    cache = cache if cache is None else check_path('cache', cache)
     train, valid = _still_sets(source, size, n, n_valid, cache, seed, device, mirror)
     load = dict(seed=seed, num_workers=num_workers)
     return DataLoaders(StillLoader(train, bs=bs, n=epoch or len(train), shuffle=True, drop_last=True, **load), StillLoader(valid, bs=bs, **load), device=device)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from scipy.ndimage import gaussian_filter1d
 from .core import *
+from .media import pictures_of
 from .inversion import *
 
 # %% ../nbs/10_editing.ipynb #100673cd
@@ -102,8 +103,9 @@ def pushed(v, off, # unit vectors [S, dim], [dim]
 def layers_of(groups:dict, # {name: [layer, …]}
               names):      # 'coarse,fine', or a list of names
     "The numbers of some groups' layers."
-    names = [n.strip() for n in names.split(',')] if isinstance(names, str) else list(names)
-    if not names or (odd := [n for n in names if n not in groups]): raise UserError(f"there are no layers called '{odd[0] if names else ''}': choose from {', '.join(groups)}, separated by commas")
+    if isinstance(names, str): names = [n.strip() for n in names.split(',')]
+    odd = [names] if not isinstance(names, (list, tuple)) or not names else [n for n in names if not isinstance(n, str) or n not in groups]
+    if odd: raise UserError(f"there are no layers called {value_met(odd[0])}: choose from {', '.join(groups)}, separated by commas")
     return tuple(i for g in groups if g in names for i in groups[g])
 
 # %% ../nbs/10_editing.ipynb #6d4c02f9
@@ -167,6 +169,7 @@ def smoothed(w,        # codes over time [T, L, D]
 
 def keyframes(n:int, fps, apart=.5, most=120): # frames, frames a second, s
     "Numbers of frames, evenly through the video."
+    n, fps, apart, most = check_whole('n', n, 1, 10**7), check_number('fps', fps, .001, 1000), check_number('apart', apart, .001, 1e6), check_whole('most', most, 1, 10**6)
     return np.unique(np.linspace(0, n - 1, min(most, max(1, round(n / float(fps) / apart) + 1))).round().astype(int))
 
 def corrected(w,    # codes of all frames [T, L, D]
@@ -181,7 +184,7 @@ def corrected(w,    # codes of all frames [T, L, D]
 # %% ../nbs/10_editing.ipynb #5e037be3
 def flicker(frames)->float: # uint8 [T, H, W, 3], or an iterator of frames
     "Mean squared difference of neighbouring frames, of values in [0, 1]."
-    changes = [(((b.astype(np.float32) - a) / 255)**2).mean() for a, b in pairwise(frames)]
+    changes = [(((b.astype(np.float32) - a) / 255)**2).mean() for a, b in pairwise(pictures_of(frames))]
     return float(np.mean(changes)) if changes else 0.
 
 def damping(energy,     # factor of what is faster than a second in a video's codes -> its flicker

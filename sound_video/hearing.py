@@ -386,8 +386,9 @@ def bar(p, width=30):
 # %% ../nbs/05b_hearing.ipynb #cb7a5a99
 def check_labels(labels):
     "Labels without blanks around them, without empty or repeated ones."
+    if not isinstance(labels, (list, tuple)): raise UserError(f"labels must be a list of texts, such as ['rain', 'wind in trees'], not {value_met(labels)}")
     found = {}
-    for label in (' '.join(l.split()) for l in labels): found.setdefault(label.casefold(), label)
+    for label in (' '.join(check_text('a label', l).split()) for l in labels): found.setdefault(label.casefold(), label)
     found.pop('', None)
     if not found: raise UserError('no labels: give one or more, such as "rain,wind in trees"')
     return list(found.values())
@@ -401,13 +402,13 @@ class Hearing:
     def __init__(self, encoder:AudioEncoder, clip:Clip, scale=None): # what cosines are multiplied with before the softmax; CLIP's own by default
         self.encoder, self.clip, self.scale = encoder.eval().requires_grad_(False), clip, float(scale or clip.logit_scale.detach())
 
-    def embed(self, sound, hop=None): # path, or (samples [C, N], rate in Hz); s from window to window
+    def embed(self, sound, hop=None): # path, or (samples [C, N], rate in Hz), as for `as_sound`; s from window to window
         "The windows of a sound: starts in seconds [T], unit vectors [T, D], levels in dB [T]."
         return embed_sound(self.encoder, sound, hop)
 
     def name(self, sound, labels=SCENES, hop=None)->Heard:
         "How well each label fits the sound."
-        labels = check_labels(labels)
+        sound, labels = as_sound(sound), check_labels(labels)
         if strange := [l for l in labels if not self.clip.knows(l)]:
             raise UserError(f"this model's CLIP has never read a word of '{strange[0]}': choose English words for landscapes and weather, or a pack with a larger CLIP")
         names = label_vectors(self.clip, labels).cpu()
@@ -420,7 +421,7 @@ class Hearing:
 def show(self:Heard, top=5):
     "Probabilities over time, of the labels that matter most."
     import matplotlib.pyplot as plt
-    keep = self.overall.argsort(descending=True)[:top]
+    keep = self.overall.argsort(descending=True)[:check_whole('top', top, 1, 100)]
     edges = [*self.starts.tolist(), self.seconds]
     fig, ax = plt.subplots(figsize=(6, .28*len(keep) + .5))
     ax.pcolormesh(edges, np.arange(len(keep) + 1), self.over_time[:, keep].T, cmap='magma', vmin=0, vmax=1)

@@ -6,10 +6,9 @@ Docs: https://sound-video.github.io/sound_video/media.html.md"""
 
 # %% auto #0
 __all__ = ['MOVIE_FORMATS', 'ENDINGS', 'PICTURES', 'IMAGE_ENDINGS', 'parse_fps', 'n_frames', 'frame_times', 'open_media',
-           'tracks_of', 'track_of', 'Holes', 'AudioTrack', 'stream_sound', 'read_sound', 'check_output', 'as_pixels',
-           'pictures_of', 'write_movie', 'write_video', 'stream_frames', 'read_frames', 'Info', 'probe_pictures',
-           'probe', 'open_picture', 'as_rgb8', 'read_image', 'is_still', 'check_picture_output', 'write_image', 'Video',
-           'play']
+           'tracks_of', 'track_of', 'Holes', 'AudioTrack', 'stream_sound', 'read_sound', 'check_output', 'pictures_of',
+           'write_movie', 'write_video', 'stream_frames', 'read_frames', 'Info', 'probe_pictures', 'probe',
+           'open_picture', 'as_rgb8', 'read_image', 'is_still', 'check_picture_output', 'write_image', 'Video', 'play']
 
 # %% ../nbs/01_media.ipynb #c9a12461
 import base64, io, math, mmap, os, re, stat, sys, tempfile
@@ -450,7 +449,8 @@ def _sound(source,      # as for `as_sound`
            rate=None,   # Hz; None: the sound's own
            mono=False, at=0,  # of a path: whole s to begin with
            track=None, holes=None): # and as for `read_sound` -> iterator of float32 [C, n], rate, C
-    source, rate = as_sound(source), None if rate is None else check_rate(rate)
+    source, rate, track = as_sound(source), None if rate is None else check_rate(rate), None if track is None else check_whole('track', track, 1, 1000)
+    if not isinstance(holes, (Holes, type(None))): raise UserError(f'holes must be a Holes() that takes them, not {value_met(holes)}')
     if isinstance(source, (str, Path)):
         pairs = _blocks(source, at, track, holes)
         first, r0 = next(pairs, (None, 0))
@@ -549,16 +549,6 @@ def check_output(path): # -> its ending, in small letters
     return kind
 
 # %% ../nbs/01_media.ipynb #165b16fd
-def as_pixels(x, ndim=(3,), what='a picture is uint8 [H, W, 3]'): # array or tensor -> array
-    "Pictures of files, checked: uint8, red, green and blue last."
-    try: y = np.asarray(x.detach().cpu() if torch.is_tensor(x) else x)
-    except (RuntimeError, TypeError, ValueError): y = np.empty(0)
-    if y.dtype != np.uint8 or y.ndim not in ndim or y.shape[-1] != 3: raise UserError(f'{what}, not {value_met(x)}: convert floats with to_uint8')
-    if not 1 <= min(y.shape[-3:-1]) <= max(y.shape[-3:-1]) <= _LARGEST: raise UserError(f'{what} with 1 to {_LARGEST} rows and columns, not {value_met(x)}')
-    return y
-
-_LARGEST = 16384 # pixels of a side, which all formats hold
-
 def pictures_of(frames):
     "Frames or batches of them, arrays or tensors, as single uint8 arrays [H, W, 3]."
     try: frames = iter(frames)
@@ -697,8 +687,8 @@ def write_video(path,       # .mp4, .webm or .gif; a name without an ending: a f
 
 # %% ../nbs/01_media.ipynb #2275bab8
 def _size(size): # int or (H, W)
-    if isinstance(size, (tuple, list)) and len(size) == 2: return tuple(check_whole('size', x, 1, _LARGEST) for x in size)
-    return (check_whole('size', size, 1, _LARGEST),) * 2
+    if isinstance(size, (tuple, list)) and len(size) == 2: return tuple(check_whole('size', x, 1, LARGEST_SIDE) for x in size)
+    return (check_whole('size', size, 1, LARGEST_SIDE),) * 2
 
 def _cover(H, W, size): # -> scaled (H, W) that just covers size, and where to cut
     h, w = _size(size)

@@ -186,23 +186,26 @@ def smooth(x,              # [T]
     n = max(1, round(seconds * float(fps)))
     return np.convolve(x, np.ones(n), 'same') / np.convolve(np.ones(len(x)), np.ones(n), 'same')
 
-def frame_loudness(sound, # [C, N] in [-1, 1]
+def frame_loudness(sound, # samples [C, N] or [N], as for `as_sound`
                    rate:int, fps:float, n:int): # -> [n]
     "RMS of the sound during each of `n` frames."
+    (sound, rate), n, fps = as_sound((sound, rate)), check_whole('n', n, 0, 10**7), check_number('fps', fps, .001, 1000)
     edges = np.linspace(0, n / float(fps) * rate, n + 1).round().astype(int).clip(0, sound.shape[1])
     power = np.append(0, np.asarray(sound, dtype=np.float64).__pow__(2).mean(0).cumsum())
     return np.sqrt((power[edges[1:]] - power[edges[:-1]]) / (edges[1:] - edges[:-1]).clip(min=1))
 
 def frame_motion(frames): # uint8 [T, H, W, 3] -> [T - 1]
     "Mean absolute difference of neighbouring frames, in [0, 1]."
+    frames = as_pixels(frames, (4,), 'frames are uint8 [T, H, W, 3]')
     return np.array([np.abs(b.astype(np.int16) - a).mean() for a, b in zip(frames[:-1], frames[1:])]) / 255
 
 def loudness_motion(frames,    # uint8 [T, H, W, 3]
                     fps:float,
-                    sound,     # [C, N] in [-1, 1]
+                    sound,     # samples [C, N] or [N], as for `as_sound`
                     rate:int)->float:
     "Pearson correlation of smoothed loudness and smoothed motion; 0 where one of them never changes."
-    motion = smooth(frame_motion(frames), fps)
+    if len(motion := frame_motion(frames)) < 2: raise UserError('a correlation needs three frames at least')
+    motion = smooth(motion, check_number('fps', fps, .001, 1000))
     loudness = smooth(frame_loudness(sound, rate, fps, len(frames))[1:], fps)
     if min(motion.std(), loudness.std()) < 1e-9: return 0.
     return float(np.corrcoef(motion, loudness)[0, 1])

@@ -106,7 +106,7 @@ class Picture:
 class PictureSet:
     "The pictures of a folder or a zip, in the order of their names."
     def __init__(self, source):
-        self.source = Path(source)
+        self.source = check_path('source', source)
         if not self.source.exists(): raise UserError(f"'{source}' is not there: name a folder or a zip of pictures")
         with readable_os_errors(source):
             self.files = _Folder(source) if self.source.is_dir() else _Zip(source)

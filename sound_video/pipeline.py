@@ -57,11 +57,12 @@ def describe(G, class_names=(), **kw)->PackConfig:
 
 # %% ../nbs/12_pipeline.ipynb #cb89fa9c
 def scene_and_kind(label): # 'explosion: fireworks' -> ('explosion', 'fireworks'); a label without a colon is both
-    scene, _, kind = (part.strip() for part in label.partition(':'))
+    scene, _, kind = (part.strip() for part in check_text('label', label).partition(':'))
     return scene, kind or scene
 
 def scenes_of(labels): # -> scenes, and the scene's index for each label [n]
     "The scenes of labels, in order of appearance."
+    if not isinstance(labels, (list, tuple)): raise UserError(f'labels must be a list of texts, not {value_met(labels)}')
     names = [scene_and_kind(label)[0] for label in labels]
     scenes = list(dict.fromkeys(names))
     return scenes, torch.tensor([scenes.index(n) for n in names])
@@ -178,7 +179,7 @@ def _check_names(G, config, file):
 
 def load_pack(path): # -> generator, PackConfig
     "Read and check a pack."
-    path = Path(path)
+    path = check_path('path', path)
     config = _read_config(path)
     G = _build(config, path/'config.json')
     _check_names(G, config, path/'config.json')
@@ -195,7 +196,8 @@ class SoundFilm(Video):
 
 def batch_size(resolution:int, device):
     "Pictures at a time: on a CPU as many as its cache likes, on a GPU as many as keep it busy."
-    pixels = 2**21 if torch.device(device).type == 'cuda' else 2**16
+    resolution = check_whole('resolution', resolution, 1, LARGEST_SIDE)
+    pixels = 2**21 if check_device(device, here=False).type == 'cuda' else 2**16
     return max(1, min(256, pixels // resolution**2))
 
 @torch.inference_mode()
@@ -205,17 +207,6 @@ def render_path(G, path, times): # a `LatentPath` or `LearnedPath`, s [n]; yield
     for w in path.chunks(times, batch_size(G.cfg.img_resolution, device)): yield to_uint8(G.synthesis(w))
 
 # %% ../nbs/12_pipeline.ipynb #be08cde8
-def _checked(name, x, lo, hi):
-    "x as a number within bounds."
-    try: x = float(x)
-    except (TypeError, ValueError): x = math.nan
-    if not lo <= x <= hi: raise UserError(f'{name} must be a number from {lo} to {hi}')
-    return x
-
-def _check_seed(seed):
-    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**63: raise UserError(f'seed must be a whole number from 0 to 2**63 - 1, not {seed}')
-    return int(seed)
-
 def _say_silent(sound, so): print(f"{'the sound' if isinstance(sound, tuple) else repr(str(sound))} is silent: {so}", file=sys.stderr)
 
 def _plain(name): return ' '.join(name.lower().replace('_', ' ').replace('-', ' ').split())
@@ -228,20 +219,21 @@ class SoundVideo:
     "A loaded model that turns sounds into videos."
     def __init__(self, generator, config:PackConfig, device=None, # the GPU where there is one, by default
                  path=None): # of the pack, where further parts are read from
-        self.device = torch.device(device or default_device())
+        self.device = check_device(device)
         self.generator, self.config, self.path = generator.to(self.device), config, path and Path(path)
 
     @classmethod
     def load(cls, path=None, device=None): # path: the pack that comes with the package, by default
         "Open a pack."
-        path = path or default_pack()
+        path, device = default_pack() if path is None else path, check_device(device)
         return cls(*load_pack(path), device, path)
 
     @property
     def class_names(self): return self.config.class_names
 
-    def class_index(self, name, seed:int): # name, or None
+    def class_index(self, name, seed:int): # `class_name`, or None
         "The class of this name; where several fit, one that the seed chooses; None for a model without classes."
+        name, seed = name if name is None else check_text('class_name', name), check_seed(seed)
         match = [i for i, label in enumerate(self.class_names) if name is None or _fits(name, label)]
         if match: return match[int(torch.randint(len(match), (), generator=torch.Generator().manual_seed(seed)))]
         if name is None: return None
@@ -305,16 +297,18 @@ def hearing(self:SoundVideo):
 # %% ../nbs/12_pipeline.ipynb #a7118d2e
 @patch
 def name(self:SoundVideo,
-         sound,         # path, or (samples [C, N], rate in Hz)
+         sound,         # path, or (samples [C, N] or [N], rate in Hz), as for `as_sound`
          labels=None,   # any words; the model's own scenes by default, the nine landscapes if it has none
          hop=None):     # s from window to window; as long as they are by default
     "A `Heard`: how well each label fits the sound, overall and over time."
+    sound = as_sound(sound)
     return self.hearing.name(sound, (self.scenes or SCENES) if labels is None else labels, hop)
 
 # %% ../nbs/12_pipeline.ipynb #05361349
 @patch
 def heard_class(self:SoundVideo, sound, seed=None): # seed: draws among the kinds of the scene; None: the kind that is heard most
     "The class that the sound asks for, as an index; None where there is nothing to hear, or no ear."
+    sound, seed = as_sound(sound), seed if seed is None else check_seed(seed)
     if not (self.config.hearing and self.class_names): return None
     starts, v, levels = embed_sound(self.encoder, sound)
     weights = shares(starts, levels, self.encoder.cfg.seconds)
@@ -345,6 +339,7 @@ def _read_part(path, config, name):
 @patch
 def part(self:SoundVideo, name:str):
     "A further network of the pack, read once; None if it has none of this name."
+    check_text('name', name)
     kept = vars(self).setdefault('_parts', {})
     if name not in kept:
         net = _read_part(self.path, self.config, name)
@@ -383,12 +378,14 @@ def steer(v, toward, # unit vectors [T, dim], [dim]
 @patch
 def words_of(self:SoundVideo, index:int): # of a class -> unit vector [dim]
     "What CLIP makes of a class's name, scene and kind."
+    index = check_whole('index', index, 0, len(self.class_names) - 1)
     names = _read_names(self.path/'names.safetensors', self.class_names, self.encoder.cfg.dim)
     return torch.nn.functional.normalize(sum(names[part] for part in scene_and_kind(self.class_names[index])), dim=0)
 
 @patch
 def prompt_vector(self:SoundVideo, prompt:str): # -> unit vector [dim]
     "What CLIP makes of a prompt."
+    check_text('prompt', prompt)
     from sound_video.hearing import label_vectors
     if not self.hearing.clip.knows(prompt): raise UserError(f"this model's CLIP has never read a word of '{prompt}': choose English words for landscapes and weather, or a pack with a larger CLIP")
     return label_vectors(self.hearing.clip, [prompt])[0].cpu()
@@ -397,8 +394,11 @@ def prompt_vector(self:SoundVideo, prompt:str): # -> unit vector [dim]
 @patch
 def scene_shares(self:SoundVideo, scenes:dict, seed:int): # {name: share, 0 to 1} -> {index of a class: share}
     "How much each class counts: together at most 1, and what they leave over is as heard."
+    if not isinstance(scenes, dict): raise UserError(f'scenes must be {{name: share}}, not {value_met(scenes)}')
     counts = {}
-    for name, x in scenes.items(): counts[i] = counts.get(i := self.class_index(name, seed), 0.) + _checked(f'the share of {name}', x, 0, 1)
+    for name, x in scenes.items():
+        i = self.class_index(check_text('class_name', name), seed)
+        counts[i] = counts.get(i, 0.) + check_number(f'the share of {name}', x, 0, 1)
     return {i: x / max(1., sum(counts.values())) for i, x in counts.items() if x}
 
 def _foremost(index, counts): # of what is heard, {index: share} -> the one that counts most
@@ -413,6 +413,8 @@ def toward_class(self:SoundVideo, v, index, named=False): # unit vectors [T, dim
 @patch
 def sound_vectors(self:SoundVideo, sound, index=None, named=False, prompt=None, mix=.5, counts=None): # index: of the class to be shown; named: by the user?; counts: as `scene_shares` gives them
     "The middle of each window of a sound in s [T], and a vector for it [T, dim], turned towards the class, the mix of classes and the prompt."
+    mix = check_number('mix', mix, 0, 1)
+    if counts is not None and not isinstance(counts, dict): raise UserError(f'counts must be what scene_shares gives, not {value_met(counts)}')
     starts, v, levels = embed_sound(self.encoder, sound)
     weights = shares(starts, levels, self.encoder.cfg.seconds)
     v = in_context(starts, v, weights if weights.sum() else torch.ones(len(v)))
@@ -421,13 +423,16 @@ def sound_vectors(self:SoundVideo, sound, index=None, named=False, prompt=None, 
     if prompt is not None: v = steer(v, self.prompt_vector(prompt), mix)
     return starts.numpy() + self.encoder.cfg.seconds / 2, v
 
+def _fitted(frame, size): # uint8 [H, W, 3] -> uint8 [size, size, 3]
+    return np.asarray(ImageOps.fit(Image.fromarray(frame), (size, size), Image.Resampling.LANCZOS))
+
 @patch
 def start_code(self:SoundVideo, picture): # path, or uint8 [H, W, 3] -> code [1, L, D]
     "The code of a picture."
     if self.picture_encoder is None: raise UserError('this model cannot read pictures: start with a seed, or take a pack that has a picture_encoder')
     size = self.generator.cfg.img_resolution
-    x = read_image(picture, size) if isinstance(picture, (str, Path)) else picture
-    with torch.inference_mode(): return self.picture_encoder(to_float(np.asarray(x)[None]).to(self.device)).clone()
+    x = read_image(picture, size) if isinstance(picture, (str, Path)) else _fitted(as_pixels(picture), size)
+    with torch.inference_mode(): return self.picture_encoder(to_float(x[None]).to(self.device)).clone()
 
 # %% ../nbs/12_pipeline.ipynb #48f8a70e
 @patch
@@ -467,6 +472,13 @@ def own_motion(self:SoundVideo, motion, sound, feats:Features, index, named, see
 # %% ../nbs/12_pipeline.ipynb #a90edd31
 MOTIONS = ('learned', 'reactive') # or a function
 
+@patch
+def _start(self:SoundVideo, start): # -> None, a seed, a path, or uint8 [H, W, 3]
+    "What a video begins with, checked."
+    if start is None or isinstance(start, (str, Path)): return start if start is None else check_path('start', start)
+    if isinstance(start, np.ndarray) and start.ndim or torch.is_tensor(start) and start.ndim: return as_pixels(start, what='start is a seed, the path of a picture, or uint8 [H, W, 3]')
+    return check_whole('start', start, 0, 2**63 - 1)
+
 @patch(as_prop=True)
 def can_move(self:SoundVideo)->bool:
     "Has the model learnt to move?"
@@ -476,12 +488,13 @@ def can_move(self:SoundVideo)->bool:
 def _motion(self:SoundVideo, motion, speed): # -> one of `MOTIONS` or a function, {group: factor}
     "How to move, checked. A number alone is a speed."
     groups = self.config.layer_groups
-    if callable(motion) and speed != 1: raise UserError('a motion of your own has its own speed: leave speed out')
+    if callable(motion) and (isinstance(speed, dict) or check_number('speed', speed, 0, 10) != 1): raise UserError('a motion of your own has its own speed: leave speed out')
     if callable(motion): return motion, speed
-    if motion not in (None, *MOTIONS): motion, speed = None, motion
-    if isinstance(speed, dict) and (unknown := set(speed) - set(groups)): raise UserError(f"speed knows no group of layers '{sorted(unknown)[0]}': choose from {', '.join(groups)}")
-    try: speed = {g: _checked('speed', x, 0, 10) for g, x in per_group(speed, groups).items()}
-    except UserError as e: raise UserError(f"motion must be learned, reactive, or a number from 0 to 10") from e
+    if motion is not None and not (isinstance(motion, str) and motion in MOTIONS):
+        try: motion, speed = None, check_number('motion', motion, 0, 10)
+        except UserError as e: raise UserError(f'motion must be learned, reactive, a function, or a number from 0 to 10, not {value_met(motion)}') from e
+    if isinstance(speed, dict) and (unknown := [g for g in speed if g not in groups]): raise UserError(f"speed knows no group of layers {value_met(unknown[0])}: choose from {', '.join(groups)}")
+    speed = {g: check_number('speed', x, 0, 10) for g, x in per_group(speed, groups).items()}
     if motion == 'learned' and not self.can_move: raise UserError('this model has not learnt to move: choose reactive, or train its stages inversion and trajectory')
     return motion or MOTIONS[not self.can_move], speed
 
@@ -495,7 +508,7 @@ def shown_class(self:SoundVideo, class_name, sound, feats, seed): # -> index, or
 # %% ../nbs/12_pipeline.ipynb #33058fab
 @patch
 def generate(self:SoundVideo,
-             sound,          # path, or (samples [C, N], rate in Hz)
+             sound,          # path, or (samples [C, N] or [N], rate in Hz), as for `as_sound`
              fps=30,         # frames a second, 1 to 120
              seed=0,         # another seed, another scene
              psi=.7,         # truncation: lower is more typical, higher more varied
@@ -506,9 +519,10 @@ def generate(self:SoundVideo,
              start=None      # a picture to begin with (path, or uint8 [H, W, 3]), or the seed of another scene
             )->SoundFilm:
     "A video that moves with the sound. Frames are computed when it is shown or saved."
-    fps, seed = parse_fps(fps), _check_seed(seed)
-    psi, mix = _checked('psi', psi, 0, 2), _checked('mix', mix, 0, 1)
+    sound, fps, seed = as_sound(sound), parse_fps(fps), check_seed(seed)
+    psi, mix = check_number('psi', psi, 0, 2), check_number('mix', mix, 0, 1)
     motion, speed = self._motion(motion, speed)
+    prompt, start = prompt if prompt is None else check_text('prompt', prompt), self._start(start)
     scenes, named = (class_name, None) if isinstance(class_name, dict) else ({}, class_name)
     steered = scenes or not (prompt is None and start is None)
     if steered and not (motion == 'learned' or callable(motion) and self.can_move): raise UserError('a mix of scenes, a prompt or a start needs learned motion: leave out the reactive motion, or take a pack that has learnt to move')
@@ -538,9 +552,6 @@ def check_frames(G, config:PackConfig): # a generator on the CPU -> uint8 [H, W,
         raise UserError(f'its network cannot make a frame: {_line(e)[:160] or type(e).__name__}') from e
 
 # %% ../nbs/12_pipeline.ipynb #ea73db21
-def _fitted(frame, size): # uint8 [H, W, 3] -> uint8 [size, size, 3]
-    return np.asarray(ImageOps.fit(Image.fromarray(frame), (size, size), Image.Resampling.LANCZOS))
-
 @dataclass(frozen=True)
 class Footage:
     "What is to be edited, at the generator's size."
@@ -562,13 +573,14 @@ def open_footage(source,    # path, or uint8 [H, W, 3] or [T, H, W, 3]
                  size:int,  # pixels of a side
                  fps=None)->Footage: # frames a second; a video's own by default
     "A picture or a video, checked."
+    size, fps = check_whole('size', size, 1, 4096), fps if fps is None else parse_fps(fps)
     if isinstance(source, (str, Path)):
         if is_still(source): return Footage(source, size, None, 1)
         info = probe_pictures(source)
         fps = parse_fps(info['fps'] or 25 if fps is None else fps)
         return Footage(source, size, fps, max(1, round(info['video_seconds'] * fps)))
-    x = np.asarray(source)
-    if x.dtype != np.uint8 or x.ndim not in (3, 4) or x.shape[-1] != 3 or not x.size: raise UserError(f'a picture is uint8 [H, W, 3] and a video [T, H, W, 3], not {x.dtype} {list(x.shape)}')
+    x = as_pixels(source, (3, 4), 'source is the path of a picture or video, uint8 [H, W, 3], or uint8 [T, H, W, 3]')
+    if not len(x): raise UserError('source has no frames: a video has at least one')
     return Footage(x[None] if x.ndim == 3 else x, size, None if x.ndim == 3 else parse_fps(30 if fps is None else fps), 1 if x.ndim == 3 else len(x))
 
 # %% ../nbs/12_pipeline.ipynb #e650b404
@@ -590,7 +602,7 @@ def _looks(self:SoundVideo): return self.judge and (lambda a, b: perceptual_dist
 @patch
 def targets(self:SoundVideo, sound, index=None, layers='coarse,mid,fine', prompt=None, mix=.5, prompt_layers=None, negative=None): # -> s [S], `Target`s
     "What an edit is to follow, and the middle of each segment of the sound."
-    groups = self.config.layer_groups
+    groups, mix = self.config.layer_groups, check_number('mix', mix, 0, 1)
     layers, words = layers_of(groups, layers), None if prompt is None else self.prompt_vector(prompt)
     at, v = self.sound_vectors(sound, index)
     if words is not None and prompt_layers is None: v = steer(v, words, mix)
@@ -646,7 +658,7 @@ class EditedPicture:
     @torch.inference_mode()
     def strip(self, n=8): # uint8 [1 + n, H, W, 3]
         "The original, and the way to the edit in `n` pictures."
-        pick = np.linspace(0, len(self.way) - 1, n).round().astype(int)
+        pick = np.linspace(0, len(self.way) - 1, check_whole('n', n, 1, 1000)).round().astype(int)
         return np.concatenate([self.original[None], to_uint8(self.G.synthesis(self.way[pick]))])
     def save_strip(self, path, n=8): return write_image(path, np.concatenate([*self.strip(n)], 1))
     def __repr__(self): return 'EditedPicture(agrees with the sound {1:.2f}, before {0:.2f})'.format(*self.agreement)
@@ -732,9 +744,9 @@ def _own_sound(footage):
         if 'no sound track' not in str(e): raise
     raise UserError(f"{repr(str(footage.source)) if path else 'an array of frames'} has no sound of its own: choose the track 'new'")
 
-def mixed_sounds(a, b): # (samples [C, N], rate in Hz) twice -> likewise, at the first one's rate
+def mixed_sounds(a, b): # sounds, as for `as_sound` -> (samples [C, N], rate in Hz), at the first one's rate
     "Two sounds at once, as long as the longer one; made softer where the sum is too loud."
-    (x, rate), (y, other) = a, b
+    (x, rate), (y, other) = (x if isinstance(x := as_sound(s), tuple) else read_sound(x) for s in (a, b))
     if other != rate: y = resample(y, other, rate)
     C, N = max(len(x), len(y)), max(x.shape[1], y.shape[1])
     if len(x) != len(y): x, y = (z.mean(0, keepdim=True).expand(C, -1) if len(z) != C else z for z in (x, y))
@@ -744,13 +756,10 @@ def mixed_sounds(a, b): # (samples [C, N], rate in Hz) twice -> likewise, at the
 def _track(footage, sound, track): # -> path or (samples, rate)
     if track == 'new': return sound
     own = _own_sound(footage)
-    return own if track == 'original' else mixed_sounds(sound if isinstance(sound, tuple) else read_sound(sound), own)
+    return own if track == 'original' else mixed_sounds(sound, own)
 
 # %% ../nbs/12_pipeline.ipynb #a5a4f223
 METHODS, SCHEDULES = ('direct', 'optimised'), ('steady', 'loudness')
-
-def _chosen(name, x, among):
-    if x not in among: raise UserError(f"{name} must be {' or '.join(among)}, not {x}")
 
 @patch
 def _can_edit(self:SoundVideo):
@@ -762,7 +771,7 @@ def _can_edit(self:SoundVideo):
 @patch
 def edit(self:SoundVideo,
          source,           # a picture or a video: path, or uint8 [H, W, 3] or [T, H, W, 3]
-         sound,            # path, or (samples [C, N], rate in Hz)
+         sound,            # path, or (samples [C, N] or [N], rate in Hz), as for `as_sound`
          strength=1.,      # 0 to 2: 0 changes nothing
          layers='coarse,mid,fine', # which may change
          prompt=None, mix=.5,      # words, and how much they count, 0 to 1
@@ -777,9 +786,11 @@ def edit(self:SoundVideo,
          speed=1.):                # how much the sound moves a video, 0 to 10
     "A picture (`EditedPicture`) or a video (`SoundFilm`) changed by a sound."
     self._can_edit()
-    strength, mix, speed, seed = _checked('strength', strength, 0, 2), _checked('mix', mix, 0, 1), _checked('speed', speed, 0, 10), _check_seed(seed)
-    steps = int(_checked('steps', steps, 0, 10000))
-    for name, x, among in (('method', method, METHODS), ('schedule', schedule, SCHEDULES), ('track', track, TRACKS)): _chosen(name, x, among)
+    sound, seed, steps = as_sound(sound), check_seed(seed), int(check_number('steps', steps, 0, 10000))
+    strength, mix, speed = check_number('strength', strength, 0, 2), check_number('mix', mix, 0, 1), check_number('speed', speed, 0, 10)
+    for name, x, among in (('method', method, METHODS), ('schedule', schedule, SCHEDULES), ('track', track, TRACKS)): check_choice(name, x, among)
+    for name, x in (('prompt', prompt), ('negative', negative)): x is None or check_text(name, x)
+    moving = moving is not None and check_flag('moving', moving)
     footage = open_footage(source, self.generator.cfg.img_resolution, fps)
     film = footage.fps is not None or moving
     if not film and (schedule, track) != ('steady', 'new'): raise UserError('a schedule and a track are for videos: leave them out for a picture')

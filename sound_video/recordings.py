@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from .core import *
 from .folders import *
-from .score import SCENES
+from .score import SCENES, check_scene
 
 # %% ../nbs/02g_recordings.ipynb #78e87ec7
 def _digest(person): return int(hashlib.sha256(person.encode()).hexdigest(), 16)
@@ -68,8 +68,9 @@ def recordings(folder,     # with subfolders named after scenes, or with a table
                scene=None, # one of `SCENES`, or all
                split=None): # 'train', 'test', or both
     "The `Recording`s in a folder, in the order of the table or of their paths."
-    if scene not in (None, *SCENES) or split not in (None, 'train', 'test'): raise UserError(f"no recordings of '{scene}' to '{split}': choose from {', '.join(SCENES)}, and from train and test")
-    folder = Path(folder)
+    if scene is not None: check_scene(scene)
+    if split is not None: check_choice('split', split, ('train', 'test'))
+    folder = check_path('folder', folder)
     if not folder.is_dir(): raise UserError(f"'{folder}' is not a folder of recordings")
     found = (_from_table if (folder/TABLE).exists() else _from_folders)(folder)
     if not found: raise UserError(f"'{folder}' has no recordings: give a folder with subfolders named after scenes ({', '.join(SCENES)}), or with a table {TABLE}")

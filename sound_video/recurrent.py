@@ -24,8 +24,9 @@ OFFSETS = (-.2, 0., .2, .4) # s around each moment
 
 def sound_curves(feats:Features, times): # s [T] -> [T, 12]
     "What a trajectory hears at each moment."
+    times = check_numbers('times', times)
     curves = (pace(feats), onset_push(feats), np.zeros(len(feats.times)) if feats.silent else unit_range(feats.centroid))
-    near = [np.interp(np.asarray(times) + s, feats.times, c) for s in OFFSETS for c in curves]
+    near = [np.interp(times + s, feats.times, c) for s in OFFSETS for c in curves]
     return torch.from_numpy(np.stack(near, 1)).float()
 
 N_CURVES = 3 * len(OFFSETS)

@@ -430,7 +430,9 @@ def synthesise(scene:str, # one of `SCENES`
                channels:int=1,
                wide=0.):  # how much wider its parameters' ranges are than the usual: 1 doubles them
     "The sound of a clip: float32 [channels, round(seconds * rate)] in [-1, 1]."
-    if scene not in SOUNDS: raise UserError(f"no scene is called '{scene}': choose from {', '.join(SOUNDS)}")
+    check_scene(scene)
+    seed, rate, channels, wide = check_seed(seed), check_rate(rate), check_whole('channels', channels, 1, MOST_CHANNELS), check_number('wide', wide, 0, 100)
+    if not isinstance(score, Score): raise UserError(f'score must be what compose gives, not {value_met(score)}')
     make, usual, kinds = SOUNDS[scene]
     take = Take(scene, seed, score, rate, channels, wide)
     p = draw(take, usual | kinds[take.kind])

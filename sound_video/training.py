@@ -578,6 +578,7 @@ class Parts:
 
 def read_parts(out)->Parts:
     "The parts of the pack that is there; None if there is none."
+    out = check_path('out', out)
     if not Path(out).exists(): return None
     sv, files = SoundVideo.load(out), {name: Path(out)/f'{name}.safetensors' for name in ('judge', 'watcher', 'discriminator')}
     return Parts(sv.generator, sv.config, sv.hearing if sv.config.hearing else None, {name: sv.part(name) for name in sv.config.parts}, {name: load_file(f) for name, f in files.items() if f.exists()})
@@ -657,7 +658,8 @@ def _train_paths(parts:Parts, base:Parts, recipe, work, data, resume, seed, cbs)
 # %% ../nbs/13_training.ipynb #d9ecf3bc
 def ways(precision=None, accumulate=1):
     "The callbacks that change how a stage is computed."
-    return [*([ComputeIn(precision)] if precision else []), *([Accumulate(accumulate)] if accumulate != 1 else [])]
+    accumulate = check_whole('accumulate', accumulate, 1, 10**6)
+    return [*([] if precision is None else [ComputeIn(precision)]), *([Accumulate(accumulate)] if accumulate != 1 else [])]
 
 # %% ../nbs/13_training.ipynb #eed16fdf
 def train(out,             # folder of the pack to be made
@@ -673,14 +675,19 @@ def train(out,             # folder of the pack to be made
           settings=None,   # of the recipe, to be changed: {'batch': 8, …}
           recordings=None): # folder of real recordings to train the audio encoder's head on, where the world is the data
     "Run a recipe and write the pack; None if these stages do not complete one."
-    if preset not in PRESETS: raise UserError(f"no preset is called '{preset}': choose from {', '.join(PRESETS)}")
+    if not isinstance(preset, str) or preset not in PRESETS: raise UserError(f"no preset is called {value_met(preset)}: choose from {', '.join(PRESETS)}")
+    if not isinstance(stages, (list, tuple, set)) or not stages or not all(isinstance(s, str) for s in stages): raise UserError(f'stages must be a list of names, not {value_met(stages)}: choose from {", ".join(STAGES)}')
+    for name, x in dict(out=out, data=data).items(): check_path(name, x)
+    for name, x in dict(start=start, inception=inception, recordings=recordings).items(): x is None or check_path(name, x)
+    if not isinstance(settings, (dict, type(None))): raise UserError(f"settings must be {{name: value}}, such as {{'batch': 8}}, not {value_met(settings)}")
+    seed, resume = check_seed(seed), check_flag('resume', resume)
     recipe, stages, start = PRESETS[preset], set(stages), _pack_place(start)
     if start: recipe = replace(recipe, start=recipe.generator.img_resolution, images=recipe.images[-1:])
     recipe = adjusted(recipe, settings or {})
     files = _read_recordings(recordings, data, stages)
     _check_pictures(data, stages)
     _check_options(stages, settings or {}, inception)
-    recipe = replace(recipe, precision=chosen_precision(precision or recipe.precision)) # what the pack says is what was done
+    recipe = replace(recipe, precision=chosen_precision(recipe.precision if precision is None else precision)) # what the pack says is what was done
     if recipe.precision == 'float16': recipe = _clamped(recipe)
     cbs = [*L(cbs), *ways(recipe.precision, accumulate)]
     with _not_left_empty(Path(f'{out}.training')):

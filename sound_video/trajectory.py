@@ -27,7 +27,9 @@ def layer_groups(num_ws:int): # layers of W+ -> {name: [layer, …]}
     return {name: [i for i in layers if i < num_ws] for name, layers in groups.items() if min(layers, default=num_ws) < num_ws}
 
 # %% ../nbs/09_trajectory.ipynb #8b92cf82
-def _dt(feats): return feats.times[1] - feats.times[0] if len(feats.times) > 1 else 1.
+def _dt(feats):
+    times = check_features(feats).times
+    return times[1] - times[0] if len(times) > 1 else 1.
 
 def _eased(x, seconds, dt, order=0): # [..., T]
     "Smoothed over time by a Gaussian of this standard deviation."
@@ -35,7 +37,7 @@ def _eased(x, seconds, dt, order=0): # [..., T]
 
 def pace(feats:Features): # [T]
     "How fast to move: 0 at the floor of the sound, about 1 where it is loud."
-    if feats.silent: return np.zeros(len(feats.times))
+    if check_features(feats).silent: return np.zeros(len(feats.times))
     loudness = _eased(feats.loudness, .06, _dt(feats))
     floor, loud = np.percentile(loudness, (5, 99))
     span = max(loud - floor, .1*loud, 1e-4)
@@ -71,6 +73,7 @@ def onsets(feats:Features): # -> s [n]
 def hurried(feats:Features, times, # s [T]
             share=.5):             # of the time around an onset, at most .5
     "Times that leap at the onsets and go slower between them, s [T]."
+    times, share = check_numbers('times', times), check_number('share', share, 0, .5)
     at = onsets(feats)
     gaps = np.diff(at, prepend=0., append=feats.seconds)
     rise, leap = np.minimum(1/30, gaps/4), share/2 * np.minimum(gaps, .25)

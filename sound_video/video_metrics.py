@@ -52,9 +52,9 @@ def video_loss(outputs,   # of a `VideoNet`
 # %% ../nbs/11b_video_metrics.ipynb #74358c7e
 def as_clips(video): # uint8 [T, H, W, 3], or float [B, T, 3, H, W] in [-1, 1]
     "Clips [B, T, 3, H, W] in [-1, 1]."
-    if video.ndim == 5 and video.shape[2] == 3 and torch.is_tensor(video) and video.is_floating_point(): return video
-    if video.ndim == 4 and video.shape[3] == 3 and str(video.dtype).endswith('uint8'): return to_float(video)[None]
-    raise UserError(f'{str(video.dtype)} {list(video.shape)} is not a video: give uint8 [T, H, W, 3] or float [B, T, 3, H, W]')
+    if torch.is_tensor(video) and video.ndim == 5 and video.shape[2] == 3 and video.is_floating_point(): return video
+    if not isinstance(video, (np.ndarray, torch.Tensor)) or video.ndim != 4 or video.shape[3] != 3 or not str(video.dtype).endswith('uint8'): raise UserError(f'{value_met(video)} is not a video: give uint8 [T, H, W, 3] or float [B, T, 3, H, W]')
+    return to_float(video)[None]
 
 def clip_features(videos,        # each as for `as_clips`
                   net:nn.Module, # has `features` of clips [B, T, 3, H, W]
@@ -126,6 +126,7 @@ def optical_flow(a, # pictures [B, 3, H, W] in [-1, 1], of 32 pixels a side at l
 def flow_curve(frames, # uint8 [T, H, W, 3]
                batch=64)->np.ndarray: # pairs at a time
     "Mean length of the optical flow that leads to each frame but the first, in pixels of a picture of 64: [T - 1]."
+    frames, batch = as_pixels(frames, (4,), 'frames are uint8 [T, H, W, 3]'), check_whole('batch', batch, 1, 10**6)
     H, W = frames.shape[1:3]
     size, curve = [max(32, round(64 * s / min(H, W))) for s in (H, W)], [np.zeros(0)]
     for i in range(0, len(frames) - 1, batch):
@@ -137,17 +138,18 @@ def flow_curve(frames, # uint8 [T, H, W, 3]
 def flow_peaks(frames, # uint8 [T, H, W, 3]
                fps:float): # -> [n]
     "The times at which motion is at a local maximum, in s."
-    x = flow_curve(frames)
+    x, fps = flow_curve(frames), check_number('fps', fps, .001, 1000)
     return (1 + np.flatnonzero((x[1:-1] > x[:-2]) & (x[1:-1] > x[2:])) + 1) / float(fps)
 
 # %% ../nbs/11b_video_metrics.ipynb #ae853e81
 _RATE = 22050
 
-def onset_times(sound, # [C, N] in [-1, 1]
+def onset_times(sound, # samples [C, N] or [N], as for `as_sound`
                 rate:int): # Hz
     "The times at which something begins to sound, in s: [n]."
     import librosa # takes a second
-    y = np.asarray(sound, dtype=np.float32).mean(0)
+    sound, rate = as_sound((sound, rate))
+    y = sound.numpy().mean(0)
     if not y.any(): return np.zeros(0)
     y = y if rate == _RATE else librosa.resample(y, orig_sr=rate, target_sr=_RATE)
     return librosa.onset.onset_detect(y=y, sr=_RATE, units='time')
@@ -165,10 +167,10 @@ def event_iou(a, b, within): # sorted times [n], [m], s
 
 def av_align(frames,    # uint8 [T, H, W, 3]
              fps:float,
-             sound,     # [C, N] in [-1, 1]
+             sound,     # samples [C, N] or [N], as for `as_sound`
              rate:int)->float:
     "Intersection over union of the peaks of motion and the onsets of sound, matched within one frame: in [0, 1]."
-    return event_iou(flow_peaks(frames, fps), onset_times(sound, rate), 1 / float(fps))
+    return event_iou(flow_peaks(frames, fps), onset_times(sound, rate), 1 / check_number('fps', fps, .001, 1000))
 
 # %% ../nbs/11b_video_metrics.ipynb #ba0660b1
 def clip_consistency(frames, # CLIP vectors of frames [T, D]

@@ -28,7 +28,7 @@ def draw(scene:str,       # one of `SCENES`
          size:int,        # of a side in pixels
         ): # float32 [B, 3, size, size] in [-1, 1]
     "Draw a batch of pictures of one scene."
-    if not 16 <= size <= 1024: raise UserError(f'size {size} cannot be drawn: choose one from 16 to 1024')
+    size = check_whole('size', size, 16, 1024)
     return _draw[scene](seeds, moment, size) * 2 - 1
 
 # %% ../nbs/02f_world.ipynb #270a95fa
@@ -58,6 +58,8 @@ def split_seeds(split:str, # 'train', 'valid' or 'test'
                 start=0,   # how many to leave out first
                ): # int64 [n]
     "The first seeds of a split."
+    check_choice('split', split, tuple(SPLITS))
+    n, start = check_whole('n', n, 0, 10**7), check_whole('start', start, 0, 2**48)
     digits = torch.tensor(list(SPLITS[split]))
     i = torch.arange(start, start + n)
     return i // len(digits) * 10 + digits[i % len(digits)]
@@ -71,7 +73,7 @@ _STRENGTH = ('faint', 'gentle', 'strong', 'violent')
 
 def captions(scene:str, seed:int):
     "Several captions for a clip, the plainest first."
-    seeds = torch.tensor([seed])
+    scene, seeds = check_scene(scene), torch.tensor([check_seed(seed)])
     kind = KINDS[scene][int(kind_index(scene, seeds))].name
     score = compose(scene, seeds, _SECONDS)
     lo, hi = min(k.level[0] for k in KINDS[scene]), max(k.level[1] for k in KINDS[scene])
@@ -105,6 +107,8 @@ def render_frames(scene:str, seed:int, score:Score, times, size=128, device='cpu
         item = torch.zeros(len(t), dtype=torch.long, device=device)
         yield to_uint8(draw(scene, torch.full_like(item, seed), score.at(t, item), size))
 
+_MOST = 2**32 # bytes of frames
+
 def render(scene:str,     # one of `SCENES`
            seed:int,
            seconds=5.,
@@ -113,7 +117,10 @@ def render(scene:str,     # one of `SCENES`
            rate=22050,    # Hz
            channels=1,
            device='cpu')->WorldClip:
-    "Render one clip, picture and sound."
+    "Render one clip, picture and sound, in memory: `write_world` makes long ones."
+    seed, fps, size, device = check_seed(seed), parse_fps(fps), check_whole('size', size, 16, 1024), check_device(device)
+    if (need := n_frames(seconds, fps) * size**2 * 3) > _MOST: raise UserError(f'{float(seconds):g} seconds at this size need {need / 2**30:.3g} GB: choose at most {_MOST / need * float(seconds):.3g} seconds, or write_world')
+    rate, channels = check_rate(rate), check_whole('channels', channels, 1, MOST_CHANNELS)
     score, times = compose(scene, torch.tensor([seed]), seconds), torch.as_tensor(frame_times(n_frames(seconds, fps), fps), dtype=torch.float32)
     frames = np.concatenate(list(render_frames(scene, seed, score, times, size, device)))
     sound = torch.as_tensor(synthesise(scene, seed, score, rate, channels))

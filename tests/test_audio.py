@@ -135,7 +135,7 @@ def test_what_cannot_be_cut_is_refused(tmp_path):
     for sound in (tmp_path/'gone.wav', tmp_path/'empty.wav', (torch.zeros(1, 0), 22050)):
         with pytest.raises(UserError): next(sound_windows(sound, 22050))
     for kw in (dict(seconds=0.), dict(seconds=-1.), dict(hop=0.), dict(hop=1e-9)):
-        with pytest.raises(UserError, match='too short'): next(sound_windows((noise(9, 22050), 22050), 22050, **kw))
+        with pytest.raises(UserError, match='too short|must be a number from 0'): next(sound_windows((noise(9, 22050), 22050), 22050, **kw))
 
 def peak(minutes, tmp_path): # -> MB
     code = f"""if True:
