@@ -261,6 +261,7 @@ def files_by_name(folder, passed=None): # passed: list that gets pairs of path a
 
 def class_folder(label):
     "The name of a class's folder: of names that would lead elsewhere, such as AudioSet's /m/0838f, other characters."
+    check_text('label', label)
     safe = re.sub(r'^\.|[/\\\0]', '_', label)
     return safe if len(safe.encode()) <= 200 else f"{safe.encode()[:180].decode(errors='ignore')}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 

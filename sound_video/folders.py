@@ -115,6 +115,7 @@ _NUMBER = r'\d+(?:\.\d+)?'
 
 def video_of(name): # of a file, without ending
     "The name of the film that a piece was cut from; of anything else its own."
+    check_text('name', name)
     if m := re.fullmatch(rf'(.{{11}})_{_NUMBER}(?:[_-]{_NUMBER}){{0,2}}', name): return m[1]
     m = re.fullmatch(rf'(.+?)_(\d+)_(\d+)(?:_{_NUMBER})?', name)
     return m[1] if m and 500 <= int(m[3]) - int(m[2]) <= 600_000 else name

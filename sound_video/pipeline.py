@@ -424,7 +424,7 @@ def sound_vectors(self:SoundVideo, sound, index=None, named=False, prompt=None, 
     return starts.numpy() + self.encoder.cfg.seconds / 2, v
 
 def _fitted(frame, size): # uint8 [H, W, 3] -> uint8 [size, size, 3]
-    return np.asarray(ImageOps.fit(Image.fromarray(frame), (size, size), Image.Resampling.LANCZOS))
+    return np.array(ImageOps.fit(Image.fromarray(frame), (size, size), Image.Resampling.LANCZOS))
 
 @patch
 def start_code(self:SoundVideo, picture): # path, or uint8 [H, W, 3] -> code [1, L, D]

@@ -13,7 +13,7 @@ import zlib
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 from fastcore.basics import patch
-import torch
+import numpy as np, torch
 from .core import *
 
 # %% ../nbs/02a_score.ipynb #735f4da3
@@ -160,7 +160,7 @@ def check_scene(scene):
 
 def check_seeds(seeds): # -> int64 tensor [B]
     "Seeds of the world, one for each of B clips."
-    try: x = torch.as_tensor(seeds)
+    try: x = seeds if torch.is_tensor(seeds) else torch.as_tensor(np.asarray(seeds))
     except (RuntimeError, TypeError, ValueError, OverflowError): x = torch.zeros(())
     if x.ndim != 1 or x.dtype not in (torch.int64, torch.int32, torch.int16) or x.is_meta: raise UserError(f'seeds must be whole numbers, int64 [B], not {value_met(seeds)}')
     return x.long()

@@ -85,9 +85,14 @@ def test_as_many_frames_as_the_sound_needs(pack, fps):
 
 def test_any_sound_is_welcome(pack):
     sv = SoundVideo.load(pack)
-    for sound in (torch.ones(1, 1), torch.zeros(8, 100), torch.full((2, 4000), float('nan')), noise(.01), 1e3*noise(.5)):
+    for sound in (torch.ones(1, 1), torch.zeros(8, 100), noise(.01), 3 * noise(.5).clamp(-1, 1)):
         frames = np.stack(list(sv.generate((sound, 8000)).frames()))
         assert frames.ndim == 4
+
+def test_what_is_no_sound_is_refused(pack):
+    sv = SoundVideo.load(pack)
+    for sound, why in ((torch.full((2, 4000), float('nan')), 'NaN'), (1e3 * noise(.5), 'full scale'), (noise(.5).T, 'transpose it')):
+        with pytest.raises(UserError, match=why): sv.generate((sound, 8000))
 
 def follows(sv, sound, rate, seed, motion):
     "Correlation of loudness and motion."
