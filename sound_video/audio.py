@@ -100,7 +100,9 @@ def _curves(blocks): # of samples [C, n] -> [15, T] and the number of samples
     parts, before, n = [], None, 0
     def counted():
         nonlocal n
-        for b in blocks: n += b.shape[1]; yield b
+        for b in blocks:
+            n += b.shape[1]
+            yield b * (ac_power(b) > 0)[:, None] # a constant is silent
     for y in grouped_windows(counted()):
         loudness, centroid, chroma, mel = _analyse(y)
         parts.append(np.concatenate([np.stack([loudness, _flux(mel, before), centroid]), chroma]).astype(np.float32))

@@ -71,6 +71,7 @@ def _say(line): print(f'sound-video: {line}', file=sys.stderr)
 
 def _run(f, a): # -> exit status
     "Run a command; its end in a status."
+    if 'sound_video.media' in sys.modules: sys.modules['sound_video.media'].say_again()
     try:
         status = f(a) or 0
         sys.stdout.flush()
@@ -187,7 +188,7 @@ def _make(sv, a, sound, out):
     from sound_video.core import progress
     from sound_video.media import write_video
     start = int(a.start) if a.start and a.start.isdecimal() and not os.path.exists(a.start) else a.start
-    video = sv.generate(sound, a.fps, a.seed, _or(a.psi, .7), a.motion, a.class_name, _or(a.speed, 1), a.prompt, _or(a.mix, .5), start)
+    video = sv.generate(_with_track(sound, a), a.fps, a.seed, _or(a.psi, .7), a.motion, a.class_name, _or(a.speed, 1), a.prompt, _or(a.mix, .5), start)
     write_video(out, progress(video.frames(), len(video), 'frames'), video.fps, video.sound)
     print(f"{out}: {len(video)} frames, {float(len(video)/video.fps):.2f} s" + (f', {video.class_name}' if video.class_name else ''), flush=True)
 
@@ -207,6 +208,13 @@ def _make_all(a, places): # -> exit status
 
 # %% ../nbs/14_cli.ipynb #2d147a61
 _VERBOSE = arg('-v', '--verbose', action='store_true', help='name each file that is passed over, and why')
+def _track_option(of): return arg('--audio-track', type=int, metavar='N', help=f'which sound track {of}, from 1 (default: the one that the file calls its default)')
+
+def _with_track(path, a):
+    "The path of a sound or of a folder of clips, with the sound track that was asked for."
+    from sound_video.media import AudioTrack
+    return path if a.audio_track is None else AudioTrack(path, a.audio_track)
+
 
 def _output(sound, out): # -> path to write to
     "Where the video goes: beside nothing, in the current folder, if nobody says; never onto the sound itself."
@@ -230,8 +238,9 @@ def _output(sound, out): # -> path to write to
     arg('--prompt', metavar='TEXT', help='words for what to show, beside what is heard'),
     arg('--mix', help='0 to 1: how much the words of --prompt count (default: 0.5)'),
     arg('--start', metavar='IMAGE', help='a picture to begin with, which the video stays at, or the seed of another scene'),
+    _track_option('of a film that has several'),
     _VERBOSE,
-    examples='  sound-video generate rain.wav\n  sound-video generate song.mp3 -o song.webm --seed 7 --speed 2\n  sound-video generate storm.ogg --class thunder --fps 25 --motion reactive\n  sound-video generate waves.mp3 --prompt "a beach at night" --mix 0.4\n  sound-video generate wind.wav --start hills.jpg\n  sound-video generate "sounds/*.mp3" -o videos\n  sound-video generate rain.wav --pack my-pack --seed 3 --psi 1\n  sound-video generate sounds -o videos -v\n  torchrun --nproc-per-node gpu -m sound_video generate sounds -o videos   # shared by several GPUs')
+    examples='  sound-video generate rain.wav\n  sound-video generate song.mp3 -o song.webm --seed 7 --speed 2\n  sound-video generate storm.ogg --class thunder --fps 25 --motion reactive\n  sound-video generate waves.mp3 --prompt "a beach at night" --mix 0.4\n  sound-video generate wind.wav --start hills.jpg\n  sound-video generate "sounds/*.mp3" -o videos\n  sound-video generate rain.wav --pack my-pack --seed 3 --psi 1\n  sound-video generate sounds -o videos -v\n  sound-video generate holiday.mp4 --audio-track 1 -o waves.mp4\n  torchrun --nproc-per-node gpu -m sound_video generate sounds -o videos   # shared by several GPUs')
 def generate(a):
     _check_generate(a)
     sounds, many, lines = _sounds(a.sound)
@@ -285,11 +294,12 @@ def _check_strip(a, video):
     arg('--schedule', metavar='KIND', help='steady, or loudness: the louder, the stronger; of a video (default: steady)'),
     arg('--speed', help='0 to 10: how much the sound moves a video (default: 1)'),
     arg('--track', metavar='KIND', help='sound of a video: new, original or both (default: new)'),
+    _track_option('of SOUND, and with --track original of the video'),
     arg('--fps', metavar='N', help="frames a second (default: the video's own; 30 for a picture)"),
     arg('--strip', metavar='FILE', help='also write the picture and the way to its edit, side by side'),
     arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)'),
     arg('--seed', type=int, help='of the optimisation and of the motion (default: 0)'),
-    examples='  sound-video edit hills.jpg rain.wav\n  sound-video edit hills.jpg rain.wav -o hills.mp4 --schedule loudness\n  sound-video edit hills.jpg fire.mp3 --method optimised --strip steps.png\n  sound-video edit beach.mp4 storm.ogg --layers mid,fine --strength 0.7 --track both\n  sound-video edit beach.jpg wind.wav --prompt "a beach at sunset" --prompt-layers fine --negative trees\n  sound-video edit beach.mp4 wind.wav --fps 25 --speed 2 --pack my-pack\n  sound-video edit hills.jpg wind.wav --method optimised --steps 40 --seed 3 --prompt "an autumn storm" --mix 0.3')
+    examples='  sound-video edit hills.jpg rain.wav\n  sound-video edit hills.jpg rain.wav -o hills.mp4 --schedule loudness\n  sound-video edit hills.jpg fire.mp3 --method optimised --strip steps.png\n  sound-video edit beach.mp4 storm.ogg --layers mid,fine --strength 0.7 --track both\n  sound-video edit beach.jpg wind.wav --prompt "a beach at sunset" --prompt-layers fine --negative trees\n  sound-video edit beach.mp4 wind.wav --fps 25 --speed 2 --pack my-pack\n  sound-video edit beach.mp4 holiday.mp4 --audio-track 1\n  sound-video edit hills.jpg wind.wav --method optimised --steps 40 --seed 3 --prompt "an autumn storm" --mix 0.3')
 def edit(a):
     out, video = _edit_output(a)
     _check_strip(a, video)
@@ -297,8 +307,9 @@ def edit(a):
     from sound_video.core import progress
     from sound_video.media import probe, write_video
     from sound_video.pipeline import SoundVideo
-    probe(a.sound) # before the model is loaded
-    made = SoundVideo.load(a.pack).edit(a.source, a.sound, a.strength, a.layers, a.prompt, _or(a.mix, .5), a.prompt_layers, a.negative, a.method, video, _or(a.schedule, 'steady'), a.fps, _or(a.seed, 0), a.steps, _or(a.track, 'new'), _or(a.speed, 1))
+    source, sound = (_with_track(a.source, a), a.sound) if a.track == 'original' else (a.source, _with_track(a.sound, a))
+    probe(sound) # before the model is loaded
+    made = SoundVideo.load(a.pack).edit(source, sound, a.strength, a.layers, a.prompt, _or(a.mix, .5), a.prompt_layers, a.negative, a.method, video, _or(a.schedule, 'steady'), a.fps, _or(a.seed, 0), a.steps, _or(a.track, 'new'), _or(a.speed, 1))
     if video:
         write_video(out, progress(made.frames(), len(made), 'frames'), made.fps, made.sound)
         return print(f'{out}: {len(made)} frames, {float(len(made)/made.fps):.2f} s')
@@ -332,7 +343,7 @@ def _windows(heard):
         yield dict(start=round(start, 3), label=heard.labels[int(p.argmax())] if weight else None, p=round(float(p.max()), 6) if weight else None)
 
 def _name_one(sv, a, sound):
-    heard = sv.name(sound, None if a.labels is None else a.labels.split(','))
+    heard = sv.name(_with_track(sound, a), None if a.labels is None else a.labels.split(','))
     if heard.silent: _say(f"'{sound}' is silent: there is nothing to name, and every label is as likely as another")
     if a.json: return print(json.dumps(dict(sound=str(sound), **heard.to_dict(), windows=list(_windows(heard)))), flush=True)
     print(heard, '', *_over_time(heard), sep='\n', flush=True)
@@ -352,14 +363,15 @@ def _name_all(a, sounds): # -> exit status
     arg('--labels', metavar='A,B,…', help="what to choose from, in words, separated by commas (default: the model's scenes, or the nine landscapes if it has none)"),
     arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)'),
     arg('--json', action='store_true', help='one JSON object for each sound: sound, seconds, labels with probabilities, windows'),
+    _track_option('of a film that has several'),
     _VERBOSE,
-    examples='  sound-video name rain.wav\n  sound-video name holiday.mp4 --labels "a beach,a campfire,wind in trees"\n  sound-video name storm.ogg --json\n  sound-video name rain.wav --pack my-pack\n  sound-video name sounds -v')
+    examples='  sound-video name rain.wav\n  sound-video name holiday.mp4 --labels "a beach,a campfire,wind in trees"\n  sound-video name storm.ogg --json\n  sound-video name rain.wav --pack my-pack\n  sound-video name sounds -v\n  sound-video name holiday.mp4 --audio-track 1')
 def name(a):
     from sound_video.media import probe
     sounds, many, lines = _sounds(a.sound)
     for line in lines: _say(line)
     if many: return _name_all(a, sounds)
-    probe(sounds[0]) # before the model is loaded
+    probe(_with_track(sounds[0], a)) # before the model is loaded
     from sound_video.pipeline import SoundVideo
     _name_one(SoundVideo.load(a.pack), a, sounds[0])
 
@@ -382,7 +394,7 @@ def data_render(a):
     print(f'{a.out}: {a.clips * len(scenes)} clips of {len(scenes)} scenes')
 
 # %% ../nbs/14_cli.ipynb #29368739
-@command('data curate', 'Cut long videos into clips that training can use, and say what was dropped and why.',
+@command('data curate', 'Cut long videos into clips that training can use, and say what was dropped and why: among others, clips with a damaged picture or with holes of more than .25 s in their sound. Smaller holes are filled with silence, and named.',
     arg('source', metavar='SOURCE', help="a folder of videos in folders named by class, or with a manifest beside them; or the manifest: ytid,start_time,class,set, or VGGSound's or AudioSet's list as it is published. All pieces of a film are in one set: where the manifest divides them, in that of the first"),
     arg('out', metavar='OUT', help='folder to be made; whole clips in it are kept, so that an interrupted run goes on'),
     arg('--size', type=int, default=256, help='pixels of a side; the middle is cut out (default: 256)'),
@@ -390,22 +402,24 @@ def data_render(a):
     arg('--rate', type=int, default=44100, help='samples a second (default: 44100)'),
     arg('--seconds', type=float, default=10., help='length of a clip (default: 10)'),
     arg('--workers', type=int, default=os.cpu_count(), metavar='N', help='processes; the clips are the same for any number (default: one for each processor)'),
+    _track_option('of films that have several'),
     arg('--fetch', metavar='DIR', help='fetch what the manifest names and the folder lacks with yt-dlp, and keep it in DIR'),
     arg('--json', action='store_true', help='one JSON object'), _VERBOSE,
-    examples='  sound-video data curate my-films my-clips\n  sound-video data curate landscape.csv clips --fetch videos --size 128\n  sound-video train --out my-pack --data my-clips\n  sound-video data curate my-films my-clips --seconds 5 --fps 25 --rate 22050 --workers 4 --json\n  sound-video data curate my-films my-clips -v')
+    examples='  sound-video data curate my-films my-clips\n  sound-video data curate my-films my-clips --audio-track 2\n  sound-video data curate landscape.csv clips --fetch videos --size 128\n  sound-video train --out my-pack --data my-clips\n  sound-video data curate my-films my-clips --seconds 5 --fps 25 --rate 22050 --workers 4 --json\n  sound-video data curate my-films my-clips -v')
 def data_curate(a):
     from sound_video.curation import curate
-    report = curate(a.source, a.out, a.size, a.fps, a.rate, a.seconds, a.workers, a.fetch)
+    report = curate(_with_track(a.source, a), a.out, a.size, a.fps, a.rate, a.seconds, a.workers, a.fetch)
     print(json.dumps(report.to_dict()) if a.json else report)
 
 # %% ../nbs/14_cli.ipynb #289f4f15
-@command('data check', 'Check that every clip of a folder, or every picture, can be used.',
+@command('data check', 'Check that every clip of a folder, or every picture, can be used. A clip cannot whose sound has holes of more than .25 s; smaller ones are filled with silence, and named.',
     arg('folder', metavar='FOLDER', help="of clips in folders named by class, or beside a manifest, or the manifest: ytid,start_time,class,set, or VGGSound's or AudioSet's list as it is published; or a folder or zip of pictures"),
     arg('--json', action='store_true', help='one JSON object'), _VERBOSE,
-    examples='  sound-video data check my-videos -v\n  sound-video data check my-videos\n  sound-video data check landscape --json')
+    _track_option('of clips that have several'),
+    examples='  sound-video data check my-videos -v\n  sound-video data check my-videos --audio-track 1\n  sound-video data check my-videos\n  sound-video data check landscape --json')
 def data_check(a):
     from sound_video.dataset import check_folder
-    report = check_folder(a.folder)
+    report = check_folder(_with_track(a.folder, a))
     print(json.dumps(report.to_dict()) if a.json else report)
     return int(bool(report.bad))
 
@@ -427,12 +441,13 @@ def _settings(words): # ['batch=8', …] -> {'batch': 8, …}
     arg('--from', dest='start', metavar='PACK', help="every stage goes on from the networks of this pack, as far as it has them, whatever its classes are: a converted snapshot, an earlier pack, or mini for the one that comes with the package"),
     arg('--inception', metavar='FILE', help="measure the Fréchet distance also by this file, StyleGAN's inception-2015-12-05.pt; what is in it is run"),
     arg('--recordings', metavar='DIR', help="real recordings to train the audio encoder's head on: DIR/SCENE/FILE, or a table DIR/recordings.csv (default: none; with the world as data)"),
+    _track_option('of clips that have several'),
     arg('--resume', action='store_true', help='go on with an interrupted training'),
     _VERBOSE,
     arg('--seed', type=int, default=0, help='of the first weights and the order of pictures (default: 0)'),
     arg('--precision', metavar='P', help='auto, which is bfloat16 where this processor or GPU has instructions for it and else float32; or one of these, or float16 for older GPUs; for all stages (default: what the recipe says, auto)'),
     arg('--accumulate', type=int, default=1, metavar='N', help="work on each batch in N parts, one after another: the same steps with less memory; judge and audio keep what they need in the machine's memory instead (default: 1)"),
-    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-clips --preset finetune --from mini\n  sound-video train --out my-pack --data my-videos --resume --precision bfloat16 -v\n  sound-video train clip audio --out my-pack --recordings my-recordings\n  sound-video train judge stylegan --out pets --data pets.zip --preset stylegan2-256 --set batch=16\n  sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256\n  sound-video train judge stylegan --out pets --data pets.zip --inception inception-2015-12-05.pt --seed 1\n  sound-video train stylegan trajectory --out my-pack --preset landscape256 --accumulate 4 --precision float16\n  torchrun --nproc-per-node gpu -m sound_video train --out my-pack   # on all GPUs')
+    examples='  sound-video train --out my-pack --preset tiny\n  sound-video train --out my-pack --data my-clips --preset finetune --from mini\n  sound-video train --out my-pack --data my-videos --resume --precision bfloat16 -v\n  sound-video train clip audio --out my-pack --data my-videos --audio-track 2\n  sound-video train clip audio --out my-pack --recordings my-recordings\n  sound-video train judge stylegan --out pets --data pets.zip --preset stylegan2-256 --set batch=16\n  sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256\n  sound-video train judge stylegan --out pets --data pets.zip --inception inception-2015-12-05.pt --seed 1\n  sound-video train stylegan trajectory --out my-pack --preset landscape256 --accumulate 4 --precision float16\n  torchrun --nproc-per-node gpu -m sound_video train --out my-pack   # on all GPUs')
 def train(a):
     from sound_video.processes import is_first, joined
     with joined():
@@ -447,14 +462,16 @@ _LAUNCHED = dict(bf16='bfloat16', fp16='float16') # what `accelerate launch --mi
 def _train(a): # -> what to say
     from sound_video.training import STAGES, train as run_recipe, ways
     stages = [s for s in a.stages if s != 'table'] or (() if a.stages else STAGES)
+    _refuse((a.audio_track is not None and a.data == 'world', '--audio-track is about clips, and the world has none: add --data, or leave it out'))
+    data = _with_track(a.data, a)
     precision = a.precision or _LAUNCHED.get(os.environ.get('ACCELERATE_MIXED_PRECISION'))
     settings = _settings(a.settings)
     _refuse(*((not stages and given, f'{option} changes nothing in the stage table: leave it out, or name the stages that it is for') for option, given in
               (('--from', a.start), ('--inception', a.inception), ('--recordings', a.recordings), ('--set', set(settings) - {'precision'}))))
-    pack = run_recipe(a.out, a.preset, stages, a.data, a.resume, a.seed, precision=precision, accumulate=a.accumulate, start=a.start, inception=a.inception, settings=settings, recordings=a.recordings) if stages else None
+    pack = run_recipe(a.out, a.preset, stages, data, a.resume, a.seed, precision=precision, accumulate=a.accumulate, start=a.start, inception=a.inception, settings=settings, recordings=a.recordings) if stages else None
     if 'table' in a.stages:
         from sound_video.evaluation import train_rows
-        pack = train_rows(a.out, a.preset, a.data, a.resume, a.seed, cbs=ways(precision or settings.get('precision'), a.accumulate))
+        pack = train_rows(a.out, a.preset, data, a.resume, a.seed, cbs=ways(precision or settings.get('precision'), a.accumulate))
     return f'{pack}: complete' if pack else f'{a.out}.training: {" and ".join(a.stages)} trained, which is not yet a pack'
 
 # %% ../nbs/14_cli.ipynb #54b72970
@@ -474,18 +491,19 @@ def _evaluate_hearing(a):
     arg('--data', default='world', metavar='DIR', help='a folder of clips (default: the procedural world)'),
     arg('--clips', type=int, default=135, help='test clips (default: 135)'),
     arg('--rows', metavar='A,B,…', help='which rows, separated by commas (default: all that the model has)'),
+    _track_option('of clips that have several'),
     arg('-o', '--out', metavar='NAME', default='evaluation', help='writes NAME.json and NAME.md (default: evaluation)'),
     arg('--hearing', metavar='DIR', help="instead of the table: how many real recordings in the test split of DIR (as for train's --recordings) get the right one of nine names"),
     arg('--json', action='store_true', help='one JSON object: rows, each with measures and their standard errors; or what was heard'),
     _VERBOSE,
-    examples='  sound-video evaluate\n  sound-video evaluate --pack my-pack --clips 270 -o results\n  sound-video evaluate --hearing my-recordings --json\n  sound-video evaluate --rows "world,ours,reactive" --clips 36 --json\n  sound-video evaluate --data my-clips -v')
+    examples='  sound-video evaluate\n  sound-video evaluate --pack my-pack --clips 270 -o results\n  sound-video evaluate --hearing my-recordings --json\n  sound-video evaluate --rows "world,ours,reactive" --clips 36 --json\n  sound-video evaluate --data my-clips --audio-track 2\n  sound-video evaluate --data my-clips -v')
 def evaluate(a):
     if a.hearing: return _evaluate_hearing(a)
     from sound_video.core import UserError
     from sound_video.evaluation import evaluate as measure
     if a.clips < 9: raise UserError(f'{a.clips} clips are too few to measure by: ask for 9 or more')
     if not Path(a.out).absolute().parent.is_dir(): raise UserError(f"cannot write '{a.out}.json': its folder does not exist: create it, or choose another place")
-    table = measure(a.pack, a.data, a.clips, rows=a.rows and [r.strip() for r in a.rows.split(',')])
+    table = measure(a.pack, _with_track(a.data, a), a.clips, rows=a.rows and [r.strip() for r in a.rows.split(',')])
     table.save(a.out)
     print(json.dumps(table.to_dict()) if a.json else table)
 

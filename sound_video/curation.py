@@ -37,6 +37,7 @@ class CurateConfig(Config):
     rate:int = 44100    # Hz
     silence:float = SILENCE # dB of full scale, loudest quarter of a second
     still:float = STILL
+    track:int = None    # number of the sound track; None: the default one
 
     def check(self):
         "Raise a `UserError` for what cannot be made; gives the settings with an exact frame rate."
@@ -47,17 +48,19 @@ class CurateConfig(Config):
         return replace(self, fps=str(parse_fps(self.fps)), seconds=float(self.seconds))
 
 # %% ../nbs/03c_curation.ipynb #f22357f4
-def _length(path, kind): # 'audio' or 'video' -> s; None: no such track
+def _length(path, kind, number=None): # 'audio' or 'video', number of the track -> s; None: no such track
     with open_media(path) as c:
-        if (s := track_of(c, kind)) is None: return None
+        if (s := track_of(c, kind, number)) is None: return None
         if s.duration: return float(s.duration * s.time_base)
         if c.duration: return c.duration / av.time_base
         ends = [(p.pts + (p.duration or 0)) * s.time_base for p in c.demux(s) if p.pts is not None]
         return float(max(ends, default=0))
 
-def lengths(path): # a video -> s of its sound and of its pictures; None for what it lacks
+def lengths(path, track=None): # a video, number of its sound track -> s of its sound and of its pictures; None for what it lacks
     "How long the tracks of a file should be."
-    return _length(path, 'audio'), _length(path, 'video')
+    sound, pictures = _length(path, 'audio', track), _length(path, 'video')
+    if pictures and os.path.getsize(path) < 1000 * pictures: pictures = probe_pictures(path)['video_seconds'] # so few bytes: timestamps may leap
+    return sound, pictures
 
 # %% ../nbs/03c_curation.ipynb #49664551
 @dataclass(frozen=True)
@@ -98,8 +101,8 @@ def _whole_video(path, name, label, has, cfg): # has: s of sound and of pictures
     n = max(1, math.ceil((has[1] - .5) / cfg.seconds))
     return [_stretch(path, name, label, k * cfg.seconds, _seconds(k * cfg.seconds), has, cfg) for k in range(n)]
 
-def _opened(path): # -> s of sound and of pictures, or a reason and its detail
-    try: has = lengths(path)
+def _opened(path, track): # -> s of sound and of pictures, or a reason and its detail
+    try: has = lengths(path, track)
     except DAMAGE as e: return None, ('damaged', short_reason(e, path))
     for what, h in zip(('no sound', 'no picture'), has):
         if h is None: return None, (what, 'has no such track')
@@ -112,7 +115,7 @@ def _in_folders(folder, cfg, passed):
     for label, files in sorted(class_files(folder, passed).items()):
         times = Counter(p.stem for p in files)
         for p in files:
-            has, fault = _opened(p)
+            has, fault = _opened(p, cfg.track)
             if fault: dropped.append(Dropped(f'{label}/{p.name}', None, *fault))
             elif not _can_be_written(p): passed.append((p, 'its name is no valid text: rename it'))
             else: stretches += _whole_video(p, (p.stem if times[p.stem] == 1 else p.name).strip(), label, has, cfg)
@@ -133,7 +136,7 @@ def _in_manifest(rows, index, gone, cfg): # paths by file name; why ids could no
         if (row['ytid'], at, class_folder(row['class'])) in seen: dropped.append(Dropped(row['ytid'], row['start'], 'duplicate', 'the manifest lists it twice')); continue
         seen.add((row['ytid'], at, class_folder(row['class'])))
         if path is None: dropped.append(Dropped(row['ytid'], row['start'], 'missing', gone.get(row['ytid'], f'no file is called {row["ytid"]} or {whole}'))); continue
-        has, fault = opened[path] = opened.get(path) or _opened(path)
+        has, fault = opened[path] = opened.get(path) or _opened(path, cfg.track)
         if fault: dropped.append(Dropped(row['ytid'], row['start'], *fault))
         else: stretches.append(_stretch(path, row['ytid'], row['class'], 0. if cut else row['start'], at, has, cfg, row['split']))
     return stretches, dropped, opened.keys()
@@ -216,7 +219,7 @@ def level(x, # [C, N]
           rate): # Hz -> dB of full scale
     "The RMS of the loudest quarter of a second."
     parts = x.split(max(1, rate // 4), dim=1)
-    return 10 * math.log10(max(float(p.square().mean()) for p in parts) + 1e-12)
+    return 10 * math.log10(max(float(ac_power(p).mean()) for p in parts) + 1e-12)
 
 def grey(frame): # uint8 [H, W, 3] -> float32 [32, 32], 0 to 255
     "A frame seen from afar."
@@ -307,14 +310,15 @@ def _hex(bits): return np.packbits(bits).tobytes().hex()
 
 def _judge(st, cfg, tmp): # -> why it is no clip, or None; what was found: level in dB, motion in grey levels, fingerprints
     if short := _too_little(st, st.wants, cfg): return short, {}
-    with _damage(st.path): x, _ = read_sound(st.path, cfg.rate, start=st.start, seconds=cfg.seconds)
+    with _damage(st.path): x, _ = read_sound(st.path, cfg.rate, start=st.start, seconds=cfg.seconds, track=cfg.track, holes=(holes := Holes()))
+    if (gone := holes.within(st.start, cfg.seconds)) > MISSING: return ('damaged', f'{gone:.1f} of {cfg.seconds:g} seconds of its sound are missing'), {}
     if little := _too_little(st, (x.shape[1] / cfg.rate, cfg.seconds), cfg): return little, {}
     if (db := level(x, cfg.rate)) < cfg.silence: return ('silent', f'{db:.0f} dB where it is loudest'), {}
     seen = _encode(st, cfg, x, tmp)
     if little := _too_little(st, (cfg.seconds, float(seen.count / seen.fps)), cfg): return little, {}
     if (m := motion(greys := np.stack(seen.greys))) < cfg.still: return ('static', f'{m:.2f} grey levels of motion'), {}
     x = torch.nn.functional.pad(x, (0, max(0, round(cfg.seconds * cfg.rate) - x.shape[1])))
-    return None, dict(level=round(db, 1), motion=round(m, 2), look=_hex(look(greys)), tone=_hex(tone(x, cfg.rate)))
+    return None, dict(holes=round(gone, 3), level=round(db, 1), motion=round(m, 2), look=_hex(look(greys)), tone=_hex(tone(x, cfg.rate)))
 
 # %% ../nbs/03c_curation.ipynb #1f9fec5d
 def _record_path(st, out): return Path(out)/'.curate'/'found'/(st.clip + '.json')
@@ -408,7 +412,7 @@ def assign_splits(stretches, # that became clips
 @dataclass
 class CurateReport:
     "What became of a folder of videos."
-    clips:list   # dicts: clip, class, set, level, motion
+    clips:list   # dicts: clip, class, set, level, motion, holes
     dropped:list # `Dropped`
     moved:int    # lines of the manifest whose set was changed
     passed:list = () # pairs of path and reason: what was not looked at
@@ -433,6 +437,8 @@ def _lines(self):
     yield f'{len(self.clips)} clips, {len(self.dropped)} dropped' + ''.join(f', {n} {r}' for r, n in self.reasons().items())
     if self.clips: yield self.counts().to_string()
     for d in self.dropped: yield f"{d.source}{'' if d.start is None else f' at {_seconds(d.start)} s'}: {d.reason}: {d.detail}"
+    for c in self.clips:
+        if c['holes']: yield f"{c['clip']}: kept, with {c['holes']:.2f} s of silence where its sound has holes"
     if self.moved: yield f'{self.moved} lines of the manifest changed their set, so that each film is in one'
     yield from passed_lines(self.passed, self.source)
 
@@ -489,7 +495,7 @@ def _report(stretches, records, copied, dropped):
         elif r['why']: dropped.append(Dropped(f'{s.label}/{s.path.name}', s.start, *r['why']))
     kept = [i for i, r in enumerate(records) if not r['why'] and i not in copied]
     sets = assign_splits([stretches[i] for i in kept], [(stretches[i], stretches[j]) for i, j in copied.items()])
-    clips = [{'clip': stretches[i].clip, 'class': stretches[i].label, 'set': split} | {k: records[i][k] for k in ('level', 'motion')} for i, split in zip(kept, sets)]
+    clips = [{'clip': stretches[i].clip, 'class': stretches[i].label, 'set': split} | {k: records[i][k] for k in ('level', 'motion', 'holes')} for i, split in zip(kept, sets)]
     moved = sum(bool(stretches[i].split) and stretches[i].split != split for i, split in zip(kept, sets))
     return CurateReport(clips, sorted(dropped, key=lambda d: (d.source, d.start or 0., d.reason)), moved), [stretches[i] for i in kept]
 
@@ -504,7 +510,7 @@ def curate(source,       # folder with 'class name/long video.mp4', or with a ma
            fetch=None,   # folder for videos that yt-dlp fetches
           )->CurateReport:
     "Cut long videos into clips `out/class/<video>_<start>.mp4` with a manifest and a report."
-    cfg = CurateConfig(check_number('seconds', seconds, 0, 1e9), check_whole('size', size, 0, 10**9), str(parse_fps(fps)), check_rate(rate)).check()
+    cfg = CurateConfig(check_number('seconds', seconds, 0, 1e9), check_whole('size', size, 0, 10**9), str(parse_fps(fps)), check_rate(rate), track=getattr(source, 'number', None)).check()
     source, out, workers = check_path('source', source), check_path('out', out), check_whole('workers', workers, 1, 1024)
     stretches, dropped = find_stretches(source, cfg, fetch, out, passed := [])
     _place(out)

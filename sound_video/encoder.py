@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch, torch.nn.functional as F
 from torch import nn
 from .core import *
+from .media import *
 from .audio import *
 
 # %% ../nbs/04c_encoder.ipynb #d4c740a8
@@ -119,7 +120,7 @@ def embed_stream(encoder:AudioEncoder,
     device = next(encoder.parameters()).device
     def flush():
         x = torch.stack([x for _, x in held])
-        return torch.tensor([s for s, _ in held]), encoder.hear(x.to(device)).cpu(), 10 * (x.square().mean(1) + 1e-12).log10()
+        return torch.tensor([s for s, _ in held]), encoder.hear(x.to(device)).cpu(), 10 * (ac_power(x) + 1e-12).log10()
     for window in sound_windows(sound, c.mel.rate, c.seconds, hop):
         held.append(window)
         if len(held) == batch:

@@ -82,7 +82,7 @@ class FolderSounds:
     def sound(self, i, rng):
         f, n = self.files[i], round(self.seconds * self.rate)
         start = f.start + rng.random() * max(0., f.seconds - self.seconds)
-        x = read_sound(f.path, self.rate, mono=True, start=start, seconds=min(self.seconds, f.seconds))[0][0].numpy()
+        x = read_sound(f.path, self.rate, mono=True, start=start, seconds=min(self.seconds, f.seconds), track=f.track, holes=Holes())[0][0].numpy()
         return np.resize(x if len(x) else np.zeros(1, np.float32), n)
 
     def pictures(self, size:int):

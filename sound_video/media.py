@@ -6,9 +6,10 @@ Docs: https://sound-video.github.io/sound_video/media.html.md"""
 
 # %% auto #0
 __all__ = ['MOVIE_FORMATS', 'ENDINGS', 'PICTURES', 'IMAGE_ENDINGS', 'parse_fps', 'n_frames', 'frame_times', 'open_media',
-           'tracks_of', 'track_of', 'Holes', 'AudioTrack', 'stream_sound', 'read_sound', 'check_output', 'pictures_of',
-           'write_movie', 'write_video', 'stream_frames', 'read_frames', 'Info', 'probe_pictures', 'probe',
-           'open_picture', 'as_rgb8', 'read_image', 'is_still', 'check_picture_output', 'write_image', 'Video', 'play']
+           'tracks_of', 'track_of', 'ac_power', 'Holes', 'AudioTrack', 'say_again', 'stream_sound', 'read_sound',
+           'check_output', 'pictures_of', 'write_movie', 'write_video', 'stream_frames', 'read_frames', 'Info',
+           'probe_pictures', 'probe', 'open_picture', 'as_rgb8', 'read_image', 'is_still', 'check_picture_output',
+           'write_image', 'Video', 'play']
 
 # %% ../nbs/01_media.ipynb #c9a12461
 import base64, io, math, mmap, os, re, stat, sys, tempfile
@@ -120,6 +121,12 @@ def _meant(p, f): # how many samples of frame f packet p means; None for all
     return n if 0 < n < f.samples and 'mp4' in p.stream.container.format.name else None
 
 # %% ../nbs/01_media.ipynb #52384cd1
+def ac_power(x): # samples [..., N], array or tensor -> mean square [...], in which nothing is left of a constant offset
+    "How much there is to hear: some recorders add a constant to every sample, which nobody hears, and nothing else may be there but the edges of that."
+    offset = x.mean(-1)
+    p = ((x - offset[..., None])**2).mean(-1)
+    return p * (p > 1e-3 * offset**2)
+
 def _floats(pairs, layout, rate):
     "Decoded frames: when it plays in s (None: nobody says), samples [C, n], all with the same channels and rate, how many of them are meant if it is the last, and where in the file it lies."
     seen = to_float = None
@@ -260,15 +267,24 @@ def _gap(self:_Timeline): # -> samples that are missing before the next frame, o
     return gap
 
 @patch
+def _stray(self:_Timeline): # -> samples, as for `_gap`
+    "How far a damaged frame, which may be longer or shorter than others, has led away from where frames begin."
+    if not self.grid or self.off or (self.pos - self.grid[0]) % self.grid[1] == 0: return 0
+    self._fill(_AHEAD)
+    e = self._snapped(self._middle(self._estimates()[0]))
+    return 0 if (e - self.grid[0]) % self.grid[1] else e - self.pos
+
+@patch
 def __iter__(self:_Timeline): # yields blocks [C, n]
     while self._fill(1):
         t, x, meant, _ = self.ahead[0]
         q = None if t is None else (t - self.zero) * self.rate
-        gap = 0 if q is None or abs(q + self.off - self.pos) <= self.slack else self._gap()
+        if q is None: gap = 0
+        else: gap = self._gap() if abs(q + self.off - self.pos) > self.slack else self._stray()
         self.ahead.popleft()
         if gap > 0: yield from self.missing(gap, len(x))
         if gap < 0:
-            self.holes.twice += min(-gap, x.shape[1]) / self.rate
+            if -gap > self.slack: self.holes.twice += min(-gap, x.shape[1]) / self.rate
             x, meant = x[:, -gap:], None
         if meant and not self._fill(1): x = x[:, :meant]
         self.last = max(self.last, (self.pos if q is None else q) + x.shape[1])
@@ -278,7 +294,7 @@ def __iter__(self:_Timeline): # yields blocks [C, n]
 @patch
 def missing(self:_Timeline, n, channels): # samples
     "A hole: silence."
-    self.holes.append((self.pos / self.rate, n / self.rate))
+    if n > self.slack: self.holes.append((self.pos / self.rate, n / self.rate))
     self.pos += n
     yield from _silence(channels, n)
 
@@ -383,6 +399,10 @@ class AudioTrack(str):
 
 @cache
 def _say_once(line, stamp): print(line, file=sys.stderr)
+
+def say_again():
+    "Forget which files something was said of."
+    _say_once.cache_clear()
 
 def _say(path, line): # again only when the file has changed
     st = os.stat(path)

@@ -268,6 +268,7 @@ def test_turned_videos_stand_up(tmp_path):
     got = read_frames(tmp_path/'t.mp4')[1]   # a quarter turn clockwise: what was left is on top
     assert got.shape == (64, 32, 3) and got[:30].mean() > 240 and got[34:].mean() < 15
     assert read_frames(tmp_path/'t.mp4', size=(32, 16))[1].shape == (32, 16, 3)
+    assert probe(tmp_path/'t.mp4').size == probe_pictures(tmp_path/'t.mp4')['size'] == (64, 32)
 
 
 # writing pictures
@@ -457,3 +458,155 @@ def test_the_same_frames_make_the_same_file(tmp_path):
     frames = np.random.default_rng(0).integers(0, 255, (60, 64, 64, 3), np.uint8).repeat(2, 0)
     files = {write_video(tmp_path/f'{i}.mp4', frames, 30, (torch.zeros(1, 8000), 4000)).read_bytes() for i in range(6)}
     assert len(files) == 1
+
+
+# a moment is what its timestamp says
+
+BEEPS = [.5, 1.5, 2.5, 3.5, 4.5, 5.5]
+KINDS = {'mkv aac': ('aac', 'matroska'), 'mkv mp3': ('libmp3lame', 'matroska'), 'mkv pcm': ('pcm_s16le', 'matroska'), 'mkv ac3': ('ac3', 'matroska'), 'mka flac': ('flac', 'matroska'),
+         'webm opus': ('libopus', 'webm'), 'mp4 aac': ('aac', 'mp4'), 'mp4 opus': ('libopus', 'mp4'), 'mp4 mp3': ('libmp3lame', 'mp4'), 'mov aac': ('aac', 'mov'), 'ogg opus': ('libopus', 'ogg'),
+         'oga flac': ('flac', 'ogg'), 'ts aac': ('aac', 'mpegts'), 'ts mp2': ('mp2', 'mpegts'), 'mpg mp2': ('mp2', 'mpeg'), 'flv aac': ('aac', 'flv'), 'flac flac': ('flac', 'flac'), 'nut pcm': ('pcm_s16le', 'nut')}
+SEEN = {'mkv': 'libx264', 'webm': 'libvpx-vp9', 'mp4': 'libx264', 'mov': 'libx264', 'ts': 'libx264', 'flv': 'libx264', 'mpg': 'mpeg2video'} # containers that are tried with pictures, too
+
+def beeps(seconds=6, rate=48000, channels=1):
+    "50 ms of 1 kHz at each of `BEEPS` [C, N]."
+    t = np.arange(seconds * rate) / rate
+    return (.5 * np.sin(2*np.pi*1000*t) * ((t - .5) % 1 < .05))[None].repeat(channels, 0).astype(np.float32)
+
+def starts(x, rate):
+    at = np.flatnonzero(np.abs(np.asarray(x)).max(0) > .15)
+    return (at[np.diff(at, prepend=-rate) > rate // 10] / rate).tolist()
+
+def sound_packets(s, x, rate):
+    n = s.codec_context.frame_size or 1024
+    return [p for i in range(0, x.shape[1], n) for p in s.encode(media._audio_frame(x[:, i:i+n], rate, i))] + s.encode(None)
+
+def other(p, data):
+    "A packet with the same times and other bytes."
+    q = av.Packet(data)
+    q.stream, q.pts, q.dts, q.duration, q.time_base = p.stream, p.pts, p.dts, p.duration, p.time_base
+    return q
+
+def mux(path, kind, change=lambda t, p: p, pictures=False, x=None, rate=48000, skew=lambda t: 0):
+    "Beeps in a container; each packet of sound as `change` has it (None: left out), everything `skew` s later."
+    codec, fmt = KINDS[kind]
+    x = beeps(rate=rate) if x is None else x
+    with av.open(str(path), 'w', format=fmt) as c:
+        v, a = pictures and c.add_stream(SEEN[kind.split()[0]], rate=25), c.add_stream(codec, rate=rate, layout=media._LAYOUTS[len(x)])
+        packets = sound_packets(a, x, rate)
+        if v:
+            v.width, v.height, v.pix_fmt = 32, 32, 'yuv420p'
+            for k, f in enumerate(grey(25 * x.shape[1] // rate)): packets += v.encode(media._video_frame(f, k, Fraction(25)))
+            packets += v.encode(None)
+        for p in sorted(packets, key=lambda p: p.dts * p.time_base):
+            t = float(p.pts * p.time_base)
+            p = change(t, p) if p.stream is a else p
+            if p is None: continue
+            p.pts, p.dts = (n + round(skew(t) / p.time_base) for n in (p.pts, p.dts))
+            c.mux(p)
+    return path
+
+def noise(p): return other(p, np.random.default_rng(p.pts % 2**32).bytes(p.size))
+
+DAMAGE = {'left out': lambda t, p: None if 1 <= t < 3 else p, 'of noise': lambda t, p: noise(p) if 1.6 <= t < 2 else p, 'one in five left out': lambda t, p: None if p.pts // max(1, p.duration) % 5 == 2 and t % 1 > .6 else p,
+          'the first left out': lambda t, p: None if t < .3 else p, 'cut short': lambda t, p: other(p, bytes(p)[:p.size//3]) if 1.6 <= t < 2 else p}
+
+UNTOLD = {('ogg', 'one in five left out'), ('ts', 'cut short')} # a page of an Ogg file has one timestamp; FFmpeg writes no stub into a TS
+
+@pytest.mark.parametrize('kind, pictures', [(k, p) for k in KINDS for p in (False, True) if not p or k.split()[0] in SEEN])
+def test_what_is_left_stays_where_it_was(tmp_path, kind, pictures):
+    ending, codec = kind.split()
+    whole = mux(tmp_path/f'whole.{ending}', kind, pictures=pictures)
+    x, rate = read_sound(whole)
+    want, seconds = starts(x, rate), x.shape[1] / rate
+    np.testing.assert_allclose(want, BEEPS, atol=.026) # some containers keep the encoder's lead-in
+    for damage, change in DAMAGE.items():
+        if codec == 'pcm' and damage != 'left out' or damage == 'the first left out' and not pictures or (ending, damage) in UNTOLD: continue # any bytes are PCM; the first timestamp is time zero
+        path, holes = mux(tmp_path/f'a.{ending}', kind, change, pictures), Holes()
+        x, _ = read_sound(path, holes=holes)
+        got = starts(x, rate)
+        assert x.shape[1] / rate == pytest.approx(seconds, abs=.03), damage
+        if damage == 'left out':
+            np.testing.assert_allclose(got, [want[0], *want[3:]], atol=.006)
+            assert holes.seconds == pytest.approx(2, abs=.21) and len(holes) == 1 # FLAC has frames of a tenth of a second
+        else: assert all(min(abs(g - w) for g in got) < .006 for w in want if not (1.5 <= w < 2.1 or damage.startswith('the first') and w < 1)), (damage, got)
+        for at in (2, 2.9, 4.4):
+            part, rest = read_sound(path, start=at, holes=Holes())[0], x[:, round(at*rate):]
+            assert part.shape == rest.shape, (damage, at)
+            assert (part - rest).abs().max() < (.01 if codec == 'ac3' else 1e-4), (damage, at) # AC-3 makes up its noise
+
+@pytest.mark.parametrize('ending, codec', [('mp3', 'libmp3lame'), ('aac', 'aac')])
+def test_a_damaged_stretch_without_timestamps(tmp_path, ending, codec):
+    "What has no timestamps is counted, and lost bytes as so many frames; a tag in the middle is none."
+    KINDS['raw'] = codec, dict(aac='adts').get(ending, ending)
+    want = starts(*read_sound(mux(tmp_path/f'whole.{ending}', 'raw')))
+    path, holes = mux(tmp_path/f'a.{ending}', 'raw', DAMAGE['of noise']), Holes()
+    got = starts(*read_sound(path, holes=holes))
+    assert all(min(abs(g - w) for g in got) < .03 for w in want if not 1.5 <= w < 2.1) and .3 < holes.seconds < .5
+    data = (tmp_path/f'whole.{ending}').read_bytes()
+    (tmp_path/f'two.{ending}').write_bytes(data + b'ID3\3\0\0\0\0\x0f\x50' + bytes(2000) + data)
+    assert probe(tmp_path/f'two.{ending}').seconds == pytest.approx(12, abs=.2)
+
+def test_leaps_of_the_timestamps(tmp_path):
+    "A clock that overflows, two recordings in one file, a header that errs: neither a hole of a day nor lost sound."
+    for kind, name in (('mkv aac', 'a.mkv'), ('ts aac', 'a.ts')):
+        for leap in (26 * 3600, 700):
+            path, holes = mux(tmp_path/name, kind, pictures=True, skew=lambda t: leap * (t > 3)), Holes()
+            x, rate = read_sound(path, holes=holes)
+            assert holes.leaps == 1 and not holes and len(starts(x, rate)) == 6 and x.shape[1] / rate == pytest.approx(6, abs=.05)
+            assert probe(path).video_seconds == pytest.approx(6, abs=.1) and sum(1 for _ in stream_frames(path)) == pytest.approx(150, abs=3)
+    mux(tmp_path/'one.ts', 'ts aac', pictures=True)
+    (tmp_path/'two.ts').write_bytes((tmp_path/'one.ts').read_bytes() * 2)
+    x, rate = read_sound(tmp_path/'two.ts')
+    assert len(starts(x, rate)) == 12 and sum(1 for _ in stream_frames(tmp_path/'two.ts')) == pytest.approx(300, abs=5)
+    assert torch.equal(read_sound(tmp_path/'two.ts', start=7.3)[0], x[:, round(7.3*rate):])
+
+def test_what_comes_twice_is_left_out(tmp_path):
+    one = mux(tmp_path/'one.ts', 'ts aac', lambda t, p: p if t < 4 else None).read_bytes()
+    (tmp_path/'two.ts').write_bytes(one + mux(tmp_path/'rest.ts', 'ts aac', lambda t, p: p if t >= 3 else None).read_bytes())
+    x, rate = read_sound(tmp_path/'two.ts', holes=(holes := Holes()))
+    np.testing.assert_allclose(starts(x, rate), BEEPS, atol=.026)
+    assert holes.twice == pytest.approx(1, abs=.05) and not holes
+
+@pytest.mark.parametrize('links', [[(48000, 1), (48000, 1)], [(48000, 1), (48000, 2)], [(48000, 2), (32000, 1), (44100, 2)]])
+def test_an_ogg_chain_plays_on(tmp_path, links):
+    for kind in ('oga flac', *['ogg opus'] * all(r == 48000 for r, _ in links)):
+        for i, (rate, C) in enumerate(links): mux(tmp_path/f'{i}.ogg', kind, x=beeps(2, rate, C), rate=rate)
+        chain = tmp_path/'chain.ogg'
+        chain.write_bytes(b''.join((tmp_path/f'{i}.ogg').read_bytes() for i in range(len(links))))
+        x, rate = read_sound(chain)
+        assert (rate, len(x)) == links[0] and x.shape[1] / rate == pytest.approx(2 * len(links), abs=.02)
+        np.testing.assert_allclose(starts(x, rate), np.arange(2 * len(links)) + .5, atol=.006)
+        assert torch.equal(read_sound(chain, start=2.7)[0], x[:, round(2.7*rate):])
+
+def two_tracks(path, default, fmt='matroska'):
+    "Two sound tracks, the first silent, the second with beeps."
+    with av.open(str(path), 'w', format=fmt) as c:
+        tracks = [c.add_stream('aac', rate=48000, layout='mono') for _ in range(2)]
+        for i, s in enumerate(tracks): s.disposition = av.stream.Disposition.default if i == default else av.stream.Disposition(0)
+        for p in sorted((p for s, x in zip(tracks, (0 * beeps(), beeps())) for p in sound_packets(s, x, 48000)), key=lambda p: p.dts * p.time_base): c.mux(p)
+    return path
+
+@pytest.mark.parametrize('fmt', ['matroska', 'mp4'])
+def test_the_default_track_is_read_and_others_are_mentioned(tmp_path, capsys, fmt):
+    for default in (0, 1):
+        path = two_tracks(tmp_path/f'{default}.bin', default, fmt)
+        assert bool(starts(*read_sound(path))) == bool(default)
+        said = capsys.readouterr().err
+        assert said.count('\n') == 1 and f'2 sound tracks: number {default + 1} is read' in said and '--audio-track' in said
+        read_sound(path), probe(path)
+        for number in (1, 2):
+            for x in (read_sound(path, track=number), read_sound(AudioTrack(path, number))): assert bool(starts(*x)) == (number == 2)
+        assert not capsys.readouterr().err # once
+        for read in (read_sound, probe, stream_sound):
+            with pytest.raises(UserError, match='no sound track number 3: choose from 1 to 2'): next(iter([read(path, track=3)][0]))
+    with pytest.raises(UserError, match='track must be a whole number'): AudioTrack(path, 0)
+
+def test_holes_are_said_once(tmp_path, capsys):
+    path = mux(tmp_path/'a.mkv', 'mkv aac', DAMAGE['left out'])
+    read_sound(path), probe(path), list(stream_sound(path))
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1 and '1 hole of 2.01 s in all, from 1.00 s on' in said
+    mux(tmp_path/'b.mkv', 'mkv aac')
+    read_sound(tmp_path/'b.mkv')
+    assert not capsys.readouterr().err
