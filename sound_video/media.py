@@ -326,12 +326,12 @@ def _can_seek(c, path, line): # a `_Timeline` at its beginning
 class _Track:
     "A sound track, read on the timeline of its file."
     def __init__(self, c, s, path, holes, like=None): # open container, its track; `Holes`; layout and rate of the blocks, by default the first frame's
-        self.c, self.s, self.path, self.holes, self.tail = c, s, path, holes, None
+        self.c, self.s, self.path, self.holes, self.ends = c, s, path, holes, [] # where packets end that cannot be decoded
         self.first = next(pairs := self._pairs(), None)
         if not self.first: return
         f = self.first[1]
         self.like, starts = like or (f.layout, f.sample_rate), s.start_time is not None and float(s.start_time * s.time_base)
-        begins = f.time if f.time is None or self.tail is None or starts is False else min(starts, f.time) # what comes first may be damaged
+        begins = f.time if f.time is None or not self.ends or starts is False else min(starts, f.time) # what comes first may be damaged
         lead, (layout, self.rate) = _lead(c, begins), self.like
         end = None if (d := _declared(c, s)) is None else max(d + lead, (c.duration or 0) / av.time_base)
         self.line = _Timeline(_floats(chain([self.first], pairs), layout, self.rate), self.rate, (begins or 0.) - lead, float(f.time_base or 0), holes, end, c.format.name == 'ogg')
@@ -340,9 +340,10 @@ class _Track:
         self.line.begin(round((late + lead) * self.rate))
 
     def _pairs(self):
+        holes, ends = self.holes, self.ends # without a way back to this object, all is closed when it is let go
         def damaged(p):
-            if p is None: self.holes.errors += 1
-            elif p.pts is not None: self.tail = max(self.tail or 0., float((p.pts + (p.duration or 0)) * p.time_base))
+            if p is None: holes.errors += 1
+            elif p.pts is not None: ends[:] = [float((p.pts + (p.duration or 0)) * p.time_base)]
         pairs = _decoded(self.c, self.s, damaged)
         return _raw(pairs, self.path) if self.c.format.name in ('mp3', 'aac') else pairs
 
@@ -355,7 +356,7 @@ class _Track:
     def blocks(self, at=0): # s -> blocks [C, n] from there on
         x, (channels, line) = None, (len(self.like[0].channels), self.line)
         for x in _shift(line, line.pos - round(at * self.rate)): yield x
-        rest = 0 if self.tail is None else round((self.tail - line.zero) * self.rate) - line.pos
+        rest = round((self.ends[0] - line.zero) * self.rate) - line.pos if self.ends else 0
         if line.slack < rest < self.rate and not line.off: yield from line.missing(rest, channels) # what comes last is damaged
         _refuse_stump(self.path, self.c, self.s, max(line.last, line.pos - max(0, rest)) / self.rate)
 
