@@ -139,6 +139,11 @@ def class_files(folder, passed): # passed: list that gets pairs of path and reas
     return found
 
 # %% ../nbs/03_dataset.ipynb #df441fb7
+def _say(line): print(line, file=sys.stderr)
+
+@cache
+def _say_once(line): _say(line)
+
 def name_bucket(name): # of a file -> 0 .. 9
     "A number that chance, seeded by the name of the film, gives to all of its pieces."
     return hashlib.sha256(video_of(name).encode(errors='surrogateescape')).digest()[0] * 10 // 256
@@ -351,11 +356,6 @@ def holds_pictures(source): # path
     return not any(not why_not(p, 'video') for p in set(files) - set(named)) and (bool(named) or any(not why_not(p, 'picture') for p in files))
 
 # %% ../nbs/03_dataset.ipynb #f1712257
-def _say(line): print(line, file=sys.stderr)
-
-@cache
-def _say_once(line): _say(line)
-
 def find_clips(folder): # with 'class name/clip.mp4' files, or a manifest beside the files; or the manifest
     "The clips of a folder: a list of `ClipFile`. What is missing and what is passed over is said on standard error."
     files, missing = _find(folder, passed := [])
