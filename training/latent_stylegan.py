@@ -106,7 +106,7 @@ class Reconstructions(Callback):
         with torch.no_grad(): again = torch.cat([ae(x)[0] for x in self.images.split(3)]).clamp(-1, 1)
         save_sheet(self.folder/f'{self.epoch:03d}.png', torch.cat([self.images, again]), len(self.images))
 
-def train_autoencoder(work, crops=14000, channels=4, kl_weight=3e-4, bs=4, seed=0):
+def train_autoencoder(work, crops=20000, channels=8, kl_weight=3e-3, rest=.75, bs=4, seed=0):
     "The autoencoder; from the time when its encoder rests, `latents` can begin."
     seed_all(seed)
     folder, epochs = work/'autoencoder', max(1, crops // 1000)
@@ -115,7 +115,9 @@ def train_autoencoder(work, crops=14000, channels=4, kl_weight=3e-4, bs=4, seed=
     valid = Batches(still_file(work, 'valid'), 9, 3, as_images, shuffle=False)
     train = Batches(still_file(work, 'train'), bs, crops // epochs // bs, mirrored, seed=seed)
     cfg = AutoencoderConfig(latent_channels=channels)
-    learn = autoencoder_learner(DataLoaders(train, valid, device='cpu'), cfg, kl_weight=kl_weight)
+    dls = DataLoaders(train, valid, device='cpu')
+    learn = autoencoder_learner(dls, cfg, kl_weight=kl_weight, encoder_rests=rest)
+    learn.model.autoencoder.fit_patches(torch.cat([x for _, (x, _) in zip(range(75), train)]))
     learn.add_cbs([Reconstructions(folder, next(iter(valid))[0]), Pace(crops)])
     learn.add_cbs(keeping(folder, 'autoencoder', None, True, seed, 500))
     fit_cosine(learn, epochs)
@@ -266,7 +268,8 @@ def main():
         p.set_defaults(run=f)
     split = '--split', str, 'train', 'train or valid'
     command('stills', render, split, ('--n', int, 3600, 'how many, in all'))
-    command('autoencoder', train_autoencoder, ('--crops', int, 14000, 'crops of 128 pixels to learn from'))
+    command('autoencoder', train_autoencoder, ('--crops', int, 20000, 'crops of 128 pixels to learn from'),
+            ('--rest', float, .75, 'share of them after which the encoder rests'))
     command('latents', encode, split)
     command('generator', train_generator, ('--images', int, 3_000_000, 'latents to be seen in this folder'),
             ('--every', int, 20_000, 'latents between two sheets of samples'),
