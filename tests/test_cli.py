@@ -1,6 +1,7 @@
 "The command line as a user meets it: in a process of its own, with the faults that happen."
 import json, os, re, shutil, signal, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 import numpy as np, pytest, soundfile
 from sound_video.media import probe, read_frames, write_image, write_video
 import tiny_pack
@@ -285,3 +286,21 @@ def test_training_that_cannot_be_leaves_nothing(tmp_path, monkeypatch, capsys, w
     out, err = capsys.readouterr()
     assert re.search(says, err) and err.count('\n') == 1 and not out, err
     assert sorted(p.as_posix() for p in tmp_path.rglob('*')) == before
+
+
+CASES = Path(__file__).resolve().parents[2]/'shared'/'cases'
+
+@pytest.mark.skipif(not CASES.exists(), reason='no cases here')
+@pytest.mark.parametrize('words, status, said', [
+    (['c06_second_default.mkv'], 0, '2 sound tracks: number 2 is read'), (['c06_second_default.mkv', '--audio-track', '3'], 2, 'no sound track number 3: choose from 1 to 2'),
+    (['c06_first_silent.mp4'], 0, 'choose with --audio-track'), (['gap.mkv'], 0, '1 hole of 2.01 s in all'), (['gap.mp4'], 0, '1 hole of 2.01 s in all'), (['hurt.mp4'], 0, '1 hole of 0.38 s in all')])
+def test_what_is_odd_about_a_sound_is_said_once_a_command(words, status, said, capsys):
+    for _ in range(2):
+        assert main(['name', str(CASES/words[0]), *words[1:]]) == status
+        assert capsys.readouterr().err.count(said) == 1
+
+@pytest.mark.skipif(not CASES.exists(), reason='no cases here')
+def test_the_track_that_is_asked_for_is_heard(capsys):
+    for number, label in (1, 'fire crackling'), (2, 'thunder'):
+        assert main(['name', str(CASES/'c06_second_default.mkv'), '--audio-track', str(number), '--json']) == 0
+        assert json.loads(capsys.readouterr().out)['labels'][0]['label'] == label
