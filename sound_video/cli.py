@@ -478,7 +478,8 @@ def _train(a): # -> what to say
 def _evaluate_hearing(a):
     from sound_video.core import UserError
     from sound_video.recordings import recordings
-    if a.rows or (a.data, a.clips, a.out) != ('world', 135, 'evaluation'): raise UserError('--hearing measures by recordings, and makes no table: leave out --data, --clips, --rows and -o')
+    if a.rows or a.audio_track is not None or (a.data, a.clips, a.out) != ('world', 135, 'evaluation'):
+        raise UserError('--hearing measures by recordings, and makes no table: leave out --data, --clips, --rows, --audio-track and -o')
     files = recordings(a.hearing, split='test')
     from sound_video.hearing import measure_recorded
     from sound_video.pipeline import SoundVideo

@@ -41,7 +41,7 @@ def test_recordings_that_cannot_be_used_are_refused_at_once(folder, capsys, more
     assert main(['train', '--out', str(folder/'pack'), '--preset', 'tiny', *(m.format(folder) for m in more)]) == 2
     assert says in capsys.readouterr().err and not (folder/'pack.training').exists()
 
-@pytest.mark.parametrize('more', [['--data', 'x'], ['--clips', '18'], ['--rows', 'ours'], ['-o', 'x']])
+@pytest.mark.parametrize('more', [['--data', 'x'], ['--clips', '18'], ['--rows', 'ours'], ['-o', 'x'], ['--audio-track', '1']])
 def test_hearing_makes_no_table(folder, capsys, more):
     assert main(['evaluate', '--hearing', str(folder), *more]) == 2 and 'makes no table' in capsys.readouterr().err
 
