@@ -100,13 +100,13 @@ class Scores(Callback):
     def __init__(self, turn): self.turn = turn
     def after_pred(self):
         if self.learn.turn == self.turn:
-            self.scores = self.learn.pred
-            for s in self.scores: s.retain_grad()
+            self.of_turn = self.learn.pred
+            for s in self.of_turn: s.retain_grad()
 
 def scores_of(learn, turn):
     seen = Scores(turn)
     with learn.added_cbs(seen): grads = first_step(learn, turn)
-    return seen.scores, grads
+    return seen.of_turn, grads
 
 def check_logistic(learn, part='D.'):
     "The discriminator's loss wants real scores up and fake ones down, each as much as the logistic loss says."
@@ -412,6 +412,9 @@ def test_trajectory_mismatched_curves(frozen, clip):
     term = difference(first_step(learn, 'discriminator'), first_step(without(walking(frozen, clip, adversarial=1.), Mismatched), 'discriminator'))
     score = lambda roll: learn.model.D.video(learn.real, learn.given[0].roll(roll, 0)[:, -STEPS:]).mean()
     assert improves(learn, term, lambda: score(1)) < 0
+    video = learn.model.D.video.requires_grad_(True) # the others' curves, not the film's own
+    want = torch.autograd.grad(F.softplus(video(learn.real, learn.given[0].roll(1, 0)[:, -STEPS:])).mean() / 2, list(video.parameters()))
+    for (n, _), g in zip(video.named_parameters(), want): torch.testing.assert_close(term[f'D.video.{n}'], g, rtol=0, atol=1e-3 * float(g.abs().max()))
     assert reached(term) == names(learn.model, 'D.video') and set(term) <= names(learn.model, 'D.')
 
 def test_trajectory_r1(frozen, clip):
