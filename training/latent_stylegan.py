@@ -10,8 +10,8 @@ from fastai.data.core import DataLoaders
 from safetensors.torch import load_file, save_file
 from torchvision.utils import make_grid, save_image
 from sound_video.adversarial import Adversaries, stylegan_learner
-from sound_video.autoencoder import (Autoencoder, AutoencoderConfig, AutoencoderGAN, LatentGenerator,
-                                     autoencoder_learner, fit_cosine, load_autoencoder, save_autoencoder)
+from sound_video.autoencoder import (Autoencoder, AutoencoderConfig, LatentGenerator, autoencoder_learner, fit_cosine,
+                                     fit_whitening, load_autoencoder, save_autoencoder)
 from sound_video.callbacks import keeping, read_checkpoint
 from sound_video.core import UserError, atomic, seed_all, to_uint8
 from sound_video.metrics import fid, scene_accuracy
@@ -97,42 +97,45 @@ def render(work, split='train', n=3600, step=8):
 
 # --- autoencoder
 
+def autoencoder_of(work): return load_autoencoder(work/'autoencoder.safetensors')
+
+def save(work, ae): save_autoencoder(work/'autoencoder.safetensors', ae, torch.float32)
+
+def start_autoencoder(work, n=300, channels=8):
+    "The autoencoder's linear parts, by a few hundred stills: seconds, and the rest can begin."
+    rows = still_file(work, 'train').rows()
+    images = as_images(torch.from_numpy(rows[np.random.default_rng(0).choice(len(rows), min(n, len(rows)), False)]))
+    ae = Autoencoder(AutoencoderConfig(latent_channels=channels))
+    ae.fit_linear(torch.cat([images, images.flip(-1)]))
+    save(work, ae)
+
 class Reconstructions(Callback):
-    "After each epoch, images that were not trained on above their reconstructions."
+    "After each epoch, the decoder so far, and images that were not trained on above their reconstructions."
     order = 80
-    def __init__(self, folder, images): self.folder, self.images = folder, images
+    def __init__(self, work, images): self.work, self.images = work, images
     def after_epoch(self):
         ae = self.model.autoencoder.eval()
         with torch.no_grad(): again = torch.cat([ae(x)[0] for x in self.images.split(3)]).clamp(-1, 1)
-        save_sheet(self.folder/f'{self.epoch:03d}.png', torch.cat([self.images, again]), len(self.images))
+        sheet = torch.cat([self.images, again])
+        save_sheet(self.work/'autoencoder'/f'{self.epoch:03d}.png', sheet, len(self.images))
+        if not next(ae.encoder.parameters()).requires_grad: save(self.work, ae)
 
-def train_autoencoder(work, crops=20000, channels=8, kl_weight=3e-3, rest=.75, bs=4, seed=0):
-    "The autoencoder; from the time when its encoder rests, `latents` can begin."
+def train_autoencoder(work, crops=20000, rest=.75, kl_weight=3e-3, bs=4, seed=0):
+    "What networks add to the linear parts; `rest` 0 leaves the latents as they are."
     seed_all(seed)
-    folder, epochs = work/'autoencoder', max(1, crops // 1000)
-    folder.mkdir(exist_ok=True)
+    ae, epochs = autoencoder_of(work).requires_grad_(True), max(1, crops // 1000)
+    (work/'autoencoder').mkdir(exist_ok=True)
     mirrored = lambda x: as_images(x).flip(-1) if torch.rand(()) < .5 else as_images(x)
-    valid = Batches(still_file(work, 'valid'), 9, 3, as_images, shuffle=False)
     train = Batches(still_file(work, 'train'), bs, crops // epochs // bs, mirrored, seed=seed)
-    cfg = AutoencoderConfig(latent_channels=channels)
+    valid = Batches(still_file(work, 'valid'), 9, 3, as_images, shuffle=False)
     dls = DataLoaders(train, valid, device='cpu')
-    learn = autoencoder_learner(dls, cfg, kl_weight=kl_weight, encoder_rests=rest)
-    learn.model.autoencoder.fit_patches(torch.cat([x for _, (x, _) in zip(range(75), train)]))
-    learn.add_cbs([Reconstructions(folder, next(iter(valid))[0]), Pace(crops)])
-    learn.add_cbs(keeping(folder, 'autoencoder', None, True, seed, 500))
+    learn = autoencoder_learner(dls, ae.cfg, kl_weight=kl_weight, encoder_rests=rest)
+    learn.model.autoencoder.load_state_dict(ae.state_dict())
+    learn.add_cbs([Reconstructions(work, next(iter(valid))[0]), Pace(crops)])
+    learn.add_cbs(keeping(work/'autoencoder', 'autoencoder', None, True, seed, 500))
     fit_cosine(learn, epochs)
-    say('done')
-
-def autoencoder_of(work):
-    "The restored autoencoder; else as its newest checkpoint has it, with the latents' whitening once that is known."
-    if (work/'autoencoder.safetensors').exists(): return load_autoencoder(work/'autoencoder.safetensors')
-    state = read_checkpoint(work/'autoencoder'/'autoencoder.pt')
-    model = AutoencoderGAN(Autoencoder(AutoencoderConfig.from_dict(state['config'])))
-    model.load_state_dict(state['nets'])
-    ae, whitening = model.autoencoder.eval().requires_grad_(False), work/'whitening.json'
-    if whitening.exists():
-        for name, values in json.loads(whitening.read_text()).items(): getattr(ae, name).copy_(torch.tensor(values))
-    return ae
+    ae = learn.model.autoencoder.eval()
+    save(work, fit_whitening(ae, (x for _, (x, _) in zip(range(75), train))) if rest else ae)
 
 # --- latents
 
@@ -146,10 +149,6 @@ def encode(work, split='train', n=10**9, bs=8):
         x = as_images(torch.from_numpy(np.array(rows[i:i+bs])))
         z = ae.posterior(torch.stack([x, x.flip(-1)], 1).flatten(0, 1))[0]
         file.append(z.numpy(), labels[i:i+bs].repeat(2))
-    if split == 'train' and not any((work/x).exists() for x in ('whitening.json', 'autoencoder.safetensors')):
-        z = torch.from_numpy(np.array(file.rows()[:8000])).float().transpose(0, 1).flatten(1) # [C, N]
-        text = json.dumps(dict(mean=z.mean(1).tolist(), std=z.std(1).tolist()))
-        with atomic(work/'whitening.json') as tmp: tmp.write_text(text)
     say(f'{split}: latents of {len(file) // 2} stills and their mirror images')
 
 # --- generator
@@ -268,8 +267,9 @@ def main():
         p.set_defaults(run=f)
     split = '--split', str, 'train', 'train or valid'
     command('stills', render, split, ('--n', int, 3600, 'how many, in all'))
+    command('linear', start_autoencoder, ('--channels', int, 8, 'of the latents'))
     command('autoencoder', train_autoencoder, ('--crops', int, 20000, 'crops of 128 pixels to learn from'),
-            ('--rest', float, .75, 'share of them after which the encoder rests'))
+            ('--rest', float, .75, 'share of them after which the encoder rests; 0: it does not learn'))
     command('latents', encode, split)
     command('generator', train_generator, ('--images', int, 3_000_000, 'latents to be seen in this folder'),
             ('--every', int, 20_000, 'latents between two sheets of samples'),
