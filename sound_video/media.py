@@ -36,7 +36,8 @@ def parse_fps(fps): # number, '23.976', '30000/1001'
         f = Fraction(text if '/' in text or 0 < float(text) < 999 else 0) # a large exponent would take all memory
     except (ValueError, ZeroDivisionError): f = Fraction(0)
     f = next((n for n in _NTSC if abs(f - n) < Fraction(1, 200)), f.limit_denominator(1001))
-    if not 1 <= f <= 120: raise UserError(f"cannot make a video of {value_met(fps)} frames a second: choose fps from 1 to 120, such as 30, 23.976 or 30000/1001")
+    met = fps if isinstance(fps, str) and fps.isprintable() else value_met(fps)
+    if not 1 <= f <= 120: raise UserError(f"cannot make a video of {met} frames a second: choose fps from 1 to 120, such as 30, 23.976 or 30000/1001")
     return f
 
 # %% ../nbs/01_media.ipynb #cacb043b
