@@ -184,7 +184,7 @@ def evaluate(pack=None,    # folder; the model that comes with the package by de
              clips=135,    # test clips; as many validation clips are what all rows are compared with
              fps=15, seconds=5., rows=None)->Table: # names from `ROWS`; all that the pack has by default
     "The table of results on test sounds."
-    name, pack = str(pack or 'mini'), pack or default_pack()
+    of, pack = str(pack or 'mini'), pack or default_pack()
     sv, judges = SoundVideo.load(pack), read_judges(pack)
     if wrong := set(rows or []) - set(ROWS): raise UserError(f"no row is called '{wrong.pop()}': choose from {', '.join(ROWS)}")
     has = [name for name, row in ROWS.items() if (row.part is None or row.part in sv.config.parts) and (not rows or name in rows)]
@@ -199,4 +199,4 @@ def evaluate(pack=None,    # folder; the model that comes with the package by de
                 looks[name].append(look_at(film, fps, sound, found.rate, v, judges.judge.classes.index(scene_and_kind(found.vocab[int(label)])[0]), judges))
     reference = looks.pop('reference')
     called = lambda name: 'the clips' if name == 'world' != data else name
-    return Table([dict(name=called(name), **summary(look, reference)) for name, look in looks.items()], dict(pack=name, data=str(data), clips=len(looks[has[0]]), fps=fps, seconds=seconds))
+    return Table([dict(name=called(name), **summary(look, reference)) for name, look in looks.items()], dict(pack=of, data=str(data), clips=len(looks[has[0]]), fps=fps, seconds=seconds))

@@ -33,7 +33,7 @@ def test_command_prints_and_writes_the_table(tmp_path, capsys, monkeypatch):
     table = json.loads(capsys.readouterr().out)
     assert [r['name'] for r in table['rows']] == ['world', 'ours'] and set(table['rows'][0]) == {'name'} | set(KEYS) | {f'{k}_se' for k in KEYS}
     assert table == json.loads((tmp_path/'found.json').read_text()) and '| ours | ' in (tmp_path/'found.md').read_text()
-    assert table['clips'] == 9 and table['rows'][0]['scene'] > .8
+    assert (table['pack'], table['clips']) == ('mini', 9) and table['rows'][0]['scene'] > .8
 
 @pytest.mark.parametrize('words, says', [(['--clips', '3'], '9 or more'), (['--rows', 'ours,theirs'], "no row is called 'theirs'"), (['-o', 'nowhere/x'], 'does not exist'), (['--data', 'nowhere'], 'nowhere')])
 def test_faults(tmp_path, capsys, monkeypatch, words, says):
