@@ -96,7 +96,7 @@ class ResBlock(nn.Module):
 
 def blocks(n, channels, groups): return [ResBlock(channels, groups) for _ in range(n)]
 
-# %% ../nbs/07e_autoencoder.ipynb #30018151
+# %% ../nbs/07e_autoencoder.ipynb #f8f28c08
 class Encoder(nn.Module):
     "Images [B, 3, 8h, 8w] in [-1, 1] -> mean and log variance of latents, both [B, C, h, w]."
     def __init__(self, cfg:AutoencoderConfig):
@@ -113,7 +113,7 @@ class Encoder(nn.Module):
 
     def forward(self, x):
         mean, logvar = self.last(self.layers(x)).chunk(2, 1)
-        return self.linear(x) + mean, (logvar - 8).clamp(-20, 10) # noise of .02 at first
+        return self.linear(x) + mean, (logvar - 10).clamp(-20, 10) # noise of .007 at first
 
 # %% ../nbs/07e_autoencoder.ipynb #402858a9
 class Decoder(nn.Module):
