@@ -94,7 +94,9 @@ class ResBlock(nn.Module):
 
     def forward(self, x): return x + self.conv2(F.silu(self.norm2(self.conv1(F.silu(self.norm1(x))))))
 
-def blocks(n, channels, groups): return [ResBlock(channels, groups) for _ in range(n)]
+def blocks(n, channels, groups):
+    "`n` residual blocks in a list."
+    return [ResBlock(channels, groups) for _ in range(n)]
 
 # %% ../nbs/07e_autoencoder.ipynb #f8f28c08
 class Encoder(nn.Module):
@@ -196,7 +198,9 @@ def hinge_discriminator_loss(real, fake): # scores of any shape
     "2 when the discriminator knows nothing, 0 when real scores are above 1 and fake ones below -1."
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
-def hinge_generator_loss(fake): return -fake.mean()
+def hinge_generator_loss(fake): # scores of reconstructions [B, 1, h, w]
+    "Minus the mean score."
+    return -fake.mean()
 
 # %% ../nbs/07e_autoencoder.ipynb #e82a238d
 class PatchDiscriminator(nn.Module):

@@ -127,7 +127,9 @@ def starts_at(piece): # what stands behind the name of the film, such as '30', '
     return float(m[1]) / (1000 if m[2] and float(m[2]) - float(m[1]) >= 500 else 1)
 
 # %% ../nbs/01a_folders.ipynb #fa0ffeef
-def verbose(): return logging.getLogger('sound_video').isEnabledFor(logging.INFO)
+def verbose():
+    "Is each file that is passed over to be named?"
+    return logging.getLogger('sound_video').isEnabledFor(logging.INFO)
 
 def passed_lines(passed, where): # pairs of path and reason; what they were looked for in -> lines
     "What to say of files that are not used."

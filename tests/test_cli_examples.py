@@ -133,7 +133,7 @@ def test_training_is_told_every_option(example, monkeypatch, capsys):
     assert (out, preset, data, resume, seed) == (a.out, a.preset, a.data, a.resume, a.seed) and list(stages) == (a.stages or list(STAGES))
     assert kw == dict(precision=a.precision, accumulate=a.accumulate, start=a.start, inception=a.inception, settings={'batch': 16} if a.settings else {}, recordings=a.recordings)
 
-@pytest.mark.parametrize('example', of('evaluate'))
+@pytest.mark.parametrize('example', of('evaluate', without='--hearing'))
 def test_measuring_is_told_every_option(example, tmp_path, monkeypatch, capsys):
     from sound_video.evaluation import Table
     monkeypatch.chdir(tmp_path)
@@ -144,6 +144,16 @@ def test_measuring_is_told_every_option(example, tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert json.loads(Path(f'{a.out}.json').read_text())['rows'] == [row] and Path(f'{a.out}.md').exists()
     assert json.loads(said)['rows'] == [row] if a.json else said.startswith('|')
+
+@pytest.mark.parametrize('example', of('evaluate', without='^(?!.*--hearing)'))
+def test_hearing_is_measured(example, place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    folder = Path(parsed(EXAMPLES[example]).hearing)/'raining'
+    folder.mkdir(parents=True)
+    for i in range(20): shutil.copy(place/'rain.wav', folder/f'{i}.wav')  # as if by twenty people, some of them for testing
+    assert cli.main(EXAMPLES[example]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert 0 < said['recordings'] < 20 and 0 <= said['top1'] <= said['top2'] <= 1
 
 @pytest.mark.parametrize('example', of('completion'))
 def test_completion_is_printed(example, capsys):
