@@ -1,7 +1,7 @@
 "The examples that `--help` and the README print: all are understood, and all but trainings, measurements and downloads do what they say; of those, every option arrives."
 import json, re, shlex, shutil, subprocess
 from pathlib import Path
-import numpy as np, pytest, soundfile, torch
+import av, numpy as np, pytest, soundfile, torch
 from sound_video import cli
 from sound_video.media import probe, read_image, write_image, write_video
 from sound_video.pipeline import default_pack
@@ -97,12 +97,25 @@ def test_data_is_rendered(example, but, tmp_path, monkeypatch):
     seen = probe(next(Path(a.out).rglob('*.mp4')))
     assert (seen.rate, seen.fps, seen.seconds) == (a.rate, int(a.fps) if 'fps' in but else 4, a.seconds if 'seconds' in but else .5)
 
+def with_two_tracks(path):
+    "The same film, with its sound on two tracks."
+    whole = path.rename('whole.mp4')
+    with av.open(str(whole)) as c, av.open(str(path), 'w') as out:
+        ways = {s.index: [out.add_stream_from_template(s) for _ in range(2 if s.type == 'audio' else 1)] for s in c.streams}
+        for p in c.demux():
+            data = bytes(p)
+            for s in ways[p.stream_index] if p.dts is not None else ():
+                q = av.Packet(data)
+                q.pts, q.dts, q.duration, q.time_base, q.is_keyframe, q.stream = p.pts, p.dts, p.duration, p.time_base, p.is_keyframe, s
+                out.mux(q)
+
 @pytest.mark.parametrize('example', of('data curate', without='--fetch')) # which downloads
 def test_films_are_cut(example, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rng, a = np.random.default_rng(0), parsed(EXAMPLES[example])
     Path('my-films/raining').mkdir(parents=True)
     write_video('my-films/raining/film.mp4', rng.integers(0, 255, (round(10 * a.seconds), 48, 48, 3), np.uint8), 10, (torch.from_numpy(.1 * rng.normal(size=(1, round(RATE * a.seconds))).astype(np.float32)), RATE))
+    if a.audio_track: with_two_tracks(Path('my-films/raining/film.mp4'))
     assert cli.main([*EXAMPLES[example], '--size', '64']) == 0
     said, clip = capsys.readouterr().out, next(Path(a.out).rglob('*.mp4'))
     assert (probe(clip).rate, probe(clip).fps, round(probe(clip).seconds)) == (a.rate, int(a.fps), a.seconds)
