@@ -262,7 +262,7 @@ def test_data_check_knows_pictures(tmp_path, capsys):
     (data/'cat'/'odd.jpg').write_bytes(b'meow')
     assert main(['data', 'check', str(data), '--json']) == 1
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert report == dict(good=12, bad=[dict(path='cat/odd.jpg', fault='is not a picture')], counts=dict(cat=6, dog=6), smallest=24)
+    assert report == dict(good=12, bad=[dict(path='cat/odd.jpg', fault='is not a picture')], counts=dict(cat=6, dog=6), smallest=24, passed_over=[])
     assert check_folder(data).counts() == dict(cat=6, dog=6)
 
 def test_nothing_can_be_read(tmp_path):
