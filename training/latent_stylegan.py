@@ -199,8 +199,9 @@ def train_generator(work, images=3_000_000, start=None, lr=2e-3, gamma=.5, bs=16
     data = Batches(latent_file(work, 'train', cfg.img_channels), bs, epoch // bs, white, seed=seed)
     nets, dls = Adversaries(Generator(cfg), Discriminator(cfg)), DataLoaders(data, data, device='cpu')
     learn = stylegan_learner(dls, cfg, nets, lr, gamma=gamma, mapping_lr=20., mixing=.5, seed=seed)
-    learn.add_cbs([Samples(work, every), Pace(images), *keeping(folder, 'generator', None, True, seed, 2000)])
     if start and not (folder/'generator.pt').exists(): start_from(start, nets, learn.memory)
+    total = images + learn.memory['images']
+    learn.add_cbs([Samples(work, every), Pace(total), *keeping(folder, 'generator', None, True, seed, 2000)])
     learn.fit(-(-images // epoch))
 
 # --- what is measured and kept
