@@ -95,7 +95,7 @@ def main(argv=None): # list of words; the process's own by default
         sys.stdout.reconfigure(errors='replace') # bars on a terminal that has none
         _wait_politely()
     a = _parser().parse_args(argv)
-    logging.getLogger(__package__).setLevel('INFO' if getattr(a, 'verbose', False) else 'NOTSET')
+    logging.getLogger(__package__).setLevel('INFO' if getattr(a, 'verbose', False) else 'WARNING')
     return _run(a.run, a)
 
 # %% ../nbs/14_cli.ipynb #fd4b4f08

@@ -199,7 +199,8 @@ def test_onsets_at_any_rate(rate, channels):
 def test_av_align_of_nothing():
     still, silent = np.zeros((30, 64, 64, 3), np.uint8), np.zeros((1, 4 * RATE), np.float32)
     assert av_align(still, 15, silent, RATE) == 1 and av_align(still, 15, clicks([1, 2]), RATE) == 0
-    assert av_align(still[:1], 15, silent[:, :0], RATE) == 1
+    assert av_align(still[:1], 15, silent, RATE) == 1
+    with pytest.raises(UserError, match='length of zero'): av_align(still[:1], 15, silent[:, :0], RATE)
     assert not len(flow_peaks(still[:2], 15))
     with warnings.catch_warnings():
         warnings.simplefilter('ignore') # librosa warns that its window is longer

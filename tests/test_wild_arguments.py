@@ -183,4 +183,4 @@ def test_what_readers_meet():
     met = set(re.findall(r'\b(\w+)\(', text)) & set(public())
     assert len(met & set(FUNCTIONS)) > 15
     ours = {p.name for k in met - set(FUNCTIONS) for p in parameters(public()[k]) if p.default is p.empty} - set(VALID)
-    assert ours <= {'G', 'a', 'b', 'cfg', 'clip', 'score', 'knots', 'layers', 'space', 'start', 'targets', 'v', 'w0', 'x'}, ours # networks, latents, vectors, scores and what is made of them
+    assert ours <= {'G', 'a', 'b', 'cfg', 'clip', 'score', 'knots', 'layers', 'space', 'start', 'targets', 'v', 'w0', 'x', 'net', 'real', 'fake'}, ours # networks, latents, vectors, scores and what is made of them
