@@ -129,7 +129,7 @@ def starts_at(piece): # what stands behind the name of the film, such as '30', '
 # %% ../nbs/01a_folders.ipynb #fa0ffeef
 def verbose():
     "Is each file that is passed over to be named?"
-    return logging.getLogger('sound_video').isEnabledFor(logging.INFO)
+    return 0 < logging.getLogger('sound_video').level <= logging.INFO # its own level: other libraries make the root logger louder
 
 def passed_lines(passed, where): # pairs of path and reason; what they were looked for in -> lines
     "What to say of files that are not used."
