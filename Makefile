@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: demo test prepare readme docs docs-check benchmark clean
+.PHONY: demo test lint prepare readme docs docs-check benchmark clean
 
 $(READY): settings.ini setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -19,10 +19,13 @@ demo: $(READY)  ## A thunderstorm's sound, and the video made from it
 test: $(READY)  ## Every notebook and every test, with a count
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -n 2
 
-prepare: $(READY) readme  ## Export, clean, check the docs and test, before a commit
+lint: $(READY)  ## Lines of at most 120 columns, no unused or undefined names
+	$(BIN)/ruff check -q .
+
+prepare: $(READY) readme  ## Export, clean, lint, check the docs and test, before a commit
 	$(BIN)/nbdev-export
 	$(BIN)/nbdev-clean
-	$(MAKE) docs-check test
+	$(MAKE) lint docs-check test
 
 readme: $(READY)  ## README.md from nbs/index.ipynb
 	$(BIN)/python tools/readme.py

@@ -5,8 +5,11 @@ import pytest
 from nbdev.config import get_config
 from nbdev.test import test_nb as run_notebook
 
-# librosa keeps compiled functions in a cache; two processes that fill it at the same time can crash, so each has its own
-os.environ['NUMBA_CACHE_DIR'] = os.path.join(tempfile.gettempdir(), f"sound-video-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}")
+# librosa keeps compiled functions in a cache; two processes that fill it at the same time can crash, so each has its
+# own
+os.environ['NUMBA_CACHE_DIR'] = os.path.join(
+    tempfile.gettempdir(), f"sound-video-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
+)
 
 def pytest_collect_file(file_path, parent):
     if file_path.suffix == '.ipynb' and not file_path.name.startswith(('_', '.')):
@@ -14,7 +17,10 @@ def pytest_collect_file(file_path, parent):
 
 # cells marked `recordings` need a folder of real ones, which is no part of the repository
 os.environ.setdefault('SOUND_VIDEO_RECORDINGS', str(Path(__file__).parents[1]/'shared/recordings'))
-def skipped_flags(): return {*get_config().tst_flags.split()} - ({'recordings'} if Path(os.environ['SOUND_VIDEO_RECORDINGS']).is_dir() else set())
+def skipped_flags():
+    return {*get_config().tst_flags.split()} - (
+        {'recordings'} if Path(os.environ['SOUND_VIDEO_RECORDINGS']).is_dir() else set()
+    )
 
 class NotebookFile(pytest.File):
     def collect(self): yield NotebookItem.from_parent(self, name='notebook')

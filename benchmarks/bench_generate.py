@@ -2,10 +2,10 @@
 
     python benchmarks/bench_generate.py [--pack DIR] [--minutes 1 30] [--fps 30]
 
-The sound is noise that swells. A real-time factor of 2 means that a minute of sound takes half a minute. Each row is a process of its own.
+The sound is noise that swells. A real-time factor of 2 means that a minute of sound takes half a minute. Each row is a
+process of its own.
 """
 import argparse, os, subprocess, sys, tempfile, time
-from pathlib import Path
 import numpy as np, soundfile
 
 def write_sound(path, minutes, rate=44100):
@@ -33,7 +33,9 @@ def main():
     with tempfile.TemporaryDirectory() as d:
         for minutes in a.minutes:
             write_sound(f'{d}/s.wav', minutes)
-            s, mb = measure(['generate', f'{d}/s.wav', '-o', f'{d}/s.mp4', '--fps', a.fps] + (['--pack', a.pack] if a.pack else []))
+            s, mb = measure(
+                ['generate', f'{d}/s.wav', '-o', f'{d}/s.mp4', '--fps', a.fps] + (['--pack', a.pack] if a.pack else [])
+            )
             print(f'| {minutes} min | {s:.0f} s | {60*minutes/s:.2f} | {mb:.0f} MB |', flush=True)
 
 if __name__ == '__main__': main()

@@ -1,11 +1,13 @@
-"""How fast is the world drawn? Frames per second of each scene, for clips (one seed, many moments) and stills (many seeds).
+"""How fast is the world drawn? Frames per second of each scene, for clips (one seed, many moments) and stills (many
+seeds).
 
-    python benchmarks/bench_world.py [--sizes 64 128 256] [--threads 2] [--device cpu] [--frames 64] [--repeats 3] [--scenes thunder …]
+    python benchmarks/bench_world.py [--sizes 64 128 256] [--threads 2] [--device cpu] [--frames 64] [--repeats 3]
+        [--scenes thunder …]
 """
 import argparse, statistics, time
 import torch
-from sound_video.score import SCENES, compose
-from sound_video.world import render_frames, stills
+from sound_video.world.score import SCENES, compose
+from sound_video.world.clips import render_frames, stills
 
 def parse_args():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -1,10 +1,13 @@
-"""What does training cost? Seconds, memory and arithmetic of each stage, measured over a few real steps and multiplied by the recipe's number of them.
+"""What does training cost? Seconds, memory and arithmetic of each stage, measured over a few real steps and multiplied
+by the recipe's number of them.
 
-    python benchmarks/table_training.py [--presets tiny,mini] [--stages judge,clip] [--json FILE]
+    python benchmarks/table_training.py [--presets tiny,mini] [--stages image classifier,clip] [--json FILE]
     python benchmarks/table_training.py --preset landscape256     # on a GPU
 
-Each stage runs in a process of its own, with the recipe's networks and batch, on noise in place of data, which takes as long. The terms of a loss that come every fourth or sixteenth step are averaged over whole
-cycles of sixteen. Without a GPU no step of landscape256 is run at its size: its arithmetic is counted on a few rows of a batch, and extrapolated.
+Each stage runs in a process of its own, with the recipe's networks and batch, on noise in place of data, which takes as
+long. The terms of a loss that come every fourth or sixteenth step are averaged over whole
+cycles of sixteen. Without a GPU no step of landscape256 is run at its size: its arithmetic is counted on a few rows of
+a batch, and extrapolated.
 """
 import argparse, json, os, statistics, sys, tempfile, time
 from contextlib import nullcontext
@@ -15,18 +18,27 @@ import torch, torch.nn.functional as F
 from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from torch.utils.flop_counter import FlopCounterMode
-from sound_video.clip import CaptionLoader, clip_learner, small_clip
-from sound_video.core import default_device, seed_all
-from sound_video.dataset import StillLoader, Stills
-from sound_video.encoder import AudioEncoder
-from sound_video.hearing import Guises, GuiseLoader, Hearing, hearing_learner
-from sound_video.inversion import Inverter, InverterConfig, PictureEncoder, PictureEncoderConfig, code_statistics
-from sound_video.inversion_training import SoundVectors, inversion_learner, picture_learner, vector_dls
-from sound_video.recurrent import N_CURVES, TrajectoryConfig, TrajectoryGenerator, latent_axes
-from sound_video.score import KIND_NAMES, SCENES
-from sound_video.training import PRESETS, Watched, new_generator, train_judge, train_resolution, train_trajectory, train_watcher
-from sound_video.trajectory import layer_groups
-from sound_video.trajectory_training import Films, sound_anchors
+from sound_video.hearing.clip_training import CaptionLoader, clip_learner
+from sound_video.hearing.captions import small_clip
+from sound_video.core.devices import default_device, seed_all
+from sound_video.data.clips import StillLoader, Stills
+from sound_video.hearing.encoder import AudioEncoder
+from sound_video.hearing.alignment import AugmentedViews, AugmentedViewsLoader, hearing_learner
+from sound_video.motion.inversion import (
+    Inverter, InverterConfig, ImageEncoder, ImageEncoderConfig, latent_statistics)
+from sound_video.motion.inversion_training import SoundVectors, inversion_learner, image_learner, vector_dls
+from sound_video.motion.trajectory import N_CURVES, TrajectoryConfig, TrajectoryGenerator, latent_axes
+from sound_video.world.score import KIND_NAMES, SCENES
+from sound_video.app.recipes import PRESETS, new_generator
+from sound_video.app.training import (
+    Watched,
+    train_image_classifier,
+    train_resolution,
+    train_trajectory,
+    train_video_classifier,
+)
+from sound_video.motion.reactive import layer_groups
+from sound_video.motion.trajectory_training import Videos, sound_anchors
 
 CYCLE, LONG = 16, 1000 # steps in which all terms of a loss come; batches in an epoch, more than are run
 
@@ -39,7 +51,11 @@ def loaders(kind, data, bs, **kwargs):
     return DataLoaders(load(), load(), device=default_device())
 
 def still_noise(size, bs, kind=StillLoader, **kwargs):
-    data = Stills(torch.randint(0, 256, (2*len(KIND_NAMES), 3, size, size), dtype=torch.uint8).numpy(), torch.arange(2*len(KIND_NAMES)).numpy() % len(KIND_NAMES), KIND_NAMES)
+    data = Stills(
+        torch.randint(0, 256, (2 * len(KIND_NAMES), 3, size, size), dtype=torch.uint8).numpy(),
+        torch.arange(2 * len(KIND_NAMES)).numpy() % len(KIND_NAMES),
+        KIND_NAMES,
+    )
     dls = loaders(kind, data, bs, **kwargs)
     dls.vocab = data.vocab
     return dls
@@ -49,60 +65,128 @@ def film_noise(recipe, size, n):
     one = torch.randint(0, 256, (4, T := round(r.seconds * r.rate), 3, size, size), dtype=torch.uint8)
     rows = lambda x: x.repeat(-(-n // len(x)), *[1]*(x.dim() - 1))[:n]
     frames = one[:1].expand(n, -1, -1, -1, -1) # seen often, kept once
-    return Films(frames, torch.rand(n, T, N_CURVES), unit(n, 128), rows(torch.arange(9)), list(SCENES), (torch.randn(4, 22050 * round(r.seconds)), 22050))
+    return Videos(
+        frames,
+        torch.rand(n, T, N_CURVES),
+        unit(n, 128),
+        rows(torch.arange(9)),
+        list(SCENES),
+        (torch.randn(4, 22050 * round(r.seconds)), 22050),
+    )
 
 # The stages: each trains until `cbs` have seen enough
 
-def judge(recipe, bs, cbs, work): train_judge(still_noise(recipe.generator.img_resolution, bs), 1, cbs)
+def image_classifier(recipe, bs, cbs, work):
+    train_image_classifier(still_noise(recipe.generator.img_resolution, bs), 1, cbs)
 
 def stylegan(res, recipe, bs, cbs, work):
     recipe = replace(recipe, batch=bs, generator=replace(recipe.generator, c_dim=len(KIND_NAMES)))
-    train_resolution(still_noise(recipe.generator.img_resolution, bs), recipe, res, bs * LONG, None, {}, work, False, cbs)
+    train_resolution(
+        still_noise(recipe.generator.img_resolution, bs), recipe, res, bs * LONG, None, {}, work, False, cbs
+    )
 
 def clip(recipe, bs, cbs, work):
     net = small_clip()
-    clip_learner(still_noise(net.size, bs, CaptionLoader, tokenize=net.tokenize), net, cbs=cbs).fit_one_cycle(1, recipe.clip.lr)
+    clip_learner(still_noise(net.size, bs, CaptionLoader, tokenize=net.tokenize), net, cbs=cbs).fit_one_cycle(
+        1, recipe.clip.lr
+    )
 
 def audio(recipe, bs, cbs, work):
     net, cfg = small_clip().freeze().to(default_device()), recipe.hearing.encoder
-    mels = torch.randint(0, 256, (2, 2*bs, cfg.mel.bands, 1 + int(cfg.seconds * cfg.mel.rate) // cfg.mel.hop), dtype=torch.uint8)
-    data = Guises(mels, unit(2*bs, 4, net.dim), torch.arange(2*bs) % len(KIND_NAMES), KIND_NAMES)
-    hearing_learner(loaders(GuiseLoader, data, bs, clip=net), AudioEncoder(replace(cfg, dim=net.dim)), cbs=cbs).fit_one_cycle(1, recipe.hearing.lr)
+    mels = torch.randint(
+        0, 256, (2, 2 * bs, cfg.mel.bands, 1 + int(cfg.seconds * cfg.mel.rate) // cfg.mel.hop), dtype=torch.uint8
+    )
+    data = AugmentedViews(mels, unit(2*bs, 4, net.dim), torch.arange(2*bs) % len(KIND_NAMES), KIND_NAMES)
+    hearing_learner(
+        loaders(AugmentedViewsLoader, data, bs, clip=net), AudioEncoder(replace(cfg, dim=net.dim)), cbs=cbs
+    ).fit_one_cycle(1, recipe.hearing.lr)
 
 def frozen(recipe): # a generator and what hears, untrained
-    G = new_generator(replace(recipe.generator, c_dim=len(KIND_NAMES))).to(default_device()).eval().requires_grad_(False)
+    G = (
+        new_generator(replace(recipe.generator, c_dim=len(KIND_NAMES)))
+        .to(default_device())
+        .eval()
+        .requires_grad_(False)
+    )
     return G, small_clip().freeze().to(default_device()), (G.synthesis.num_ws, G.cfg.w_dim)
 
 def inversion(recipe, bs, cbs, work):
     G, net, shape = frozen(recipe)
-    E = Inverter(InverterConfig(net.dim, *shape, hidden=recipe.inversion.hidden), *code_statistics(G, 512)).to(default_device())
-    data = SoundVectors(unit(1, bs * LONG, net.dim), unit(len(KIND_NAMES), net.dim), torch.arange(bs * LONG) % len(KIND_NAMES), KIND_NAMES)
+    E = Inverter(InverterConfig(net.dim, *shape, hidden=recipe.inversion.hidden), *latent_statistics(G, 512)).to(
+        default_device()
+    )
+    data = SoundVectors(
+        unit(1, bs * LONG, net.dim),
+        unit(len(KIND_NAMES), net.dim),
+        torch.arange(bs * LONG) % len(KIND_NAMES),
+        KIND_NAMES,
+    )
     inversion_learner(vector_dls(data, bs), E, G, net, cbs=cbs).fit(1)
 
 def pictures(recipe, bs, cbs, work):
     G, net, shape = frozen(recipe)
-    P = PictureEncoder(PictureEncoderConfig(*shape, min(64, G.cfg.img_resolution), hidden=recipe.inversion.hidden), *code_statistics(G, 512)).to(default_device())
-    picture_learner(still_noise(G.cfg.img_resolution, bs), P, G, net, cbs=cbs).fit(1)
+    P = ImageEncoder(
+        ImageEncoderConfig(*shape, min(64, G.cfg.img_resolution), hidden=recipe.inversion.hidden),
+        *latent_statistics(G, 512)
+    ).to(default_device())
+    image_learner(still_noise(G.cfg.img_resolution, bs), P, G, net, cbs=cbs).fit(1)
 
-def watcher(recipe, bs, cbs, work):
+def video_classifier(recipe, bs, cbs, work):
     films = film_noise(recipe, recipe.generator.img_resolution, 18)
-    train_watcher(replace(recipe.trajectory, watcher_epochs=LONG), Watched(films, 'train', recipe.trajectory.rate), Watched(film_noise(recipe, recipe.generator.img_resolution, 4), 'valid', recipe.trajectory.rate), work, cbs=cbs)
+    train_video_classifier(
+        replace(recipe.trajectory, video_classifier_epochs=LONG),
+        Watched(films, 'train', recipe.trajectory.rate),
+        Watched(film_noise(recipe, recipe.generator.img_resolution, 4), 'valid', recipe.trajectory.rate),
+        work,
+        cbs=cbs,
+    )
 
 def trajectory(recipe, bs, cbs, work):
     G, net, shape = frozen(recipe)
-    films, E, groups = film_noise(recipe, G.cfg.img_resolution, 40*bs), Inverter(InverterConfig(128, *shape, hidden=64), *code_statistics(G, 512)).to(default_device()), layer_groups(shape[0])
+    films, E, groups = (
+        film_noise(recipe, G.cfg.img_resolution, 40 * bs),
+        Inverter(InverterConfig(128, *shape, hidden=64), *latent_statistics(G, 512)).to(default_device()),
+        layer_groups(shape[0]),
+    )
     cfg = TrajectoryConfig(groups, *shape, hidden=recipe.trajectory.hidden, rate=recipe.trajectory.rate)
     M = TrajectoryGenerator(cfg, latent_axes(E, films.vectors[:64].to(default_device()), groups, cfg.axes))
-    train_trajectory(replace(recipe.trajectory, batch=bs), M, films, film_noise(recipe, G.cfg.img_resolution, 2), G, net, sound_anchors(E), work, cbs=cbs)
+    train_trajectory(
+        replace(recipe.trajectory, batch=bs),
+        M,
+        films,
+        film_noise(recipe, G.cfg.img_resolution, 2),
+        G,
+        net,
+        sound_anchors(E),
+        work,
+        cbs=cbs,
+    )
 
 def stages(recipe): # name -> function, rows of a batch, steps in all; as `training.train` counts them
     r, epoch = recipe, min(max(min(recipe.stills, 10_000), sum(recipe.images) // 250), *recipe.images)
-    grown = {f'stylegan-{s}': (partial(stylegan, s), r.batch, max(1, round(n / (epoch // r.batch * r.batch))) * (epoch // r.batch)) for s, n in zip(r.resolutions, r.images)}
+    grown = {
+        f'stylegan-{s}': (
+            partial(stylegan, s),
+            r.batch,
+            max(1, round(n / (epoch // r.batch * r.batch))) * (epoch // r.batch),
+        )
+        for s, n in zip(r.resolutions, r.images)
+    }
     i, t = r.inversion, r.trajectory
-    return {'judge': (judge, r.batch, r.judge_epochs * (epoch // r.batch)), **grown, 'clip': (clip, r.clip.batch, r.clip.epochs * (r.clip.stills // r.clip.batch)),
-            'audio': (audio, r.hearing.batch, r.hearing.epochs * (r.hearing.sounds // r.hearing.batch)), 'inversion': (inversion, i.batch, i.epochs * (i.sounds // i.batch)),
-            'pictures': (pictures, i.batch // 4, i.picture_epochs * (i.stills // (i.batch // 4))), 'watcher': (watcher, min(18, t.clips), t.watcher_epochs * (t.clips // min(18, t.clips))),
-            'trajectory': (trajectory, t.batch, t.epochs * (t.clips // t.batch))}
+    return {
+        'image_classifier': (image_classifier, r.batch, r.image_classifier_epochs * (epoch // r.batch)),
+        **grown,
+        'clip': (clip, r.clip.batch, r.clip.epochs * (r.clip.stills // r.clip.batch)),
+        'audio': (audio, r.hearing.batch, r.hearing.epochs * (r.hearing.sounds // r.hearing.batch)),
+        'inversion': (inversion, i.batch, i.epochs * (i.sounds // i.batch)),
+        'pictures': (pictures, i.batch // 4, i.image_epochs * (i.stills // (i.batch // 4))),
+        'video_classifier': (
+            video_classifier,
+            min(18, t.clips),
+            t.video_classifier_epochs * (t.clips // min(18, t.clips)),
+        ),
+        'trajectory': (trajectory, t.batch, t.epochs * (t.clips // t.batch)),
+    }
 
 # Measuring
 
@@ -122,7 +206,10 @@ class Watch(Callback):
     order = 100
     def __init__(self, n): self.n, self.times, self.flops = n, [], {}
     def before_batch(self):
-        if not hasattr(self, 'plan'): self.plan = [0, 1, 4] if hasattr(self.learn, 'turns') else [1] # all terms, none, those of every fourth step
+        if not hasattr(self, 'plan'):
+            self.plan = (
+                [0, 1, 4] if hasattr(self.learn, 'turns') else [1]
+            )  # all terms, none, those of every fourth step
         self.counter = FlopCounterMode(display=False) if self.plan else None
         if not self.counter: return
         if 'steps' in getattr(self.learn, 'memory', {}): self.learn.memory['steps'] = self.plan[0]
@@ -132,13 +219,18 @@ class Watch(Callback):
         if self.counter:
             self.counter.__exit__(None, None, None)
             self.flops[self.plan.pop(0)] = self.counter.get_total_flops()
-            self.params = sum(p.numel() for p in getattr(self.model, 'G', self.model).parameters()) + sum(p.numel() for p in getattr(self.model, 'D', torch.nn.Module()).parameters())
-            if not self.plan and 'steps' in getattr(self.learn, 'memory', {}): self.learn.memory['steps'] = CYCLE - 1 # one more to warm up, then a cycle
+            self.params = sum(p.numel() for p in getattr(self.model, 'G', self.model).parameters()) + sum(
+                p.numel() for p in getattr(self.model, 'D', torch.nn.Module()).parameters()
+            )
+            if not self.plan and 'steps' in getattr(self.learn, 'memory', {}):
+                self.learn.memory['steps'] = CYCLE - 1  # one more to warm up, then a cycle
         elif torch.cuda.is_available(): torch.cuda.synchronize()
         self.times.append(time.perf_counter())
         if not self.plan and len(self.times) >= len(self.flops) + self.n: raise Enough
 
-def measure(preset, name, steps, few=None): # few: rows of a smaller batch, of which the arithmetic is counted and nothing is timed
+def measure(
+    preset, name, steps, few=None
+):  # few: rows of a smaller batch, of which the arithmetic is counted and nothing is timed
     "One stage in this process."
     seed_all(0)
     recipe = PRESETS[preset]
@@ -148,7 +240,12 @@ def measure(preset, name, steps, few=None): # few: rows of a smaller batch, of w
         try: f(recipe, few or batch, [watch, Silent()], Path(d))
         except Enough: pass
     seconds = [b - a for a, b in zip(watch.times[len(watch.flops):], watch.times[len(watch.flops) + 1:])]
-    return dict(params=watch.params, flops=per_step(watch.flops, name, batch, few or batch), seconds=seconds, cuda=torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0)
+    return dict(
+        params=watch.params,
+        flops=per_step(watch.flops, name, batch, few or batch),
+        seconds=seconds,
+        cuda=torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0,
+    )
 
 def per_step(flops, name, batch, rows):
     "Arithmetic of a step on average over a cycle, of `batch` rows, from some steps of `rows`."
@@ -176,23 +273,54 @@ def in_a_process(f, *args):
 @dataclass
 class Row:
     "What a stage costs; hours of all its steps."
-    preset:str; stage:str; params:int; batch:int; steps:int; flops:float; median:float=None; hours:float=None; memory:float=None
+
+    preset: str
+    stage: str
+    params: int
+    batch: int
+    steps: int
+    flops: float
+    median: float = None
+    hours: float = None
+    memory: float = None
 
 def row_of(preset, name, few=None):
     _, batch, steps = stages(PRESETS[preset])[name]
-    found, rss = in_a_process(measure, preset, name, CYCLE if name.startswith(('stylegan', 'inversion', 'trajectory')) else 6, few)
+    found, rss = in_a_process(
+        measure, preset, name, CYCLE if name.startswith(('stylegan', 'inversion', 'trajectory')) else 6, few
+    )
     row = Row(preset, name, found['params'], batch, steps, found['flops'])
-    if s := found['seconds']: row.median, row.hours, row.memory = statistics.median(s), statistics.mean(s) * steps / 3600, found['cuda'] or rss
+    if s := found['seconds']:
+        row.median, row.hours, row.memory = (
+            statistics.median(s),
+            statistics.mean(s) * steps / 3600,
+            found['cuda'] or rss,
+        )
     print(f'{preset} {name}: ' + (f'{row.median:.2f} s' if row.median else 'counted'), file=sys.stderr, flush=True)
     return row
 
 # Telling
 
 def table(rows):
-    yield '| stage | parameters, million | batch | steps | GFLOP a step | seconds a step | GFLOP a second | memory, GiB | hours |\n|---|---|---|---|---|---|---|---|---|'
+    yield (
+        '| stage | parameters, million | batch | steps | GFLOP a step | seconds a step | GFLOP a second | memory, GiB |'
+        ' hours |\n|---|---|---|---|---|---|---|---|---|'
+    )
     for r in rows:
-        timed = [f'{r.median:.2f}', f'{r.flops / (r.hours * 3600 / r.steps) / 1e9:.0f}', f'{r.memory:.1f}', f'{r.hours:.3g}'] if r.median else ['', '', '', '']
-        yield f"| {r.stage} | {r.params / 1e6:.2f} | {r.batch} | {r.steps:,} | {r.flops / 1e9:,.1f} | {' | '.join(timed)} |"
+        timed = (
+            [
+                f'{r.median:.2f}',
+                f'{r.flops / (r.hours * 3600 / r.steps) / 1e9:.0f}',
+                f'{r.memory:.1f}',
+                f'{r.hours:.3g}',
+            ]
+            if r.median
+            else ['', '', '', '']
+        )
+        yield (
+            f"| {r.stage} | {r.params / 1e6:.2f} | {r.batch} | {r.steps:,} | {r.flops / 1e9:,.1f} |"
+            f" {' | '.join(timed)} |"
+        )
     total = sum(r.hours for r in rows if r.hours)
     yield f"| all | | | {sum(r.steps for r in rows):,} | | | | | {f'{total:.3g}' if total else ''} |"
 
@@ -201,17 +329,30 @@ def argument(large, measured):
     total, here = sum(r.flops * r.steps for r in large), sum(r.flops * r.steps for r in measured)
     hours = sum(r.hours for r in measured)
     rate = here / hours / 3600
-    guess = {p: sum(r.flops * r.steps for r in measured if r.preset == p) / rate / 3600 for p in dict.fromkeys(r.preset for r in measured)}
+    guess = {
+        p: sum(r.flops * r.steps for r in measured if r.preset == p) / rate / 3600
+        for p in dict.fromkeys(r.preset for r in measured)
+    }
     real = {p: sum(r.hours for r in measured if r.preset == p) for p in guess}
     said = '; '.join(f'{p} would take {guess[p]:.3g} hours at that rate and takes {real[p]:.3g}' for p in guess)
-    yield (f"The recipe landscape256 is {total:.1e} operations, {total / here:,.0f} times those of {' and '.join(guess)}. The measured stages ran at {rate / 1e9:.0f} GFLOP a second over all ({said}, so arithmetic tells time within the factor between these), "
-           f"at which landscape256 would take {total / rate / 86400:,.0f} days here: it is work for a GPU. What a GPU sustains is not measured here, so for three rates:\n")
+    yield (
+        f"The recipe landscape256 is {total:.1e} operations, {total / here:,.0f} times those of {' and '.join(guess)}."
+        f" The measured stages ran at {rate / 1e9:.0f} GFLOP a second over all ({said}, so arithmetic tells time within"
+        f" the factor between these), at which landscape256 would take {total / rate / 86400:,.0f} days here: it is"
+        " work for a GPU. What a GPU sustains is not measured here, so for three rates:\n"
+    )
     yield '| sustained, TFLOP a second | ' + ' | '.join(f'{t}' for t in (10, 30, 100)) + ' |\n|---|---|---|---|'
     yield '| days of one GPU | ' + ' | '.join(f'{total / t / 1e12 / 86400:.1f}' for t in (10, 30, 100)) + ' |\n'
     top = max(large, key=lambda r: r.flops * r.steps)
-    yield f"{top.flops * top.steps / total:.0%} of it is {top.stage}, which sees {top.batch * top.steps:,} pictures. The time is proportional to pictures and to arithmetic for each; memory is not extrapolated, since it depends on what a GPU's libraries keep: `--accumulate` divides what grows with the batch."
+    yield (
+        f"{top.flops * top.steps / total:.0%} of it is {top.stage}, which sees {top.batch * top.steps:,} pictures. The"
+        " time is proportional to pictures and to arithmetic for each; memory is not extrapolated, since it depends on"
+        " what a GPU's libraries keep: `--accumulate` divides what grows with the batch."
+    )
 
-FEW = dict(judge=8, clip=8, audio=8, inversion=4, pictures=2, watcher=2, trajectory=1) # rows on which landscape256 is counted; StyleGAN: a group of 4
+FEW = dict(
+    image_classifier=8, clip=8, audio=8, inversion=4, pictures=2, video_classifier=2, trajectory=1
+)  # rows on which landscape256 is counted; StyleGAN: a group of 4
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -221,9 +362,29 @@ def main():
     a = p.parse_args()
     chosen = lambda preset: [s for s in stages(PRESETS[preset]) if not a.stages or s in a.stages.split(',')]
     measured = [row_of(p, s) for p in a.presets.split(',') for s in chosen(p)]
-    large = [] if 'landscape256' in a.presets else [row_of('landscape256', s, FEW.get(s, 4)) for s in chosen('landscape256')]
-    for preset in dict.fromkeys(r.preset for r in measured): print(f'**{preset}**\n', *table([r for r in measured if r.preset == preset]), '', sep='\n')
+    large = (
+        []
+        if 'landscape256' in a.presets
+        else [row_of('landscape256', s, FEW.get(s, 4)) for s in chosen('landscape256')]
+    )
+    for preset in dict.fromkeys(r.preset for r in measured):
+        print(f'**{preset}**\n', *table([r for r in measured if r.preset == preset]), '', sep='\n')
     if large: print('**landscape256**, counted\n', *table(large), '', *argument(large, measured), sep='\n')
-    if a.json: Path(a.json).write_text(json.dumps(dict(torch=torch.__version__, device=torch.cuda.get_device_name() if os.environ.get('CUDA_VISIBLE_DEVICES') != '' and torch.cuda.is_available() else 'cpu', threads=torch.get_num_threads(), rows=[asdict(r) for r in measured + large]), indent=1))
+    if a.json:
+        Path(a.json).write_text(
+            json.dumps(
+                dict(
+                    torch=torch.__version__,
+                    device=(
+                        torch.cuda.get_device_name()
+                        if os.environ.get('CUDA_VISIBLE_DEVICES') != '' and torch.cuda.is_available()
+                        else 'cpu'
+                    ),
+                    threads=torch.get_num_threads(),
+                    rows=[asdict(r) for r in measured + large],
+                ),
+                indent=1,
+            )
+        )
 
 if __name__ == '__main__': main()

@@ -1,5 +1,5 @@
 "`python -m sound_video` is the command `sound-video`."
 import sys
-from .cli import main
+from sound_video.app.cli import main
 
 sys.exit(main())

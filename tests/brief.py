@@ -2,13 +2,21 @@
 import os, sys, traceback
 from dataclasses import replace
 import torch
-from sound_video.encoder import EncoderConfig
-from sound_video.training import PRESETS, ClipRecipe, HearingRecipe, InversionRecipe, TrajectoryRecipe
+from sound_video.hearing.encoder import EncoderConfig
+from sound_video.app.recipes import PRESETS, ClipRecipe, HearingRecipe, InversionRecipe, TrajectoryRecipe
 
-BRIEF = replace(PRESETS['tiny'], images=(64, 64), stills=45, valid=18, judge_epochs=1, precision='float32', # the same numbers on every machine
-               
-                clip=ClipRecipe(36, 18, 2, 18), hearing=HearingRecipe(EncoderConfig(width=4, hidden=16), 18, 9, 2, 2, 9),
-                inversion=InversionRecipe(18, 2, 2, 36, 2, 16, 9), trajectory=TrajectoryRecipe(9, 4, 2, 2, 1., 10., 4, 8, 4))
+BRIEF = replace(
+    PRESETS['tiny'],
+    images=(64, 64),
+    stills=45,
+    valid=18,
+    image_classifier_epochs=1,
+    precision='float32',  # the same numbers on every machine
+    clip=ClipRecipe(36, 18, 2, 18),
+    hearing=HearingRecipe(EncoderConfig(width=4, hidden=16), 18, 9, 2, 2, 9),
+    inversion=InversionRecipe(18, 2, 2, 36, 2, 16, 9),
+    trajectory=TrajectoryRecipe(9, 4, 2, 2, 1.0, 10.0, 4, 8, 4),
+)
 
 def fork(f, *args, log=os.devnull):
     "Run f in a process of its own, with its words in a file; gives the process's number."
@@ -18,5 +26,5 @@ def fork(f, *args, log=os.devnull):
         torch.set_num_threads(1)
         with open(log, 'a', buffering=1) as sys.stderr:
             try: f(*args); status = 0
-            except BaseException as e: traceback.print_exc()
+            except BaseException: traceback.print_exc()
     finally: os._exit(status)

@@ -3,7 +3,15 @@ import multiprocessing, os, runpy, subprocess, sys, tempfile
 from pathlib import Path
 from unittest.mock import patch
 
-PRELOADED = ['sound_video.pipeline', 'sound_video.editing', 'sound_video.hearing', 'sound_video.clip', 'sound_video.curation', 'sound_video.snapshots', 'soundfile', 'warm']
+PRELOADED = [
+    'sound_video.app.edit',
+    'sound_video.hearing.naming',
+    'sound_video.hearing.clip_training',
+    'sound_video.data.curation',
+    'sound_video.stylegan.snapshots',
+    'soundfile',
+    'warm',
+]
 
 def _become(words, cwd, env, out, err):
     "What `python -m sound_video` does, with its output in files."
@@ -20,21 +28,32 @@ def _server():
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(PRELOADED)
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get('PYTHONPATH')])])
-    with patch.dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=path): multiprocessing.forkserver.ensure_running() # threads do not survive a fork
+    with patch.dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=path):
+        multiprocessing.forkserver.ensure_running()  # threads do not survive a fork
     return context
 
 def run(*words, cwd=None, timeout=300, **env):
     "Run `sound-video` to its end: a `CompletedProcess` with what it said."
     words = list(map(str, words))
     if 'forkserver' not in multiprocessing.get_all_start_methods(): # Windows
-        return subprocess.run([sys.executable, '-m', 'sound_video', *words], cwd=cwd, capture_output=True, text=True, env=os.environ | dict(OMP_NUM_THREADS='1') | env, timeout=timeout)
+        return subprocess.run(
+            [sys.executable, '-m', 'sound_video', *words],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            env=os.environ | dict(OMP_NUM_THREADS='1') | env,
+            timeout=timeout,
+        )
     with tempfile.TemporaryDirectory() as d:
-        out, err = Path(d)/'out', Path(d)/'err'
-        out.touch(); err.touch()
+        out, err = Path(d) / 'out', Path(d) / 'err'
+        out.touch()
+        err.touch()
         p = _server().Process(target=_become, args=(words, cwd and str(cwd), env, str(out), str(err)))
         p.start()
         p.join(timeout)
         if p.exitcode is None:
             p.kill()
             raise subprocess.TimeoutExpired(words, timeout)
-        return subprocess.CompletedProcess(words, p.exitcode, out.read_text(errors='replace'), err.read_text(errors='replace'))
+        return subprocess.CompletedProcess(
+            words, p.exitcode, out.read_text(errors='replace'), err.read_text(errors='replace')
+        )

@@ -1,12 +1,16 @@
-"Runs launches of CUDA kernels on the CPU: the unchanged sources, compiled by g++, one fiber for each thread of a block."
+"""Runs launches of CUDA kernels on the CPU: the unchanged sources, compiled by g++, one fiber for each thread of a
+block."""
 import ctypes, shutil, subprocess
 from functools import lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
-from sound_video import kernels
+from sound_video.stylegan import kernels
 
 here = Path(__file__).parent
-WRONG = {1: 'some threads wait at a barrier for others that have ended', 2: 'more shared memory is used than was asked for'}
+WRONG = {
+    1: 'some threads wait at a barrier for others that have ended',
+    2: 'more shared memory is used than was asked for',
+}
 
 def compiler(): return shutil.which('g++')
 
@@ -19,7 +23,10 @@ def loaded(name, defines):
     main = folder()/f'{name}-{abs(hash(defines))}.cpp'
     main.write_text(f'#include "{here}/emulator.h"\n#include "{source}"\n#include "{here}/emulator_main.h"\n')
     flags = ['-std=c++17', '-O1', '-fno-strict-aliasing', '-ffp-contract=fast', '-shared', '-fPIC', f'-DENTRY={name}']
-    subprocess.run([compiler(), *flags, *(f'-D{k}={v}' for k,v in defines), str(main), '-o', str(main.with_suffix('.so'))], check=True)
+    subprocess.run(
+        [compiler(), *flags, *(f'-D{k}={v}' for k, v in defines), str(main), '-o', str(main.with_suffix('.so'))],
+        check=True,
+    )
     return ctypes.CDLL(str(main.with_suffix('.so')))
 
 def run(launch, device=None, backwards=False):

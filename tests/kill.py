@@ -1,15 +1,21 @@
-"kill -9 at random moments: `python tests/kill.py N SEED [STAGE…]` trains, with N kills, and prints whether all ended with the same files. Run by test_robust.py."
+"""kill -9 at random moments: `python tests/kill.py N SEED [STAGE…]` trains, with N kills, and prints whether all ended
+with the same files. Run by test_robust.py."""
 import json, os, random, signal, sys, tempfile, time
 from pathlib import Path
 from brief import BRIEF, fork
-import sound_video.clip, sound_video.hearing # with all that they import
-import sound_video.training as training
+import sound_video.hearing.clip_training, sound_video.hearing.alignment  # noqa: F401 (with all that they import)
+from sound_video.app import training
 
 STAGES = sys.argv[3:] or training.STAGES
 
 def files(pack):
     both = pack, Path(f'{pack}.training')/'clip'
-    return {str(p.relative_to(pack.parent)): p.read_bytes() for folder in both for p in sorted(folder.rglob('*')) if p.is_file()}
+    return {
+        str(p.relative_to(pack.parent)): p.read_bytes()
+        for folder in both
+        for p in sorted(folder.rglob('*'))
+        if p.is_file()
+    }
 
 def attempt(out, seconds):
     "One life of a training, ended after so many seconds; True if it was complete before."
@@ -44,6 +50,12 @@ def main(kills, seed):
                 done += 1
                 moments.append(len(list(out.parent.rglob('*.csv'))))
             equal &= files(out) == whole and not [p for p in out.parent.rglob('.*') if p.is_file()]
-    print(json.dumps(dict(kills=done, trainings=trainings, equal=equal, seconds=round(took, 1), stages_begun=sorted(set(moments)))))
+    print(
+        json.dumps(
+            dict(
+                kills=done, trainings=trainings, equal=equal, seconds=round(took, 1), stages_begun=sorted(set(moments))
+            )
+        )
+    )
 
 if __name__ == '__main__': main(int(sys.argv[1]), int(sys.argv[2]))

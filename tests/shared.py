@@ -1,20 +1,26 @@
-"One process, two, and one that works in parts: `python tests/shared.py STAGE,STAGE…` trains the brief recipe in each way, and prints how far losses and weights are apart. Run by test_shared.py."
+"""One process, two, and one that works in parts: `python tests/shared.py STAGE,STAGE…` trains the brief recipe in each
+way, and prints how far losses and weights are apart. Run by test_shared.py."""
 import csv, json, math, os, shutil, sys, tempfile
 from dataclasses import replace
 from pathlib import Path
 import torch, torch.distributed as dist
 from brief import BRIEF, fork
-import sound_video.clip, sound_video.hearing # with all that they import
+import sound_video.hearing.clip_training, sound_video.hearing.alignment  # noqa: F401 (with all that they import)
 from fastai.callback.core import Callback
-from sound_video.callbacks import read_checkpoint
-from sound_video.dataset import Stills
-from sound_video.encoder import EncoderConfig
-from sound_video.processes import rank
-from sound_video.training import PRESETS, STAGES, train
+from sound_video.core.callbacks import read_checkpoint
+from sound_video.data.clips import Stills
+from sound_video.hearing.encoder import EncoderConfig
+from sound_video.core.processes import rank
+from sound_video.app.recipes import PRESETS
+from sound_video.app.training import STAGES, train
 
 # batches that two can share evenly, no dropout
-PRESETS['brief'] = replace(BRIEF, hearing=replace(BRIEF.hearing, encoder=EncoderConfig(width=4, hidden=16, dropout=0.), batch=8),
-                           inversion=replace(BRIEF.inversion, batch=8), trajectory=replace(BRIEF.trajectory, clips=8))
+PRESETS['brief'] = replace(
+    BRIEF,
+    hearing=replace(BRIEF.hearing, encoder=EncoderConfig(width=4, hidden=16, dropout=0.0), batch=8),
+    inversion=replace(BRIEF.inversion, batch=8),
+    trajectory=replace(BRIEF.trajectory, clips=8),
+)
 
 class Keep(Callback):
     "Keeps the gradients of a Learner's first batch, which no optimiser has had a chance to magnify the rounding of."
@@ -24,18 +30,24 @@ class Keep(Callback):
         if self.epoch or self.iter: return
         net, turn = getattr(self.model, 'G', self.model), getattr(self, 'turn', '')
         name = f"{type(net).__name__}{getattr(getattr(net, 'cfg', None), 'img_resolution', '')}{turn and '-' + turn}"
-        torch.save(torch.cat([p.grad.flatten() for p in self.model.parameters() if p.grad is not None]), self.folder/f'{name}-{rank()}.grad')
+        torch.save(
+            torch.cat([p.grad.flatten() for p in self.model.parameters() if p.grad is not None]),
+            self.folder / f'{name}-{rank()}.grad',
+        )
 
 class Count(Callback):
     "Counts the rows that a loader gives while its epoch lasts, and the pictures that are read for that."
     order = -5 # before batches are shared out
     def __init__(self): self.rows, self.pictures = {}, {}
-    def _name(self): return f"{type(self.model).__name__}{getattr(getattr(self.model, 'cfg', None), 'img_resolution', '')}"
+    def _name(self):
+        return f"{type(self.model).__name__}{getattr(getattr(self.model, 'cfg', None), 'img_resolution', '')}"
     def before_train(self):
         data = self.dl.dataset
         if not isinstance(data, Stills): return
-        def counted(i): self.pictures[name] = self.pictures.get(name, 0) + len(i); return type(data).pictures_at(data, i)
-        name, data.pictures_at = self._name(), counted
+        def counted(i):
+            self.pictures[name] = self.pictures.get(name, 0) + len(i)
+            return type(data).images_at(data, i)
+        name, data.images_at = self._name(), counted
     def after_train(self): vars(self.dl.dataset).pop('pictures_at', None)
     def before_batch(self):
         if self.training: self.rows[self._name()] = self.rows.get(self._name(), 0) + len(self.xb[0])
@@ -44,8 +56,17 @@ def one_of(i, n, parts, out, stages, store, double):
     if n > 1: dist.init_process_group('gloo', rank=i, world_size=n, init_method=f'file://{store}')
     count = Count()
     if double: in_double()
-    try: train(out, 'brief', stages, cbs=[Keep(out.parent), count, *[Enough()]*double], precision='float32', accumulate=parts)
-    except KeyboardInterrupt: pass
+    try:
+        train(
+            out,
+            'brief',
+            stages,
+            cbs=[Keep(out.parent), count, *[Enough()] * double],
+            precision='float32',
+            accumulate=parts,
+        )
+    except KeyboardInterrupt:
+        pass
     (out.parent/f'read-{i}.json').write_text(json.dumps([count.rows, count.pictures]))
     if n > 1: dist.destroy_process_group()
 
@@ -53,40 +74,65 @@ class Enough(Callback):
     "Ends a training when the first gradients of the network are known."
     order = 9.5
     def before_step(self):
-        if type(getattr(self.model, 'G', self.model)).__name__ in DOUBLE and getattr(self, 'turn', 'discriminator') == 'discriminator': raise KeyboardInterrupt
+        if (
+            type(getattr(self.model, 'G', self.model)).__name__ in DOUBLE
+            and getattr(self, 'turn', 'discriminator') == 'discriminator'
+        ):
+            raise KeyboardInterrupt
 
 DOUBLE = ('AudioEncoder', 'TrajectoryGenerator')
 
 def in_double():
     "From the moment when a Learner of these is made, all in 64 bits."
-    import sound_video.hearing as hearing, sound_video.training as training
+    from sound_video.app import training
+    from sound_video.hearing import alignment as hearing
     def doubled(make):
         def made(dls, *args, **kwargs):
-            torch.set_default_dtype(torch.float64); torch.Tensor.float = torch.Tensor.double
-            for data in (dls.train.dataset, dls.valid.dataset): vars(data).update({k: v.double() for k, v in vars(data).items() if torch.is_tensor(v) and v.is_floating_point()})
-            nets = [*args, getattr(dls.train, 'clip', None), *[c.cell_contents for a in args for c in getattr(a, '__closure__', None) or ()]]
+            torch.set_default_dtype(torch.float64)
+            torch.Tensor.float = torch.Tensor.double
+            for data in (dls.train.dataset, dls.valid.dataset):
+                vars(data).update(
+                    {k: v.double() for k, v in vars(data).items() if torch.is_tensor(v) and v.is_floating_point()}
+                )
+            nets = [
+                *args,
+                getattr(dls.train, 'clip', None),
+                *[c.cell_contents for a in args for c in getattr(a, '__closure__', None) or ()],
+            ]
             for net in nets:
-                if isinstance(net, torch.nn.Module): net.double()
+                if isinstance(net, torch.nn.Module):
+                    net.double()
             learn = make(dls, *args, **kwargs)
             learn.model.double()
             return learn
         return made
-    hearing.hearing_learner, training.trajectory_learner = doubled(hearing.hearing_learner), doubled(training.trajectory_learner)
+    hearing.hearing_learner, training.trajectory_learner = doubled(hearing.hearing_learner), doubled(
+        training.trajectory_learner
+    )
 
 def run(n, out, stages, parts=1, double=False):
-    pids = [fork(one_of, i, n, parts, out, stages, out.parent/'store', double, log=out.parent/f'log-{i}.txt') for i in range(n)]
-    if any([os.waitpid(pid, 0)[1] for pid in pids]): raise SystemExit('\n'.join(p.read_text()[-3000:] for p in out.parent.glob('log*')))
+    pids = [
+        fork(one_of, i, n, parts, out, stages, out.parent / 'store', double, log=out.parent / f'log-{i}.txt')
+        for i in range(n)
+    ]
+    if any([os.waitpid(pid, 0)[1] for pid in pids]):
+        raise SystemExit('\n'.join(p.read_text()[-3000:] for p in out.parent.glob('log*')))
 
 def table(file): # without epochs and times
     names, *rows = csv.reader(file.read_text().splitlines())
     return {k: [float(r[i]) for r in rows] for i, k in enumerate(names) if k not in ('epoch', 'time')}
 
 def apart(a, b): # of two tables, the largest relative difference of each column
-    return {k: max(abs(x - y) / (abs(x) + 1e-3) for x, y in zip(a[k], b[k]) if not (math.isnan(x) and math.isnan(y))) for k in a}
+    return {
+        k: max(abs(x - y) / (abs(x) + 1e-3) for x, y in zip(a[k], b[k]) if not (math.isnan(x) and math.isnan(y)))
+        for k in a
+    }
 
 def moved(a, b): # of two checkpoints: how far all weights differ, in parts of their size
     pairs = [(x, y) for x, y in zip(a['nets'].values(), b['nets'].values()) if x.is_floating_point()]
-    return math.sqrt(sum(float((x - y).square().sum()) for x, y in pairs) / sum(float(x.square().sum()) for x, _ in pairs))
+    return math.sqrt(
+        sum(float((x - y).square().sum()) for x, y in pairs) / sum(float(x.square().sum()) for x, _ in pairs)
+    )
 
 def gradients(one, other): # folders
     "How far the first gradients differ, in parts of their size; in all processes they must be the same."
@@ -109,23 +155,39 @@ def both(base, stages, d):
     for way, how in ways.items():
         run(out=begin(base, d/way), stages=stages, **how)
         for data in ('stills', 'sounds'): # what is rendered is the same for all
-            if (made := d/'one'/'pack.training'/data).exists(): shutil.copytree(made, base/'pack.training'/data, dirs_exist_ok=True)
+            if (made := d / 'one' / 'pack.training' / data).exists():
+                shutil.copytree(made, base / 'pack.training' / data, dirs_exist_ok=True)
     one, two = d/'one', d/'processes'
     for p in sorted(one.glob('pack.training/metrics-*.csv')):
         name = p.stem.removeprefix('metrics-')
         w = [read_checkpoint(x/f'pack.training/{name}.pt') for x in (one, two)]
-        yield name, dict(losses=apart(table(p), table(two/'pack.training'/p.name)), weights=moved(*w), parts=apart(table(p), table(d/'parts'/'pack.training'/p.name)))
+        yield name, dict(
+            losses=apart(table(p), table(two / 'pack.training' / p.name)),
+            weights=moved(*w),
+            parts=apart(table(p), table(d / 'parts' / 'pack.training' / p.name)),
+        )
     yield f'gradients of {" and ".join(stages)}', dict(gradients(one, two))
     yield f'gradients in parts of {" and ".join(stages)}', dict(gradients(one, d/'parts'))
-    yield f'read by {" and ".join(stages)}', [json.loads(p.read_text()) for p in (one/'read-0.json', two/'read-0.json', two/'read-1.json')]
+    yield f'read by {" and ".join(stages)}', [
+        json.loads(p.read_text()) for p in (one / 'read-0.json', two / 'read-0.json', two / 'read-1.json')
+    ]
     if stages[0] not in ('audio', 'trajectory'): return
     for way, how in ways.items(): run(out=begin(base, d/f'{way}-double'), stages=stages, double=True, **how)
-    for way in ('processes', 'parts'): yield f'gradients in 64 bits, {way}, of {stages[0]}', {k: v for k, v in gradients(d/'one-double', d/f'{way}-double') if k.startswith(DOUBLE)}
+    for way in ('processes', 'parts'):
+        yield f'gradients in 64 bits, {way}, of {stages[0]}', {
+            k: v for k, v in gradients(d / 'one-double', d / f'{way}-double') if k.startswith(DOUBLE)
+        }
 
 if __name__ == '__main__':
     with tempfile.TemporaryDirectory() as d:
         d, found = Path(d), {}
-        groups = [g.split(',') for g in sys.argv[1:]] or [['judge', 'stylegan'], ['clip'], ['audio'], ['inversion'], ['trajectory']]
+        groups = [g.split(',') for g in sys.argv[1:]] or [
+            ['image_classifier', 'stylegan'],
+            ['clip'],
+            ['audio'],
+            ['inversion'],
+            ['trajectory'],
+        ]
         (d/'base').mkdir()
         if set(sum(groups, [])) & {'audio', 'inversion', 'trajectory'}: run(1, d/'base'/'pack', STAGES)
         for stages in groups: found |= both(d/'base', stages, d/stages[0])

@@ -2,10 +2,10 @@
 import subprocess, sys
 from pathlib import Path
 import numpy as np, pytest, soundfile as sf, torch
-from sound_video.audio import *
-from sound_video.audio import _mono
-from sound_video.core import UserError
-from sound_video.media import *
+from sound_video.hearing.features import MELS, Mel, normalise_level, sound_windows, spec_augment
+from sound_video.hearing.features import _mono
+from sound_video.core.errors import UserError
+from sound_video.media.sounds import read_sound
 
 SOUNDS = Path(__file__).resolve().parents[2]/'shared'/'sounds'
 
@@ -135,12 +135,13 @@ def test_what_cannot_be_cut_is_refused(tmp_path):
     for sound in (tmp_path/'gone.wav', tmp_path/'empty.wav', (torch.zeros(1, 0), 22050)):
         with pytest.raises(UserError): next(sound_windows(sound, 22050))
     for kw in (dict(seconds=0.), dict(seconds=-1.), dict(hop=0.), dict(hop=1e-9)):
-        with pytest.raises(UserError, match='too short|must be a number from 0'): next(sound_windows((noise(9, 22050), 22050), 22050, **kw))
+        with pytest.raises(UserError, match='too short|must be a number from 0'):
+            next(sound_windows((noise(9, 22050), 22050), 22050, **kw))
 
 def peak(minutes, tmp_path): # -> MB
     code = f"""if True:
         import resource, numpy as np, soundfile as sf
-        from sound_video.audio import *
+        from sound_video.hearing.features import MELS, Mel, normalise_level, sound_windows
         with sf.SoundFile('a.flac', 'w', 16000, 2) as f:
             for k in range({minutes}*60): f.write(.1*np.random.default_rng(k % 7).standard_normal((16000, 2)))
         mel, n = Mel(MELS['mini']), 0
@@ -150,7 +151,9 @@ def peak(minutes, tmp_path): # -> MB
         assert n == {minutes}*12
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024)
     """
-    return float(subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
+    return float(
+        subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    )
 
 def test_memory_does_not_grow_with_the_length(tmp_path):
     short, long = peak(1, tmp_path), peak(12, tmp_path)

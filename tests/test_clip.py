@@ -1,17 +1,25 @@
 "A CLIP from anywhere: damaged, missing, hostile folders; texts in any script; pictures of any size."
 import json, os, pickle
 import open_clip, pytest, torch
-from sound_video import clip as module
-from sound_video.clip import *
-from sound_video.core import UserError
+from sound_video.hearing import clip as module
+from sound_video.hearing.clip import Clip, new_clip, save_clip
+from sound_video.hearing.clip_training import caption_dls
+from sound_video.hearing.captions import own_merges
+from sound_video.core.errors import UserError
 
 TOWER = dict(layers=1, width=32)
-TINY = dict(embed_dim=16, vision_cfg=dict(TOWER, head_width=16, patch_size=16, image_size=32), text_cfg=dict(TOWER, heads=2, context_length=12))
+TINY = dict(
+    embed_dim=16,
+    vision_cfg=dict(TOWER, head_width=16, patch_size=16, image_size=32),
+    text_cfg=dict(TOWER, heads=2, context_length=12),
+)
 
 @pytest.fixture(scope='module')
 def saved(tmp_path_factory):
     torch.manual_seed(0)
-    return save_clip(tmp_path_factory.mktemp('clip')/'tiny', new_clip(TINY, dict(mean=(.5,)*3), own_merges(['rain'], 300)))
+    return save_clip(
+        tmp_path_factory.mktemp('clip') / 'tiny', new_clip(TINY, dict(mean=(0.5,) * 3), own_merges(['rain'], 300))
+    )
 
 @pytest.fixture(scope='module')
 def clip(saved): return Clip.load(saved, device='cpu')
@@ -37,25 +45,45 @@ class Bomb:
     def __init__(self, path): self.path = path
     def __reduce__(self): return os.mkdir, (str(self.path),)
 
-@pytest.mark.parametrize('changes, said', [
-    (dict(open_clip_config=None), 'no such file'), (dict(open_clip_config=b'{'), 'cannot read'), (dict(open_clip_config=b'[]'), 'describes no'),
-    (dict(open_clip_config=b'{"model_cfg": {"embed_dim": 3}}'), 'describes no'), (dict(open_clip_config=b'\xff\xfe'), 'cannot read'),
-    (dict(open_clip_model=None), 'no weights'), (dict(open_clip_model=b''), 'damaged'), (dict(open_clip_model=b'\x10' * 400), 'damaged'),
-    (dict(merges=None), 'merges'), (dict(merges=b'not gzipped'), 'merges')])
+@pytest.mark.parametrize(
+    'changes, said',
+    [
+        (dict(open_clip_config=None), 'no such file'),
+        (dict(open_clip_config=b'{'), 'cannot read'),
+        (dict(open_clip_config=b'[]'), 'describes no'),
+        (dict(open_clip_config=b'{"model_cfg": {"embed_dim": 3}}'), 'describes no'),
+        (dict(open_clip_config=b'\xff\xfe'), 'cannot read'),
+        (dict(open_clip_model=None), 'no weights'),
+        (dict(open_clip_model=b''), 'damaged'),
+        (dict(open_clip_model=b'\x10' * 400), 'damaged'),
+        (dict(merges=None), 'merges'),
+        (dict(merges=b'not gzipped'), 'merges'),
+    ],
+)
 def test_faults_of_a_folder(saved, tmp_path, changes, said):
     assert said in complaint(copy(saved, tmp_path/'clip', **changes))
 
 def test_missing_and_misspelt(tmp_path):
     assert 'no CLIP at' in complaint(tmp_path/'nowhere') and 'no CLIP at' in complaint(f'local-dir:{tmp_path}/nowhere')
-    assert 'ViT-B-32' in complaint('ViT-B-23') and 'which weights' in complaint('ViT-B-32') and 'laion2b_s34b_b79k' in complaint('ViT-B-32:laion2b')
+    assert (
+        'ViT-B-32' in complaint('ViT-B-23')
+        and 'which weights' in complaint('ViT-B-32')
+        and 'laion2b_s34b_b79k' in complaint('ViT-B-32:laion2b')
+    )
     assert 'no such file' in complaint('ViT-B/32', str(tmp_path/'no.pt'))
 
 @pytest.fixture
 def built_in(tmp_path, monkeypatch):
     "A model of open_clip's own, with the name of weights that had OpenAI's activation."
     (tmp_path/'Tiny-16.json').write_text(json.dumps(TINY))
-    monkeypatch.setattr(open_clip.factory, '_MODEL_CONFIG_PATHS', [*open_clip.factory._MODEL_CONFIG_PATHS, tmp_path/'Tiny-16.json'])
-    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, 'Tiny-16', dict(good=dict(hf_hub='some/tiny/', mean=(.1, .2, .3), std=(1., 1., 1.), quick_gelu=True)))
+    monkeypatch.setattr(
+        open_clip.factory, '_MODEL_CONFIG_PATHS', [*open_clip.factory._MODEL_CONFIG_PATHS, tmp_path / 'Tiny-16.json']
+    )
+    monkeypatch.setitem(
+        open_clip.pretrained._PRETRAINED,
+        'Tiny-16',
+        dict(good=dict(hf_hub='some/tiny/', mean=(0.1, 0.2, 0.3), std=(1.0, 1.0, 1.0), quick_gelu=True)),
+    )
     open_clip.factory._rescan_model_configs()
     yield 'Tiny-16'
     monkeypatch.undo()
@@ -70,15 +98,22 @@ def test_a_file_with_the_settings_of_its_name(built_in, tmp_path):
     assert unnamed.preprocess.mean != (.1, .2, .3) and not unnamed.config['model_cfg'].get('quick_gelu')
     one_string = Clip.load(f'Tiny-16:good:{file}', device='cpu')
     x = torch.rand(1, 3, 40, 40)
-    assert torch.equal(one_string.embed_image(x), named.embed_image(x)) and not torch.allclose(named.embed_image(x), unnamed.embed_image(x))
-    assert torch.equal(Clip.load(save_clip(tmp_path/'again', named), device='cpu').embed_text('a'), named.embed_text('a'))
+    assert torch.equal(one_string.embed_image(x), named.embed_image(x)) and not torch.allclose(
+        named.embed_image(x), unnamed.embed_image(x)
+    )
+    assert torch.equal(
+        Clip.load(save_clip(tmp_path / 'again', named), device='cpu').embed_text('a'), named.embed_text('a')
+    )
     assert "no weights 'bad'" in complaint('Tiny-16:bad', file) and 'good' in complaint('Tiny-16')
 
 def test_a_download_without_network(tmp_path, monkeypatch):
     monkeypatch.setattr(module, '_online', lambda: False)
     monkeypatch.setattr(module.hub, 'HF_HUB_CACHE', str(tmp_path))
     said = complaint('ViT-B-32', 'openai')
-    assert 'open_clip_model.safetensors from https://huggingface.co/timm/vit_base_patch32_clip_224.openai' in said and 'Clip.load(' in said
+    assert (
+        'open_clip_model.safetensors from https://huggingface.co/timm/vit_base_patch32_clip_224.openai' in said
+        and 'Clip.load(' in said
+    )
     assert 'https://huggingface.co/some/model' in complaint('hf-hub:some/model')
     assert module.hub.HF_HUB_OFFLINE is False
 
@@ -97,10 +132,14 @@ def test_programs_are_refused(saved, tmp_path):
     assert 'TorchScript' in complaint(folder)
 
 def test_weights_of_another_model(saved, tmp_path):
-    assert 'do not belong' in complaint(with_config(saved, tmp_path/'clip', lambda c: c['model_cfg'].update(embed_dim=24)))
+    assert 'do not belong' in complaint(
+        with_config(saved, tmp_path / 'clip', lambda c: c['model_cfg'].update(embed_dim=24))
+    )
 
 def test_a_tokenizer_may_not_bring_code(saved, tmp_path):
-    trust = lambda c: c['model_cfg']['text_cfg'].update(hf_tokenizer_name='x', tokenizer_kwargs=dict(trust_remote_code=True))
+    trust = lambda c: c['model_cfg']['text_cfg'].update(
+        hf_tokenizer_name='x', tokenizer_kwargs=dict(trust_remote_code=True)
+    )
     assert 'trust_remote_code' in complaint(with_config(saved, tmp_path/'clip', trust))
 
 def test_merges_are_read_from_the_folder_only(saved, tmp_path):
@@ -109,17 +148,38 @@ def test_merges_are_read_from_the_folder_only(saved, tmp_path):
     assert 'merges' in complaint(with_config(saved, tmp_path/'clip', outside))
 
 def test_more_tokens_than_the_model_has(saved, tmp_path):
-    assert 'tokens' in complaint(with_config(saved, tmp_path/'clip', lambda c: c['model_cfg']['text_cfg'].update(vocab_size=100)))
+    assert 'tokens' in complaint(
+        with_config(saved, tmp_path / 'clip', lambda c: c['model_cfg']['text_cfg'].update(vocab_size=100))
+    )
 
 def test_saved_again_it_is_the_same(clip, saved, tmp_path):
     again = save_clip(tmp_path/'again', clip)
     assert {p.name: p.read_bytes() for p in saved.iterdir()} == {p.name: p.read_bytes() for p in again.iterdir()}
     with pytest.raises(UserError, match='does not exist'): save_clip(tmp_path/'no'/'where', clip)
 
-@pytest.mark.parametrize('texts', [['дождь'], ['雨が降る', 'مطر'], ['🌧️ 🔥'], [''], ['   '], ['\0\n\t'], ['<end_of_text> fire'], ['rain' * 100_000], ['rain ' * 1000], ['e\u0301' * 50], ['&lt;b&gt;']])
+@pytest.mark.parametrize(
+    'texts',
+    [
+        ['дождь'],
+        ['雨が降る', 'مطر'],
+        ['🌧️ 🔥'],
+        [''],
+        ['   '],
+        ['\0\n\t'],
+        ['<end_of_text> fire'],
+        ['rain' * 100_000],
+        ['rain ' * 1000],
+        ['e\u0301' * 50],
+        ['&lt;b&gt;'],
+    ],
+)
 def test_any_text(clip, texts):
     tokens = clip.tokenize(texts)
-    assert tokens.shape == (len(texts), 12) and (tokens[:, 0] == clip.tokenizer.sot_token_id).all() and (tokens == clip.tokenizer.eot_token_id).any(1).all()
+    assert (
+        tokens.shape == (len(texts), 12)
+        and (tokens[:, 0] == clip.tokenizer.sot_token_id).all()
+        and (tokens == clip.tokenizer.eot_token_id).any(1).all()
+    )
     e = clip.embed_text(texts)
     assert torch.isfinite(e).all() and torch.allclose(e.norm(dim=-1), torch.ones(len(texts)), atol=1e-4)
 
@@ -142,7 +202,16 @@ def test_pictures_of_any_size(clip, size):
         g, = torch.autograd.grad(e[:, 0].sum(), x)
         assert torch.isfinite(g).all() and g.abs().max() > 0
 
-@pytest.mark.parametrize('x', [torch.zeros(3, 32, 32), torch.zeros(1, 1, 32, 32), torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.zeros(0, 3, 32, 32), 'picture.png'])
+@pytest.mark.parametrize(
+    'x',
+    [
+        torch.zeros(3, 32, 32),
+        torch.zeros(1, 1, 32, 32),
+        torch.zeros(1, 3, 32, 32, dtype=torch.uint8),
+        torch.zeros(0, 3, 32, 32),
+        'picture.png',
+    ],
+)
 def test_not_pictures(clip, x):
     with pytest.raises(UserError, match=r'\[B, 3, H, W\]'): clip.embed_image(x)
 

@@ -4,11 +4,12 @@ from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 import av, numpy as np, pytest, torch
-from sound_video import curation
-from sound_video.core import UserError
-from sound_video.curation import *
-from sound_video.dataset import FolderClips, check_folder, find_clips
-from sound_video.media import probe, read_frames, read_sound, write_video
+from sound_video.data import curation
+from sound_video.core.errors import UserError
+from sound_video.data.curation import Stretch, assign_splits, curate
+from sound_video.data.clips import FolderClips, check_folder, find_clips
+from sound_video.media.videos import probe, read_frames, write_video
+from sound_video.media.sounds import read_sound
 
 RATE, FPS, SIZE = 8000, 8, 32
 ASK = dict(size=SIZE, fps=FPS, rate=RATE, seconds=1.)
@@ -33,7 +34,8 @@ def film(path, seed=0, seconds=3., h=32, w=32, sound=True, **kw):
     return write_video(path, pictures(seed, seconds, h, w), FPS, (x, kw.get('rate', RATE)) if sound else None)
 
 def apart(x, y): return np.abs(x.astype(float) - y).mean() # grey levels; such patches lose some ten in 4:2:0
-def contents(folder): return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob('*')) if p.is_file()}
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob('*')) if p.is_file()}
 def reasons(report): return {(Path(d.source).name, d.start): d.reason for d in report.dropped}
 def manifest(path, *rows): path.write_text('\n'.join(['ytid,start_time,class,set', *rows]))
 def rows(out): return [tuple(r.values()) for r in csv.DictReader(open(out/'manifest.csv'))]
@@ -64,7 +66,9 @@ def test_clips_are_what_was_asked_for_and_usable(whole):
         assert (info.size, info.fps, info.frames, info.rate, info.seconds) == ((SIZE, SIZE), FPS, FPS, RATE, 1.)
     checked = check_folder(out)
     assert len(checked.good) == 20 and not checked.bad and not checked.missing
-    assert {f.path.relative_to(out).as_posix(): f.split for f in checked.good} == {c['clip']: c['set'] for c in report.clips}
+    assert {f.path.relative_to(out).as_posix(): f.split for f in checked.good} == {
+        c['clip']: c['set'] for c in report.clips
+    }
     assert json.loads((out/'report.json').read_text()) == json.loads(json.dumps(report.to_dict()))
 
 def test_a_clip_is_its_second_of_the_film(films, whole):
@@ -73,7 +77,10 @@ def test_a_clip_is_its_second_of_the_film(films, whole):
         here = read_frames(out/'raining'/f'film 0_{k}.mp4')
         off = [apart(read_frames(films/'raining'/'film 0.mp4', start=j, seconds=1.), here) for j in range(3)]
         assert np.argmin(off) == k and off[k] < 12 and min(off[:k] + off[k+1:]) > 30
-        x, y = read_sound(films/'raining'/'film 0.mp4', start=k, seconds=1.)[0][0], read_sound(out/'raining'/f'film 0_{k}.mp4')[0][0]
+        x, y = (
+            read_sound(films / 'raining' / 'film 0.mp4', start=k, seconds=1.0)[0][0],
+            read_sound(out / 'raining' / f'film 0_{k}.mp4')[0][0],
+        )
         assert float(torch.corrcoef(torch.stack([x, y]))[0, 1]) > .95
 
 def test_no_film_is_in_two_sets_and_each_class_trains(whole):
@@ -86,7 +93,8 @@ def test_no_film_is_in_two_sets_and_each_class_trains(whole):
 
 def test_key_frames_every_second(films, tmp_path):
     report = curate(films, tmp_path/'out', **ASK | dict(seconds=3.))
-    with av.open(str(tmp_path/'out'/report.clips[0]['clip'])) as c: keys = [float(p.pts * p.time_base) for p in c.demux(video=0) if p.is_keyframe]
+    with av.open(str(tmp_path / 'out' / report.clips[0]['clip'])) as c:
+        keys = [float(p.pts * p.time_base) for p in c.demux(video=0) if p.is_keyframe]
     assert max(np.diff([*keys, 3.])) <= 1 + 1e-3
 
 # --- shapes of films
@@ -107,7 +115,8 @@ def test_a_film_that_was_stored_lying_is_turned(tmp_path):
     data = bytearray(path.read_bytes())
     at = data.index(b'tkhd') + 4 + 4 + 20 + 16 # version and flags; times, id, duration; reserved, layer, group, volume
     assert data[at:at+4] == (1 << 16).to_bytes(4, 'big')
-    for k, v in enumerate((0, 1 << 16, 0, -(1 << 16), 0, 0)): data[at + 4*k:at + 4*k + 4] = v.to_bytes(4, 'big', signed=True)
+    for k, v in enumerate((0, 1 << 16, 0, -(1 << 16), 0, 0)):
+        data[at + 4 * k : at + 4 * k + 4] = v.to_bytes(4, 'big', signed=True)
     (tmp_path/'films'/'raining'/'turned.mp4').write_bytes(data)
     curate(tmp_path/'films', tmp_path/'out', **ASK)
     got = read_frames(tmp_path/'out'/'raining'/'turned_0.mp4')[0].astype(float)
@@ -117,40 +126,75 @@ def test_a_film_that_was_stored_lying_is_turned(tmp_path):
 def test_a_changing_frame_rate_becomes_regular(tmp_path):
     (tmp_path/'films'/'raining').mkdir(parents=True)
     x, n = pictures(3, 2.), 16
-    with av.open(str(tmp_path/'films'/'raining'/'phone.mp4'), 'w') as c:
+    with av.open(str(tmp_path / 'films' / 'raining' / 'phone.mp4'), 'w') as c:
         v, a = c.add_stream('libx264', rate=30), c.add_stream('aac', rate=RATE, layout='mono')
-        v.width = v.height = 32; v.pix_fmt = 'yuv420p'; v.codec_context.time_base = Fraction(1, 1000)
+        v.width = v.height = 32
+        v.pix_fmt = 'yuv420p'
+        v.codec_context.time_base = Fraction(1, 1000)
         times = np.sort(np.concatenate([[0], np.random.default_rng(0).integers(1, 2000, n - 1)]))
         for t, f in zip(times, x):
-            f = av.VideoFrame.from_ndarray(f, format='rgb24'); f.pts, f.time_base = int(t), Fraction(1, 1000)
+            f = av.VideoFrame.from_ndarray(f, format='rgb24')
+            f.pts, f.time_base = int(t), Fraction(1, 1000)
             c.mux(v.encode(f))
         c.mux(v.encode(None))
-        f = av.AudioFrame.from_ndarray(noise(3, 2.).numpy(), format='fltp', layout='mono'); f.sample_rate, f.pts = RATE, 0
-        c.mux(a.encode(f)); c.mux(a.encode(None))
+        f = av.AudioFrame.from_ndarray(noise(3, 2.0).numpy(), format='fltp', layout='mono')
+        f.sample_rate, f.pts = RATE, 0
+        c.mux(a.encode(f))
+        c.mux(a.encode(None))
     report = curate(tmp_path/'films', tmp_path/'out', **ASK)
-    assert [probe(tmp_path/'out'/c['clip']).frames for c in report.clips] == [FPS] * len(report.clips) and len(report.clips) >= 1
+    assert [probe(tmp_path / 'out' / c['clip']).frames for c in report.clips] == [FPS] * len(report.clips) and len(
+        report.clips
+    ) >= 1
 
 def test_sounds_of_any_rate_and_channels(tmp_path):
-    for k, (rate, channels) in enumerate([(44100, 2), (11025, 1), (48000, 6)]): film(tmp_path/'films'/'raining'/f'{k}.mp4', k, 1., rate=rate, channels=channels)
+    for k, (rate, channels) in enumerate([(44100, 2), (11025, 1), (48000, 6)]):
+        film(tmp_path / 'films' / 'raining' / f'{k}.mp4', k, 1.0, rate=rate, channels=channels)
     report = curate(tmp_path/'films', tmp_path/'out', **ASK)
-    assert [(probe(tmp_path/'out'/c['clip']).rate, probe(tmp_path/'out'/c['clip']).channels) for c in report.clips] == [(RATE, 2), (RATE, 1), (RATE, 6)]
+    assert [
+        (probe(tmp_path / 'out' / c['clip']).rate, probe(tmp_path / 'out' / c['clip']).channels) for c in report.clips
+    ] == [(RATE, 2), (RATE, 1), (RATE, 6)]
 
 # --- what is left out
 
 def test_every_reason(tmp_path):
-    d = tmp_path/'films'/'raining'
-    film(d/'good.mp4', 1)
-    film(d/'mute.mp4', 2, sound=False); film(d/'brief.mp4', 3, .6); film(d/'faint.mp4', 4, 1., loud=2e-4)
-    write_video(d/'still.mp4', np.repeat(pictures(5, 1.)[:1], 8, 0), FPS, (noise(5, 1.), RATE))
-    write_video(d/'deaf.mp4', pictures(6, 3.), FPS, None)
-    (d/'half.mp4').write_bytes((b := film(tmp_path/'b.mp4', 7, 6.).read_bytes())[:len(b)*2//3])
-    (d/'empty.mp4').touch(); (d/'bytes.mkv').write_bytes(np.random.default_rng(0).bytes(5000))
-    report = curate(tmp_path/'films', tmp_path/'out', **ASK)
+    d = tmp_path / 'films' / 'raining'
+    film(d / 'good.mp4', 1)
+    film(d / 'mute.mp4', 2, sound=False)
+    film(d / 'brief.mp4', 3, 0.6)
+    film(d / 'faint.mp4', 4, 1.0, loud=2e-4)
+    write_video(d / 'still.mp4', np.repeat(pictures(5, 1.0)[:1], 8, 0), FPS, (noise(5, 1.0), RATE))
+    write_video(d / 'deaf.mp4', pictures(6, 3.0), FPS, None)
+    (d / 'half.mp4').write_bytes((b := film(tmp_path / 'b.mp4', 7, 6.0).read_bytes())[: len(b) * 2 // 3])
+    (d / 'empty.mp4').touch()
+    (d / 'bytes.mkv').write_bytes(np.random.default_rng(0).bytes(5000))
+    report = curate(tmp_path / 'films', tmp_path / 'out', **ASK)
     found = reasons(report)
-    assert {k: found[k, t] for k, t in [('mute.mp4', None), ('deaf.mp4', None), ('brief.mp4', 0.), ('faint.mp4', 0.), ('still.mp4', 0.), ('empty.mp4', None), ('bytes.mkv', None)]} == {
-        'mute.mp4': 'no sound', 'deaf.mp4': 'no sound', 'brief.mp4': 'too short', 'faint.mp4': 'silent', 'still.mp4': 'static', 'empty.mp4': 'damaged', 'bytes.mkv': 'damaged'}
+    assert {
+        k: found[k, t]
+        for k, t in [
+            ('mute.mp4', None),
+            ('deaf.mp4', None),
+            ('brief.mp4', 0.0),
+            ('faint.mp4', 0.0),
+            ('still.mp4', 0.0),
+            ('empty.mp4', None),
+            ('bytes.mkv', None),
+        ]
+    } == {
+        'mute.mp4': 'no sound',
+        'deaf.mp4': 'no sound',
+        'brief.mp4': 'too short',
+        'faint.mp4': 'silent',
+        'still.mp4': 'static',
+        'empty.mp4': 'damaged',
+        'bytes.mkv': 'damaged',
+    }
     clips = [Path(c['clip']).name for c in report.clips]
-    assert [c for c in clips if c.startswith('good')] == [f'good_{k}.mp4' for k in range(3)] and 'half_0.mp4' in clips and found['half.mp4', 5.] == 'damaged'
+    assert (
+        [c for c in clips if c.startswith('good')] == [f'good_{k}.mp4' for k in range(3)]
+        and 'half_0.mp4' in clips
+        and found['half.mp4', 5.0] == 'damaged'
+    )
     assert all('\n' not in d.detail and str(tmp_path) not in d.detail for d in report.dropped)
 
 def test_damage_in_the_middle_costs_its_seconds_only(tmp_path):
@@ -159,7 +203,12 @@ def test_damage_in_the_middle_costs_its_seconds_only(tmp_path):
     path.write_bytes(data)
     report = curate(tmp_path/'films', tmp_path/'out', **ASK)
     lost = [d.start for d in report.dropped]
-    assert lost and {d.reason for d in report.dropped} == {'damaged'} and set(lost) <= {1., 2., 3.} and len(report.clips) == 6 - len(lost)
+    assert (
+        lost
+        and {d.reason for d in report.dropped} == {'damaged'}
+        and set(lost) <= {1.0, 2.0, 3.0}
+        and len(report.clips) == 6 - len(lost)
+    )
 
 def test_nothing_usable_is_said_in_one_line(tmp_path):
     film(tmp_path/'films'/'raining'/'mute.mp4', sound=False)
@@ -167,15 +216,27 @@ def test_nothing_usable_is_said_in_one_line(tmp_path):
     assert '\n' not in str(e.value)
 
 def test_copies_are_found_by_content(tmp_path):
-    d = tmp_path/'films'
-    film(d/'raining'/'a.mp4', 1); (d/'thunder').mkdir()
-    write_video(d/'thunder'/'b.webm', pictures(1, 3., 48, 48), FPS, (.3 * noise(1, 3.).repeat(2, 1), RATE)) # another size, codec, class, volume
-    write_video(d/'raining'/'c.mp4', pictures(1, 3.), FPS, (noise(2, 3.), RATE)) # the same pictures with another sound
-    write_video(d/'raining'/'d.mp4', pictures(3, 3.), FPS, (noise(1, 3.), RATE)) # the same sound with other pictures
-    write_video(d/'raining'/'loop.mp4', np.tile(pictures(4, 1.), (3, 1, 1, 1)), FPS, (noise(4, 1.).repeat(1, 3), RATE))
-    found = reasons(curate(d, tmp_path/'out', **ASK))
-    assert found == {**{('b.webm', float(k)): 'duplicate' for k in range(3)}, **{('loop.mp4', float(k)): 'duplicate' for k in (1, 2)}}
-    assert not (tmp_path/'out'/'thunder').exists()
+    d = tmp_path / 'films'
+    film(d / 'raining' / 'a.mp4', 1)
+    (d / 'thunder').mkdir()
+    write_video(
+        d / 'thunder' / 'b.webm', pictures(1, 3.0, 48, 48), FPS, (0.3 * noise(1, 3.0).repeat(2, 1), RATE)
+    )  # another size, codec, class, volume
+    write_video(
+        d / 'raining' / 'c.mp4', pictures(1, 3.0), FPS, (noise(2, 3.0), RATE)
+    )  # the same pictures with another sound
+    write_video(
+        d / 'raining' / 'd.mp4', pictures(3, 3.0), FPS, (noise(1, 3.0), RATE)
+    )  # the same sound with other pictures
+    write_video(
+        d / 'raining' / 'loop.mp4', np.tile(pictures(4, 1.0), (3, 1, 1, 1)), FPS, (noise(4, 1.0).repeat(1, 3), RATE)
+    )
+    found = reasons(curate(d, tmp_path / 'out', **ASK))
+    assert found == {
+        **{('b.webm', float(k)): 'duplicate' for k in range(3)},
+        **{('loop.mp4', float(k)): 'duplicate' for k in (1, 2)},
+    }
+    assert not (tmp_path / 'out' / 'thunder').exists()
 
 def test_a_copy_follows_its_film_into_its_set(tmp_path):
     d = tmp_path/'films'
@@ -189,14 +250,41 @@ def test_a_copy_follows_its_film_into_its_set(tmp_path):
 # --- manifests
 
 def test_manifest(tmp_path):
-    d = tmp_path/'set'
-    film(d/'uncut.mp4', 1, 5.); film(d/'raining'/'cutalready-_30.mp4', 2, 1.)
-    manifest(d/'list.csv', 'uncut,1,raining,train', 'uncut,3,thunder,test', 'uncut,1,raining,train', 'uncut,60,raining,train', 'cutalready-,30,raining,val', 'lost,0,raining,train')
-    report = curate(d/'list.csv', tmp_path/'out', **ASK)
-    assert rows(tmp_path/'out') == [('cutalready-', '30', 'raining', 'valid'), ('uncut', '1', 'raining', 'train'), ('uncut', '3', 'thunder', 'train')]
-    assert report.moved == 1 and reasons(report) == {('uncut', 1.): 'duplicate', ('uncut.mp4', 60.): 'too short', ('lost', 0.): 'missing'}
-    assert apart(read_frames(d/'uncut.mp4', start=3, seconds=1.), read_frames(tmp_path/'out'/'thunder'/'uncut_3.mp4')) < 12
-    assert sorted((f.label, f.split, f.start) for f in find_clips(tmp_path/'out')) == [('raining', 'train', 0.), ('raining', 'valid', 0.), ('thunder', 'train', 0.)]
+    d = tmp_path / 'set'
+    film(d / 'uncut.mp4', 1, 5.0)
+    film(d / 'raining' / 'cutalready-_30.mp4', 2, 1.0)
+    manifest(
+        d / 'list.csv',
+        'uncut,1,raining,train',
+        'uncut,3,thunder,test',
+        'uncut,1,raining,train',
+        'uncut,60,raining,train',
+        'cutalready-,30,raining,val',
+        'lost,0,raining,train',
+    )
+    report = curate(d / 'list.csv', tmp_path / 'out', **ASK)
+    assert rows(tmp_path / 'out') == [
+        ('cutalready-', '30', 'raining', 'valid'),
+        ('uncut', '1', 'raining', 'train'),
+        ('uncut', '3', 'thunder', 'train'),
+    ]
+    assert report.moved == 1 and reasons(report) == {
+        ('uncut', 1.0): 'duplicate',
+        ('uncut.mp4', 60.0): 'too short',
+        ('lost', 0.0): 'missing',
+    }
+    assert (
+        apart(
+            read_frames(d / 'uncut.mp4', start=3, seconds=1.0),
+            read_frames(tmp_path / 'out' / 'thunder' / 'uncut_3.mp4'),
+        )
+        < 12
+    )
+    assert sorted((f.label, f.split, f.start) for f in find_clips(tmp_path / 'out')) == [
+        ('raining', 'train', 0.0),
+        ('raining', 'valid', 0.0),
+        ('thunder', 'train', 0.0),
+    ]
 
 def test_clips_beside_their_manifest_are_not_taken_for_videos(tmp_path):
     film(tmp_path/'uncut.mp4', 1, 3.)
@@ -209,17 +297,35 @@ def test_a_class_that_would_lead_elsewhere_does_not(tmp_path, label):
     manifest(tmp_path/'set'/'list.csv', f'a,0,"{label}",train')
     before = {p for p in tmp_path.rglob('*')}
     report = curate(tmp_path/'set', tmp_path/'out', **ASK)
-    assert [c['class'] for c in report.clips] == [label] and all(tmp_path/'out' in (p, *p.parents) for p in {*tmp_path.rglob('*')} - before)
+    assert [c['class'] for c in report.clips] == [label] and all(
+        tmp_path / 'out' in (p, *p.parents) for p in {*tmp_path.rglob('*')} - before
+    )
     folders = [p for p in (tmp_path/'out').iterdir() if p.is_dir() and p.name != '.curate']
-    assert len(folders) == 1 and [f.label for f in find_clips(tmp_path/'out')] == [label] and len(check_folder(tmp_path/'out').good) == 1
+    assert (
+        len(folders) == 1
+        and [f.label for f in find_clips(tmp_path / 'out')] == [label]
+        and len(check_folder(tmp_path / 'out').good) == 1
+    )
 
 def test_published_lists_are_cut(tmp_path):
     d = tmp_path/'set'
-    for name, seed in (('-0123456789', 1), ('-012345678a_20000_21000', 2), ('-012345678b_000030', 3)): film(d/f'{name}.mp4', seed, 2.)
-    (d/'segments.csv').write_text('# YTID, start_seconds, end_seconds, positive_labels\n-0123456789, 1.000, 11.000, "/m/1,/m/2"\n-0123456789, 0.000, 10.000, "/m/1,/m/2"\n-012345678a, 20.000, 30.000, "/m/1,/m/2"\n-012345678b, 30.000, 40.000, "/m/1,/m/2"\n')
+    for name, seed in (('-0123456789', 1), ('-012345678a_20000_21000', 2), ('-012345678b_000030', 3)):
+        film(d / f'{name}.mp4', seed, 2.0)
+    (d / 'segments.csv').write_text(
+        '# YTID, start_seconds, end_seconds, positive_labels\n-0123456789, 1.000, 11.000, "/m/1,/m/2"\n-0123456789,'
+        ' 0.000, 10.000, "/m/1,/m/2"\n-012345678a, 20.000, 30.000, "/m/1,/m/2"\n-012345678b, 30.000, 40.000,'
+        ' "/m/1,/m/2"\n'
+    )
     report = curate(d, tmp_path/'out', **ASK)
-    assert sorted(r[:3] for r in rows(tmp_path/'out')) == [(n, s, '/m/1,/m/2') for n, s in (('-0123456789', '0'), ('-0123456789', '1'), ('-012345678a', '20'), ('-012345678b', '30'))]
-    assert len({r[3] for r in rows(tmp_path/'out') if r[0] == '-0123456789'}) == 1 and not report.dropped and not report.passed
+    assert sorted(r[:3] for r in rows(tmp_path / 'out')) == [
+        (n, s, '/m/1,/m/2')
+        for n, s in (('-0123456789', '0'), ('-0123456789', '1'), ('-012345678a', '20'), ('-012345678b', '30'))
+    ]
+    assert (
+        len({r[3] for r in rows(tmp_path / 'out') if r[0] == '-0123456789'}) == 1
+        and not report.dropped
+        and not report.passed
+    )
 
 @pytest.mark.parametrize('piece', ['{}_{}', '{}_{:06d}', '{}_{}000_{}000'])
 def test_pieces_that_were_cut_before_stay_together(piece):
@@ -227,15 +333,28 @@ def test_pieces_that_were_cut_before_stay_together(piece):
     pieces = [stretch(piece.format(f'film-{i:06d}', s, s + 10)) for i in range(20) for s in (0, 10, 30)]
     found = {}
     for s, split in zip(pieces, assign_splits(pieces, [])): found.setdefault(s.name[:11], set()).add(split)
-    assert len(found) == 20 and all(len(s) == 1 for s in found.values()) and set.union(*found.values()) == {'train', 'valid', 'test'}
+    assert (
+        len(found) == 20
+        and all(len(s) == 1 for s in found.values())
+        and set.union(*found.values()) == {'train', 'valid', 'test'}
+    )
 
 def test_what_was_not_looked_at_is_said(tmp_path, capsys):
-    d = tmp_path/'films'
-    film(d/'raining'/'a.mp4', 1).rename(d/'raining'/'a.camcorder'); film(d/'raining'/'deep'/'b.mp4', 2); film(d/'c.mp4', 3)
-    (d/'raining'/'notes.txt').write_text('rain')
-    report = curate(d, tmp_path/'out', **ASK)
-    assert len(report.clips) == 3 and {p.name: why for p, why in report.passed} == {'b.mp4': 'lies deeper than class name/clip', 'c.mp4': 'lies beside the folders of classes', 'notes.txt': 'is neither a sound, nor a video, nor a picture that can be read'}
-    assert '3 things' in str(report) and len(json.loads((tmp_path/'out'/'report.json').read_text())['passed_over']) == 3
+    d = tmp_path / 'films'
+    film(d / 'raining' / 'a.mp4', 1).rename(d / 'raining' / 'a.camcorder')
+    film(d / 'raining' / 'deep' / 'b.mp4', 2)
+    film(d / 'c.mp4', 3)
+    (d / 'raining' / 'notes.txt').write_text('rain')
+    report = curate(d, tmp_path / 'out', **ASK)
+    assert len(report.clips) == 3 and {p.name: why for p, why in report.passed} == {
+        'b.mp4': 'lies deeper than class name/clip',
+        'c.mp4': 'lies beside the folders of classes',
+        'notes.txt': 'is neither a sound, nor a video, nor a picture that can be read',
+    }
+    assert (
+        '3 things' in str(report)
+        and len(json.loads((tmp_path / 'out' / 'report.json').read_text())['passed_over']) == 3
+    )
 
 # --- fetching
 
@@ -264,17 +383,34 @@ def test_fetching(tmp_path, monkeypatch):
     film(d/'abcdefghij0.mp4', 1)
     fake = FakeYtDlp({'abcdefghij1': film(tmp_path/'v.mp4', 2).read_bytes()})
     monkeypatch.setitem(sys.modules, 'yt_dlp', fake)
-    manifest(d/'list.csv', 'abcdefghij0,0,raining,train', 'abcdefghij1,1,raining,test', 'abcdefghij2,0,raining,train', '--exec=evil,0,raining,train')
-    for asked in (['abcdefghij1', 'abcdefghij2'], ['abcdefghij1', 'abcdefghij2', 'abcdefghij2']): # what is there is not fetched again
+    manifest(
+        d / 'list.csv',
+        'abcdefghij0,0,raining,train',
+        'abcdefghij1,1,raining,test',
+        'abcdefghij2,0,raining,train',
+        '--exec=evil,0,raining,train',
+    )
+    for asked in (
+        ['abcdefghij1', 'abcdefghij2'],
+        ['abcdefghij1', 'abcdefghij2', 'abcdefghij2'],
+    ):  # what is there is not fetched again
         report = curate(d, tmp_path/'out', **ASK, fetch=tmp_path/'cache')
-        assert fake.asked == asked and [r[:2] for r in rows(tmp_path/'out')] == [('abcdefghij0', '0'), ('abcdefghij1', '1')]
+        assert fake.asked == asked and [r[:2] for r in rows(tmp_path / 'out')] == [
+            ('abcdefghij0', '0'),
+            ('abcdefghij1', '1'),
+        ]
     details = {d.source: d.detail for d in report.dropped}
-    assert 'Video unavailable' in details['abcdefghij2'] and '\n' not in details['abcdefghij2'] and 'no id' in details['--exec=evil']
+    assert (
+        'Video unavailable' in details['abcdefghij2']
+        and '\n' not in details['abcdefghij2']
+        and 'no id' in details['--exec=evil']
+    )
 
 def test_without_yt_dlp(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'yt_dlp', None)
     manifest(tmp_path/'list.csv', 'abcdefghij0,0,raining,train')
-    with pytest.raises(UserError, match='pip install yt-dlp'): curate(tmp_path/'list.csv', tmp_path/'out', **ASK, fetch=tmp_path/'cache')
+    with pytest.raises(UserError, match='pip install yt-dlp'):
+        curate(tmp_path / 'list.csv', tmp_path / 'out', **ASK, fetch=tmp_path / 'cache')
     assert not (tmp_path/'out').exists() and not (tmp_path/'cache').exists()
 
 # --- again, and after a kill
@@ -306,35 +442,66 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_bytes(films, whole, tmp_pat
     assert contents(out) == contents(whole[0])
 
 def test_a_killed_command_leaves_no_process_behind(films, whole, tmp_path):
-    words = [sys.executable, '-m', 'sound_video', 'data', 'curate', str(films), str(tmp_path/'out'), '--seconds', '1', '--size', str(SIZE), '--fps', str(FPS), '--rate', str(RATE)]
+    words = [
+        sys.executable,
+        '-m',
+        'sound_video',
+        'data',
+        'curate',
+        str(films),
+        str(tmp_path / 'out'),
+        '--seconds',
+        '1',
+        '--size',
+        str(SIZE),
+        '--fps',
+        str(FPS),
+        '--rate',
+        str(RATE),
+    ]
     p = subprocess.Popen([*words, '--workers', '2'], env=ENV, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    while p.poll() is None and not list(tmp_path.glob('out/*/*.mp4')): time.sleep(.01)
-    p.kill(); p.wait()
+    while p.poll() is None and not list(tmp_path.glob('out/*/*.mp4')):
+        time.sleep(0.01)
+    p.kill()
+    p.wait()
+
     def alive():
-        try: os.killpg(p.pid, 0)
-        except ProcessLookupError: return False
+        try:
+            os.killpg(p.pid, 0)
+        except ProcessLookupError:
+            return False
         return True
+
     until = time.time() + 20
-    while alive() and time.time() < until: time.sleep(.05)
+    while alive() and time.time() < until:
+        time.sleep(0.05)
     assert not alive()
-    curate(films, tmp_path/'out', **ASK)
-    assert contents(tmp_path/'out') == contents(whole[0])
+    curate(films, tmp_path / 'out', **ASK)
+    assert contents(tmp_path / 'out') == contents(whole[0])
 
 def test_films_that_change_come_and_go(tmp_path):
-    d, out = tmp_path/'films', tmp_path/'out'
-    for i in range(3): film(d/'raining'/f'{i}.mp4', i, 2.)
-    film(d/'thunder'/'copy.mp4', 0, 2.)
+    d, out = tmp_path / 'films', tmp_path / 'out'
+    for i in range(3):
+        film(d / 'raining' / f'{i}.mp4', i, 2.0)
+    film(d / 'thunder' / 'copy.mp4', 0, 2.0)
     curate(d, out, **ASK)
-    (out/'raining'/'mine.txt').write_text('a note')
-    stamp = (out/'raining'/'1_0.mp4').stat().st_mtime_ns
-    film(d/'raining'/'2.mp4', 7, 1.); (d/'raining'/'0.mp4').unlink()
+    (out / 'raining' / 'mine.txt').write_text('a note')
+    stamp = (out / 'raining' / '1_0.mp4').stat().st_mtime_ns
+    film(d / 'raining' / '2.mp4', 7, 1.0)
+    (d / 'raining' / '0.mp4').unlink()
     report = curate(d, out, **ASK)
-    assert sorted(c['clip'] for c in report.clips) == ['raining/1_0.mp4', 'raining/1_1.mp4', 'raining/2_0.mp4', 'thunder/copy_0.mp4', 'thunder/copy_1.mp4']
+    assert sorted(c['clip'] for c in report.clips) == [
+        'raining/1_0.mp4',
+        'raining/1_1.mp4',
+        'raining/2_0.mp4',
+        'thunder/copy_0.mp4',
+        'thunder/copy_1.mp4',
+    ]
     assert sorted(p.relative_to(out).as_posix() for p in out.glob('*/*.mp4')) == sorted(c['clip'] for c in report.clips)
-    assert (out/'raining'/'1_0.mp4').stat().st_mtime_ns == stamp and (out/'raining'/'mine.txt').exists()
-    (out/'raining'/'1_0.mp4').unlink()
+    assert (out / 'raining' / '1_0.mp4').stat().st_mtime_ns == stamp and (out / 'raining' / 'mine.txt').exists()
+    (out / 'raining' / '1_0.mp4').unlink()
     curate(d, out, **ASK)
-    assert (out/'raining'/'1_0.mp4').exists()
+    assert (out / 'raining' / '1_0.mp4').exists()
 
 def test_other_settings_make_other_clips(tmp_path):
     film(tmp_path/'films'/'raining'/'a.mp4', 1, 2.)
@@ -355,7 +522,12 @@ def test_names_that_meet(tmp_path):
     for k, name in enumerate(('a.mp4', 'other.mp4', 'ä, b.mp4', '-c.mp4')): film(d/name, k, 1.)
     (d/'other.mp4').rename(d/'a.mkv') # FFmpeg looks inside
     report = curate(tmp_path/'films', tmp_path/'out', **ASK)
-    assert sorted(Path(c['clip']).name for c in report.clips) == ['-c_0.mp4', 'a.mkv_0.mp4', 'a.mp4_0.mp4', 'ä, b_0.mp4']
+    assert sorted(Path(c['clip']).name for c in report.clips) == [
+        '-c_0.mp4',
+        'a.mkv_0.mp4',
+        'a.mp4_0.mp4',
+        'ä, b_0.mp4',
+    ]
     assert len(find_clips(tmp_path/'out')) == 4
 
 # --- for training
@@ -365,12 +537,14 @@ def test_windows_of_clips_are_parts_of_them(whole):
     files = check_folder(out).good
     ds = FolderClips(files, ['raining', 'thunder'], seconds=.5, fps=FPS, size=SIZE, rate=RATE, train=True)
     frames, sound, label = ds[3]
-    assert frames.shape == (4, 3, SIZE, SIZE) and sound.shape == (1, RATE // 2) and ds.vocab[int(label)] == files[3].label
+    assert (
+        frames.shape == (4, 3, SIZE, SIZE) and sound.shape == (1, RATE // 2) and ds.vocab[int(label)] == files[3].label
+    )
 
 def test_mels_on_disk_survive_an_interruption_and_follow_their_files(whole, tmp_path, monkeypatch):
-    from sound_video import hearing
-    from sound_video.audio import MelConfig
-    from sound_video.encoder import EncoderConfig
+    from sound_video.hearing import alignment as hearing
+    from sound_video.hearing.features import MelConfig
+    from sound_video.hearing.encoder import EncoderConfig
     files = check_folder(whole[0]).good
     cfg = EncoderConfig(MelConfig(RATE, 512, 128, 32, 50., 4000.), seconds=.5)
     sounds = hearing.FolderSounds(files * 3, ['raining', 'thunder'], cfg.seconds, RATE)

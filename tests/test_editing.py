@@ -1,14 +1,17 @@
-"The shipped model edits pictures and videos: is the sound seen, is the picture kept, and does every kind of file go in?"
+"""The shipped model edits pictures and videos: is the sound seen, is the picture kept, and does every kind of file go
+in?"""
 import sys
 from pathlib import Path
 import numpy as np, pytest, soundfile, torch
 from PIL import Image
-from sound_video.cli import main
-from sound_video.core import to_uint8
-from sound_video.editing import flicker
-from sound_video.media import probe, read_frames, read_image, write_image, write_video
-from sound_video.pipeline import SoundVideo
-from sound_video.world import render, stills
+from sound_video.app.cli import main
+from sound_video.core.arrays import to_uint8
+from sound_video.editing.latents import flicker
+from sound_video.media.videos import probe, read_frames, write_video
+from sound_video.media.images import read_image, write_image
+from sound_video.app.generate import prompt_vector
+from sound_video.app.edit import SoundVideo
+from sound_video.world.clips import render, stills
 sys.path += [str(Path(__file__).parents[1]/'benchmarks'), str(Path(__file__).parent)]
 import table_editing as table, tiny_pack
 
@@ -27,7 +30,13 @@ def files(tmp_path_factory, rain):
     write_image(folder/'hills.png', to_uint8(stills('wind noise', torch.tensor([39]), 96))[0])
     clip = render('splashing water', 29, 2., 12, 96, RATE)
     write_video(folder/'lake.mp4', clip.frames, 12, (clip.sound, RATE))
-    for seconds in (1, 3): write_video(folder/f'rain{seconds}.mp4', np.zeros((seconds, 16, 16, 3), np.uint8), 1, (rain[0][:, :seconds*rain[1]], rain[1]))
+    for seconds in (1, 3):
+        write_video(
+            folder / f'rain{seconds}.mp4',
+            np.zeros((seconds, 16, 16, 3), np.uint8),
+            1,
+            (rain[0][:, : seconds * rain[1]], rain[1]),
+        )
     return folder
 
 @pytest.fixture(scope='module')
@@ -39,11 +48,13 @@ def test_inversion_beats_a_search_over_samples(inverted):
     rows = list(inverted[1][0].values())
     for measure in ('mse', 'perceptual'):
         near, encoder, refined = (row[measure] for row in rows)
-        assert refined < encoder and refined < near / 2.2, rows # benchmarks/table_editing.py: 80 steps beat 10 000 samples by 3
+        assert (
+            refined < encoder and refined < near / 2.2
+        ), rows  # benchmarks/table_editing.py: 80 steps beat 10 000 samples by 3
 
 def test_edits_are_seen_by_clip_and_keep_the_picture(model, inverted):
     x = table.pictures(10)
-    with torch.no_grad(): direct = table.edits(model, x, model.picture_encoder(x), 10, 0, ['direct'])['direct']
+    with torch.no_grad(): direct = table.edits(model, x, model.image_encoder(x), 10, 0, ['direct'])['direct']
     assert direct['rises'] >= .9 and direct['scene'] >= .8, direct
     x, (_, w0) = inverted
     rows = table.edits(model, x, w0, 3, 30)
@@ -62,14 +73,20 @@ def test_a_calm_video_is_not_made_to_flicker(model):
 def forms(folder, x):
     "The same picture in many forms, by name."
     im = Image.fromarray(x)
-    turned = Image.Exif(); turned[0x0112] = 6
-    im.save(folder/'turned.jpg', exif=turned, quality=95)
-    im.convert('L').save(folder/'grey.png')
-    im.convert('RGBA').save(folder/'alpha.png')
-    Image.fromarray(x[..., 0].astype(np.uint16) * 257).save(folder/'deep.png')
-    im.convert('P').save(folder/'palette.gif')
-    im.resize((301, 77)).save(folder/'wide.webp')
-    im.save(folder/'moving.gif', save_all=True, append_images=[Image.fromarray(np.roll(x, 9 * i, 1)) for i in range(1, 6)], duration=100)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    im.save(folder / 'turned.jpg', exif=turned, quality=95)
+    im.convert('L').save(folder / 'grey.png')
+    im.convert('RGBA').save(folder / 'alpha.png')
+    Image.fromarray(x[..., 0].astype(np.uint16) * 257).save(folder / 'deep.png')
+    im.convert('P').save(folder / 'palette.gif')
+    im.resize((301, 77)).save(folder / 'wide.webp')
+    im.save(
+        folder / 'moving.gif',
+        save_all=True,
+        append_images=[Image.fromarray(np.roll(x, 9 * i, 1)) for i in range(1, 6)],
+        duration=100,
+    )
     return sorted(folder.iterdir())
 
 def test_pictures_of_every_form(model, rain, tmp_path):
@@ -91,53 +108,114 @@ def test_strength_nought_is_the_inversion(model, rain, files):
 def test_layers_that_are_not_named_stay(model, rain, files):
     for method in ('direct', 'optimised'):
         e = model.edit(files/'hills.png', rain, layers='mid', method=method, steps=4)
-        assert torch.equal(e.w[:, [0, 1, 2, 6, 7, 8, 9]], e.w0[:, [0, 1, 2, 6, 7, 8, 9]]) and not torch.equal(e.w[:, 3:6], e.w0[:, 3:6])
+        assert torch.equal(e.w[:, [0, 1, 2, 6, 7, 8, 9]], e.w0[:, [0, 1, 2, 6, 7, 8, 9]]) and not torch.equal(
+            e.w[:, 3:6], e.w0[:, 3:6]
+        )
 
 def test_words_turn_an_edit_and_keep_it_away(model, rain, files):
-    say = lambda e, text: float(model.hearing.clip.embed_image(torch.as_tensor(e.picture).permute(2, 0, 1)[None] / 127.5 - 1) @ model.prompt_vector(text))
-    plain, toward, away = (model.edit(files/'hills.png', rain, steps=10, **kw) for kw in ({}, dict(prompt='a campfire', mix=.8), dict(negative='rain')))
+    say = lambda e, text: float(
+        model.hearing.clip.embed_image(torch.as_tensor(e.picture).permute(2, 0, 1)[None] / 127.5 - 1)
+        @ prompt_vector(model, text)
+    )
+    plain, toward, away = (
+        model.edit(files / 'hills.png', rain, steps=10, **kw)
+        for kw in ({}, dict(prompt='a campfire', mix=0.8), dict(negative='rain'))
+    )
     assert say(toward, 'a campfire') > say(plain, 'a campfire') + .1 and say(away, 'rain') < say(plain, 'rain') - .1
 
 def test_silence_changes_nothing(model, files, capsys):
     e = model.edit(files/'hills.png', (torch.zeros(1, 2*RATE), RATE), steps=2)
     assert torch.equal(e.w, e.w0) and 'silent: nothing is changed' in capsys.readouterr().err
-    e = model.edit(files/'hills.png', (torch.zeros(1, 2*RATE), RATE), prompt='a campfire', prompt_layers='fine', steps=2)
+    e = model.edit(
+        files / 'hills.png', (torch.zeros(1, 2 * RATE), RATE), prompt='a campfire', prompt_layers='fine', steps=2
+    )
     assert torch.equal(e.w[:, :6], e.w0[:, :6]) and not torch.equal(e.w, e.w0) # only the words count
 
 @pytest.mark.parametrize('track', ['new', 'original', 'both'])
 @pytest.mark.parametrize('sound', ['rain1.mp4', 'rain3.mp4'])
 def test_videos_keep_their_length(files, tmp_path, track, sound):
     out = tmp_path/'out.mp4'
-    assert main(['edit', str(files/'lake.mp4'), str(files/sound), '-o', str(out), '--steps', '2', '--track', track]) == 0
+    assert (
+        main(['edit', str(files / 'lake.mp4'), str(files / sound), '-o', str(out), '--steps', '2', '--track', track])
+        == 0
+    )
     info = probe(out)
     assert (info.frames, info.fps, info.size) == (24, 12, (64, 64)) and abs(info.seconds - 2) < 1/12
     assert info.rate == (RATE if track == 'original' else 22050)
 
 def test_a_picture_becomes_a_video(files, tmp_path):
     out = tmp_path/'out.mp4'
-    assert main(['edit', str(files/'hills.png'), str(files/'rain3.mp4'), '-o', str(out), '--fps', '10', '--steps', '2', '--schedule', 'loudness']) == 0
+    assert (
+        main(
+            [
+                'edit',
+                str(files / 'hills.png'),
+                str(files / 'rain3.mp4'),
+                '-o',
+                str(out),
+                '--fps',
+                '10',
+                '--steps',
+                '2',
+                '--schedule',
+                'loudness',
+            ]
+        )
+        == 0
+    )
     assert probe(out).frames == 30 and flicker(read_frames(out)) > 0
 
 def test_a_strip_and_a_picture_are_written(files, tmp_path):
-    words = [str(files/'hills.png'), str(files/'rain1.mp4'), '-o', str(tmp_path/'out.jpg'), '--steps', '4', '--strip', str(tmp_path/'strip.png')]
+    words = [
+        str(files / 'hills.png'),
+        str(files / 'rain1.mp4'),
+        '-o',
+        str(tmp_path / 'out.jpg'),
+        '--steps',
+        '4',
+        '--strip',
+        str(tmp_path / 'strip.png'),
+    ]
     for method in ('direct', 'optimised'):
         assert main(['edit', *words, '--method', method]) == 0
-        assert read_image(tmp_path/'out.jpg').shape == (64, 64, 3) and read_image(tmp_path/'strip.png').shape == (64, 64 * 9, 3)
+        assert read_image(tmp_path / 'out.jpg').shape == (64, 64, 3) and read_image(tmp_path / 'strip.png').shape == (
+            64,
+            64 * 9,
+            3,
+        )
 
 def test_mistakes_are_one_line_and_leave_nothing(files, tmp_path, capfd):
     pack = tiny_pack.make(tmp_path/'pack', hears=True)
     (tmp_path/'text.png').write_text('no picture')
     (tmp_path/'empty.jpg').touch()
     (tmp_path/'cut.png').write_bytes((files/'hills.png').read_bytes()[:500])
-    for name, seconds in (('nothing.wav', 0), ('quiet.wav', 1)): soundfile.write(tmp_path/name, np.zeros(seconds * RATE), RATE)
+    for name, seconds in (('nothing.wav', 0), ('quiet.wav', 1)):
+        soundfile.write(tmp_path / name, np.zeros(seconds * RATE), RATE)
     hills, lake, rain = files/'hills.png', files/'lake.mp4', files/'rain1.mp4'
     before, mistakes = sorted(tmp_path.iterdir()), {
-        'neither a picture nor a video': [tmp_path/'text.png', rain], 'is empty': [tmp_path/'empty.jpg', rain], 'cannot be read': [tmp_path/'cut.png', rain], 'no such file': [tmp_path/'gone.png', rain],
-        'no picture track': [tmp_path/'quiet.wav', rain, '-o', tmp_path/'out.mp4'], 'no length': [hills, tmp_path/'nothing.wav'], 'cannot edit': [hills, rain, '--pack', pack], 'would be a picture': [lake, rain, '-o', tmp_path/'out.png'],
-        'made of': [hills, rain, '-o', hills], 'choose from coarse': [hills, rain, '--layers', 'rough'], 'direct or optimised': [hills, rain, '--method', 'magic'], '0 to 2': [hills, rain, '--strength', 'much'],
-        'does not exist': [hills, rain, '-o', tmp_path/'no'/'out.png'], 'read a word': [hills, rain, '--negative', 'qwxz'], '1 to 120': [hills, rain, '-o', tmp_path/'out.mp4', '--fps', '0'], "choose the track 'new'": [hills, rain, '-o', tmp_path/'out.mp4', '--track', 'both']}
+        'neither a picture nor a video': [tmp_path / 'text.png', rain],
+        'is empty': [tmp_path / 'empty.jpg', rain],
+        'cannot be read': [tmp_path / 'cut.png', rain],
+        'no such file': [tmp_path / 'gone.png', rain],
+        'no picture track': [tmp_path / 'quiet.wav', rain, '-o', tmp_path / 'out.mp4'],
+        'no length': [hills, tmp_path / 'nothing.wav'],
+        'cannot edit': [hills, rain, '--pack', pack],
+        'would be a picture': [lake, rain, '-o', tmp_path / 'out.png'],
+        'made of': [hills, rain, '-o', hills],
+        'choose from coarse': [hills, rain, '--layers', 'rough'],
+        'direct or optimised': [hills, rain, '--method', 'magic'],
+        '0 to 2': [hills, rain, '--strength', 'much'],
+        'does not exist': [hills, rain, '-o', tmp_path / 'no' / 'out.png'],
+        'read a word': [hills, rain, '--negative', 'qwxz'],
+        '1 to 120': [hills, rain, '-o', tmp_path / 'out.mp4', '--fps', '0'],
+        "choose the track 'new'": [hills, rain, '-o', tmp_path / 'out.mp4', '--track', 'both'],
+    }
     for said, words in mistakes.items():
-        words = words if '-o' in words else [*words, '-o', tmp_path/'out.png' if words[0].suffix != '.mp4' else tmp_path/'out.mp4']
+        words = (
+            words
+            if '-o' in words
+            else [*words, '-o', tmp_path / 'out.png' if words[0].suffix != '.mp4' else tmp_path / 'out.mp4']
+        )
         capfd.readouterr()
         assert main(['edit', *map(str, words)]) == 2, said
         err = capfd.readouterr().err.strip()

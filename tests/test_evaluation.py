@@ -3,19 +3,31 @@ import json
 from dataclasses import replace
 import numpy as np, pytest, torch
 from safetensors.torch import load_file
-from sound_video.cli import main
-from sound_video.audio import features
-from sound_video.core import UserError
-from sound_video.evaluation import ROWS, Row, evaluate, row_film, row_path, summary, train_rows
-from sound_video.pipeline import SoundVideo, default_pack
-from sound_video.training import PRESETS, read_parts
+from sound_video.app.cli import main
+from sound_video.core.errors import UserError
+from sound_video.app.evaluation import ROWS, Row, evaluate, row_video, row_path, summary, train_rows
+from sound_video.app.edit import SoundVideo
+from sound_video.app import evaluation, generate
+from sound_video.app.generate import Shown, class_vector, heard_class, toward_class
+from sound_video.app.pack_config import default_pack
+from sound_video.hearing.sound import Sound
+from sound_video.app.recipes import PRESETS
+from sound_video.app.training import read_parts
 import tiny_pack
 
 KEYS = ('is', 'fid', 'kid', 'fvd', 'kvd', 'clip', 'scene', 'av_align', 'motion')
 
 def look(rng, scene, spread=1.): # as `look_at` gives it
     t = lambda *shape: torch.from_numpy(rng.normal(0, spread, shape)).float()
-    return dict(probs=torch.eye(9)[[scene]*4], pictures=t(4, 6), film=t(5), clip=.5, scene=1., av_align=.3, motion=float(rng.random()))
+    return dict(
+        probs=torch.eye(9)[[scene] * 4],
+        pictures=t(4, 6),
+        film=t(5),
+        clip=0.5,
+        scene=1.0,
+        av_align=0.3,
+        motion=float(rng.random()),
+    )
 
 def test_summary_of_known_looks():
     rng = np.random.default_rng(0)
@@ -31,11 +43,21 @@ def test_command_prints_and_writes_the_table(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(['evaluate', '--clips', '9', '--rows', 'world,ours', '--json', '-o', 'found']) == 0
     table = json.loads(capsys.readouterr().out)
-    assert [r['name'] for r in table['rows']] == ['world', 'ours'] and set(table['rows'][0]) == {'name'} | set(KEYS) | {f'{k}_se' for k in KEYS}
+    assert [r['name'] for r in table['rows']] == ['world', 'ours'] and set(table['rows'][0]) == {'name'} | set(KEYS) | {
+        f'{k}_se' for k in KEYS
+    }
     assert table == json.loads((tmp_path/'found.json').read_text()) and '| ours | ' in (tmp_path/'found.md').read_text()
     assert (table['pack'], table['clips']) == ('mini', 9) and table['rows'][0]['scene'] > .8
 
-@pytest.mark.parametrize('words, says', [(['--clips', '3'], '9 or more'), (['--rows', 'ours,theirs'], "no row is called 'theirs'"), (['-o', 'nowhere/x'], 'does not exist'), (['--data', 'nowhere'], 'nowhere')])
+@pytest.mark.parametrize(
+    'words, says',
+    [
+        (['--clips', '3'], '9 or more'),
+        (['--rows', 'ours,theirs'], "no row is called 'theirs'"),
+        (['-o', 'nowhere/x'], 'does not exist'),
+        (['--data', 'nowhere'], 'nowhere'),
+    ],
+)
 def test_faults(tmp_path, capsys, monkeypatch, words, says):
     monkeypatch.chdir(tmp_path)
     assert main(['evaluate', *words]) == 2
@@ -58,47 +80,68 @@ def sv(): return SoundVideo.load(device='cpu')
 def sound(): return .2 * torch.randn(1, 44100, generator=torch.Generator().manual_seed(0)), 22050
 
 def test_rows_differ_in_what_they_say(sv, sound):
-    films = {name: row_film(sv, name, sound, 5, 0) for name in ROWS if name != 'world'}
+    films = {name: row_video(sv, name, sound, 5, 0) for name in ROWS if name != 'world'}
     assert all(f.shape == (10, 64, 64, 3) for f in films.values())
     assert len({f.tobytes() for f in films.values()}) == len(films)
     assert np.array_equal(films['ours'], np.stack(list(sv.generate(sound, 5, 0).frames())))
 
 def test_rows_that_hear_start_from_the_same(sv, sound, monkeypatch):
-    "The same class, the same draw, the same truncation; and the direct mapping's vectors are turned toward the class too."
-    feats, turned, path = features(sound), [], lambda name: row_path(sv, name, sound, feats, 3)
-    toward = SoundVideo.toward_class
-    monkeypatch.setattr(SoundVideo, 'toward_class', lambda self, v, index, named=False: (turned.append((index, named)), toward(self, v, index, named))[1])
-    ours, alone = path('ours'), (name for name in ROWS if name not in ('world', 'reactive', 'without sound', 'direct mapping', 'ours'))
+    """The same class, the same draw, the same truncation; and the direct mapping's vectors are turned toward the class
+    too."""
+    sound, turned = Sound(sound, sv.encoder), []
+    path = lambda name: row_path(sv, name, sound, 3)
+    for module in (evaluation, generate):
+        monkeypatch.setattr(
+            module, 'toward_class', lambda sv, v, shown: (turned.append(shown), toward_class(sv, v, shown))[1])
+    ours, alone = path('ours'), (
+        name for name in ROWS if name not in ('world', 'reactive', 'without sound', 'direct mapping', 'ours')
+    )
     for name in alone:
         p = path(name)
-        assert torch.equal(p.codes, ours.codes) and p.seed == ours.seed and p.speed == ours.speed, name
+        assert torch.equal(p.targets.latents, ours.targets.latents), name
+        assert p.seed == ours.seed and p.speed == ours.speed, name
     direct = path('direct mapping')
-    assert len(set(turned)) == 1 and turned[0] == (sv.heard_class(sound, 3), False)
-    words = sv.words_of(turned[0][0])
-    assert (sv.toward_class(torch.nn.functional.normalize(torch.ones(1, 128), dim=1), turned[0][0]) @ words).item() > .8
-    assert len(direct.codes) == 3 and direct.speed == 0 and torch.allclose(direct.codes, ours.codes, atol=2.)
+    assert all(shown == turned[0] for shown in turned) and turned[0] == Shown(heard_class(sv, sound, 3))
+    words = class_vector(sv, turned[0].index)
+    ones = torch.nn.functional.normalize(torch.ones(1, 128), dim=1)
+    assert (toward_class(sv, ones, turned[0]) @ words).item() > .8
+    assert len(direct.targets.latents) == 3 and direct.speed == 0
+    assert torch.allclose(direct.targets.latents, ours.targets.latents, atol=2.)
 
 def test_rows_leave_out_what_their_names_say():
     ours = Row('trajectory')
     for name, row in ROWS.items():
         if not name.startswith('ours without'): continue
-        differs = {k for k in ('shape', 'learner', 'deaf', 'hurry') if getattr(row, k) != getattr(ours, k)}
+        differs = {k for k in ('shape', 'learner', 'deaf', 'warp') if getattr(row, k) != getattr(ours, k)}
         left_out = set(name.removeprefix('ours without ').split(' and '))
         assert len(differs) == len(left_out) and not row.deaf, name
-        assert ('hurry' in differs) == ('onsets' in left_out) and (row.shape.get('hears', True) is False) == ('curves' in left_out), name
+        assert ('warp' in differs) == ('onsets' in left_out) and (row.shape.get('hears', True) is False) == (
+            'curves' in left_out
+        ), name
         if name.endswith(' loss'): assert row.learner == {name.split()[2]: 0.}
 
 def test_rows_are_trained_into_a_pack(tmp_path, monkeypatch):
     parts = read_parts(default_pack())
-    monkeypatch.setitem(PRESETS, 'tiny', replace(PRESETS['tiny'], trajectory=replace(PRESETS['tiny'].trajectory, clips=9, valid=9, epochs=1, seconds=1., steps=4, batch=4)))
+    monkeypatch.setitem(
+        PRESETS,
+        'tiny',
+        replace(
+            PRESETS['tiny'],
+            trajectory=replace(PRESETS['tiny'].trajectory, clips=9, valid=9, epochs=1, seconds=1.0, steps=4, batch=4),
+        ),
+    )
     parts.networks = {k: v for k, v in parts.networks.items() if ' ' not in k}
     pack = parts.save(tmp_path/'pack')
     train_rows(pack, 'tiny', rows=['GRU without sound per step', 'ours without mid', 'ours without light loss'])
     sv, axes = SoundVideo.load(pack), dict(SoundVideo.load().trajectory.named_buffers())
-    assert {'residual GRU', 'row without mid', 'row without light loss', 'trajectory'} <= set(sv.config.parts) and sv.part('row without mid').cfg.moving == ('coarse', 'fine')
+    assert {'residual GRU', 'row without mid', 'row without light loss', 'trajectory'} <= set(
+        sv.config.parts
+    ) and sv.network('row without mid').cfg.moving == ('coarse', 'fine')
     for a, b in zip(sv.trajectory.parameters(), SoundVideo.load().trajectory.parameters()): assert torch.equal(a, b)
     kept = load_file(pack/'row-without-light-loss.safetensors') # the axes are stored once, with the trajectory
-    assert not set(kept) & set(axes) and all(torch.equal(v, axes[k]) for k, v in sv.part('row without light loss').named_buffers())
+    assert not set(kept) & set(axes) and all(
+        torch.equal(v, axes[k]) for k, v in sv.network('row without light loss').named_buffers()
+    )
     columns = read_csv(tmp_path/'pack.training/metrics-row-without-light-loss.csv').keys()
     assert {'motion', 'detail', 'clip'} <= columns and 'light' not in columns
 
@@ -111,5 +154,6 @@ def test_the_table_is_what_the_model_gives(sv):
     table = {r['name']: r for r in json.loads((default_pack()/'evaluation.json').read_text())['rows']}
     found = {r['name']: r for r in evaluate(clips=9, rows=['world', 'ours', 'ours without onsets']).rows}
     for name, r in found.items():
-        for key in ('clip', 'scene', 'av_align', 'motion'): assert abs(r[key] - table[name][key]) < 4 * r[f'{key}_se'] + .05, (name, key, r[key], table[name][key])
+        for key in ('clip', 'scene', 'av_align', 'motion'):
+            assert abs(r[key] - table[name][key]) < 4 * r[f'{key}_se'] + 0.05, (name, key, r[key], table[name][key])
     assert found['ours']['motion'] > .6 and found['ours']['av_align'] > found['ours without onsets']['av_align'] + .05

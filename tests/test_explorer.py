@@ -5,9 +5,10 @@ from importlib.util import find_spec
 from pathlib import Path
 import ipywidgets as W, numpy as np, pytest
 from ipywidgets.widgets.widget import _instances
-from sound_video.explorer import Background, Explorer, Settings, code_of, from_file, main, write_app
-from sound_video.media import probe, read_frames, read_sound
-from sound_video.pipeline import SoundVideo
+from sound_video.app.explorer import Background, Explorer, Settings, code_of, from_file, run_explorer, write_app
+from sound_video.media.videos import probe, read_frames
+from sound_video.media.sounds import read_sound
+from sound_video.app.edit import SoundVideo
 import tiny_pack
 
 def wav(path, seconds=1., rate=22050, channels=1, level=.2):
@@ -36,12 +37,23 @@ def threads(): return [t for t in threading.enumerate() if t.name == 'explorer']
 def shows(e): return [type(w) for w in e.stage.children]
 def frames_of(film): return np.stack(list(film.frames()))
 
-@pytest.mark.parametrize('settings', [Settings(), Settings(scenes={'raining': .3, 'thunder': .2}, seed=5, psi=1.1, speed=.4, layers=('mid',)), Settings(prompt="it's \"rain\"\\", mix=.9, fps=25), Settings(motion='reactive', layers=())], ids=range(4))
+@pytest.mark.parametrize(
+    'settings',
+    [
+        Settings(),
+        Settings(scenes={'raining': 0.3, 'thunder': 0.2}, seed=5, psi=1.1, speed=0.4, layers=('mid',)),
+        Settings(prompt="it's \"rain\"\\", mix=0.9, fps=25),
+        Settings(motion='reactive', layers=()),
+    ],
+    ids=range(4),
+)
 def test_the_code_makes_the_same_film(pack, tmp_path, settings, monkeypatch):
     source = from_file(wav(tmp_path/"it's a 'sound'\\.wav"))
     monkeypatch.chdir(tmp_path)
     exec(code_of(source, settings, 'a.mp4', pack), found := {})
-    assert (frames_of(found['film']) == frames_of(SoundVideo.load(pack).generate(source.sound, **settings.arguments()))).all()
+    assert (
+        frames_of(found['film']) == frames_of(SoundVideo.load(pack).generate(source.sound, **settings.arguments()))
+    ).all()
     assert probe('a.mp4').frames == settings.fps
 
 def test_one_thread_whoever_asks():
@@ -58,7 +70,9 @@ def test_one_thread_whoever_asks():
     for t in askers: t.start()
     for t in askers: t.join()
     assert background.settle() and most == 1
-    assert [[i for _, i in done if i % 2 == lane][-1] for lane in (0, 1)] == [48, 49] and len(done) < 200 # the last of each lane, and not all the others
+    assert [[i for _, i in done if i % 2 == lane][-1] for lane in (0, 1)] == [48, 49] and len(
+        done
+    ) < 200  # the last of each lane, and not all the others
     wait_for(lambda: not threads(), 10)
     background.submit('a', job('again'))
     assert background.settle() and done[-1] == 'again'
@@ -87,8 +101,11 @@ def test_a_newer_sound_ends_the_film(explorer, tmp_path):
 
 def test_cancel_leaves_nothing(explorer):
     explorer.knobs.fps.value = 60
-    explorer.make.click(); explorer.stop.click()
-    assert explorer.background.settle() and explorer.made is None and explorer.save.disabled and not explorer.make.disabled
+    explorer.make.click()
+    explorer.stop.click()
+    assert (
+        explorer.background.settle() and explorer.made is None and explorer.save.disabled and not explorer.make.disabled
+    )
     wait_for(lambda: not list(Path(explorer.home.name).iterdir()), 10)
 
 def test_what_is_saved_is_what_was_shown(explorer, monkeypatch):
@@ -108,14 +125,28 @@ def test_what_is_saved_is_what_was_shown(explorer, monkeypatch):
 
 def test_pieces_of_any_size(explorer, tmp_path):
     data = wav(tmp_path/'thunder.wav', 2., channels=2).read_bytes()
-    for at in range(0, len(data), 1 << 14): explorer.entry._handle_custom_msg(dict(id=1, name='thunder.wav', size=len(data)), [memoryview(data[at:at + (1 << 14)])])
+    for at in range(0, len(data), 1 << 14):
+        explorer.entry._handle_custom_msg(
+            dict(id=1, name='thunder.wav', size=len(data)), [memoryview(data[at : at + (1 << 14)])]
+        )
     assert explorer.background.settle() and explorer.source.name == 'thunder' and '2 s' in explorer.player.value
 
-@pytest.mark.parametrize('name, data, says', [('notes.txt', b'Hello', "'notes.txt' is neither"), ('nothing.wav', b'', "'nothing.wav' is empty"), ('<img onerror=x>.wav', b'x', '_img onerror_x_.wav')])
+@pytest.mark.parametrize(
+    'name, data, says',
+    [
+        ('notes.txt', b'Hello', "'notes.txt' is neither"),
+        ('nothing.wav', b'', "'nothing.wav' is empty"),
+        ('<img onerror=x>.wav', b'x', '_img onerror_x_.wav'),
+    ],
+)
 def test_what_is_no_sound_gets_one_line(explorer, name, data, says):
     explorer.entry.take(dict(id=0, name=name, size=len(data)), data)
     assert explorer.background.settle()
-    assert says in explorer.status.value.replace('&#x27;', "'") and '\n' not in explorer.status.value and 'sv-wrong' in explorer.status.value
+    assert (
+        says in explorer.status.value.replace('&#x27;', "'")
+        and '\n' not in explorer.status.value
+        and 'sv-wrong' in explorer.status.value
+    )
     explorer.knobs.seed.value = 9 # goes on with the sound that was there
     assert explorer.background.settle() and 'preview' in explorer.status.value
 
@@ -132,8 +163,15 @@ def test_silence_and_mistakes(explorer, tmp_path):
     assert 'cannot write' in explorer.status.value
 
 def test_a_model_that_can_only_react(tmp_path):
-    e = Explorer(wav(tmp_path/'rain.wav'), tiny_pack.make(tmp_path/'pack', class_names=('raining', 'thunder')), tmp_path)
-    assert e.background.settle() and 'preview of' in e.status.value and e.knobs.motion.value == 'reactive' and not e.examples.value
+    e = Explorer(
+        wav(tmp_path / 'rain.wav'), tiny_pack.make(tmp_path / 'pack', class_names=('raining', 'thunder')), tmp_path
+    )
+    assert (
+        e.background.settle()
+        and 'preview of' in e.status.value
+        and e.knobs.motion.value == 'reactive'
+        and not e.examples.value
+    )
     e.knobs.scenes['thunder'].value = 1.
     e.make.click()
     assert e.background.settle() and e.made and W.Video in shows(e) and 'thunder' in e.status.value
@@ -144,16 +182,20 @@ def test_the_command(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'argv', ['sound-video-explorer', '--port=1'])
     monkeypatch.setattr(subprocess, 'call', lambda a: calls.append((a, Path(a[3]).read_text())))
-    monkeypatch.setattr('sound_video.explorer.find_spec', lambda name: True)
-    main()
+    monkeypatch.setattr('sound_video.app.explorer.find_spec', lambda name: True)
+    run_explorer()
     assert calls[0][0][1:3] == ['-m', 'voila'] and calls[0][0][4:] == ['--port=1'] and tmp_path.name in calls[0][1]
-    monkeypatch.setattr('sound_video.explorer.find_spec', lambda name: None)
-    assert main() == 2 and 'pip install voila' in capsys.readouterr().err
+    monkeypatch.setattr('sound_video.app.explorer.find_spec', lambda name: None)
+    assert run_explorer() == 2 and 'pip install voila' in capsys.readouterr().err
 
 # In a browser
 
 CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
-MISSING = [name for name, there in dict(Chromium=CHROMIUM, Voilà=find_spec('voila'), playwright=find_spec('playwright')).items() if not there]
+MISSING = [
+    name
+    for name, there in dict(Chromium=CHROMIUM, Voilà=find_spec('voila'), playwright=find_spec('playwright')).items()
+    if not there
+]
 
 def listens(port):
     with socket.socket() as s: return s.connect_ex(('127.0.0.1', port)) == 0
@@ -164,7 +206,11 @@ def served(folder):
     with socket.socket() as s: s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]
     app = write_app(folder/'app.ipynb', folder)
     with open(folder/'voila.log', 'w') as log:
-        server = subprocess.Popen([sys.executable, '-m', 'voila', str(app), '--no-browser', f'--port={port}', '--Voila.ip=127.0.0.1'], stdout=log, stderr=log)
+        server = subprocess.Popen(
+            [sys.executable, '-m', 'voila', str(app), '--no-browser', f'--port={port}', '--Voila.ip=127.0.0.1'],
+            stdout=log,
+            stderr=log,
+        )
         try:
             wait_for(lambda: listens(port), 60)
             yield f'http://127.0.0.1:{port}/'
@@ -175,7 +221,9 @@ def opened(url, **size):
     "The page, with the preview made, and a list of what the browser complains about."
     from playwright.sync_api import sync_playwright
     with sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream'])
+        browser = p.chromium.launch(
+            executable_path=CHROMIUM, args=['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
+        )
         page, wrong = browser.new_page(viewport=size), []
         page.route('**/cdn.jsdelivr.net/**', lambda route: route.fulfill(body='')) # fonts that Voilà would like to have
         page.on('console', lambda m: m.type == 'error' and wrong.append(m.text))
@@ -202,7 +250,8 @@ BYTES = """async () => {
 DROP = """async ([name, data]) => {
   const parts = new DataTransfer(), bytes = Uint8Array.from(atob(data), c => c.charCodeAt(0))
   parts.items.add(new File([bytes], name))
-  document.querySelector('.sv-input').dispatchEvent(new DragEvent('drop', {dataTransfer: parts, bubbles: true, cancelable: true}))
+  document.querySelector('.sv-input').dispatchEvent(
+    new DragEvent('drop', {dataTransfer: parts, bubbles: true, cancelable: true}))
 }"""
 
 def check_video(page, path, frames, seconds, rate):
@@ -235,7 +284,10 @@ def check_entries(page, folder):
     button(page, 'Stop (').click()
     says(page, 'recording, ')
 
-@pytest.mark.skipif(bool(MISSING) and not os.environ.get('SOUND_VIDEO_BROWSER'), reason=f"needs {', '.join(MISSING)}: pip install '.[dev]', apt-get install chromium")
+@pytest.mark.skipif(
+    bool(MISSING) and not os.environ.get('SOUND_VIDEO_BROWSER'),
+    reason=f"needs {', '.join(MISSING)}: pip install '.[dev]', apt-get install chromium",
+)
 def test_in_a_browser(tmp_path):
     assert not MISSING, MISSING # a run that must have a browser says so by SOUND_VIDEO_BROWSER
     with served(tmp_path) as url, opened(url, width=1100, height=960) as (page, wrong):
@@ -256,7 +308,11 @@ def test_in_a_browser(tmp_path):
 if __name__ == '__main__': # the picture in the notebook
     import tempfile
     picture = Path(__file__).parents[1]/'nbs/images/explorer.jpg'
-    with tempfile.TemporaryDirectory() as tmp, served(Path(tmp)) as url, opened(url + '?theme=' + (sys.argv[1] if sys.argv[1:] else 'light'), width=int((sys.argv[2:] or [1060])[0]), height=1010) as (page, wrong):
+    with tempfile.TemporaryDirectory() as tmp, served(Path(tmp)) as url, opened(
+        url + '?theme=' + (sys.argv[1] if sys.argv[1:] else 'light'),
+        width=int((sys.argv[2:] or [1060])[0]),
+        height=1010,
+    ) as (page, wrong):
         page.get_by_label('prompt', exact=True).fill('a campfire')
         says(page, "prompt='a campfire'")
         page.wait_for_function("document.querySelectorAll('.sv-timeline polygon').length > 3", timeout=60_000)

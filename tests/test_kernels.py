@@ -1,13 +1,18 @@
-"""GPU kernels where there is no GPU: that they compile, and that their sources, run thread by thread on the CPU, compute what they should.
-Then the registered operators, the dispatcher, and the cache. With a GPU, the same comparisons there, on streams and in CUDA graphs."""
+"""GPU kernels where there is no GPU: that they compile, and that their sources, run thread by thread on the CPU,
+compute what they should.
+Then the registered operators, the dispatcher, and the cache. With a GPU, the same comparisons there, on streams and in
+CUDA graphs."""
 import ctypes, itertools, math, os, shutil, stat, subprocess, sys, time
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 import pytest, torch
 from torch.autograd import gradcheck, gradgradcheck
-from sound_video import filtered, kernels, native, ops
-from sound_video.core import UserError
+from sound_video.stylegan import filtered_lrelu as filtered
+from sound_video.stylegan import kernels
+from sound_video.stylegan import cpu_extension as native
+from sound_video.stylegan import operators as ops
+from sound_video.core.errors import UserError
 import emulator
 
 try: NVRTC = kernels.nvrtc_version()
@@ -21,7 +26,8 @@ FACTORS = list(itertools.product((1, 2, 4), (1, 2, 4)))
 CASES = [(torch.float32, *ud) for ud in FACTORS] + [(t, *ud) for t in DTYPES[1:] for ud in ((2, 2), (4, 1), (1, 4))]
 OPS = 'bias_act_op bias_act_masked_op upfirdn2d_op filtered_lrelu_op filtered_masked_op'.split()
 
-def rand(*shape, dtype=torch.float32, seed=0): return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+def rand(*shape, dtype=torch.float32, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 def guarded(x):
     "The same numbers as a view into a larger tensor of NaN, with strides of no standard layout."
@@ -30,14 +36,20 @@ def guarded(x):
     view = big[1:-1,1:-1,1:-1,1:-2:2]
     return view.copy_(x)
 
-LAYOUTS = dict(contiguous=lambda x: x.contiguous(), channels_last=lambda x: x.contiguous(memory_format=torch.channels_last), guarded=guarded)
+LAYOUTS = dict(
+    contiguous=lambda x: x.contiguous(),
+    channels_last=lambda x: x.contiguous(memory_format=torch.channels_last),
+    guarded=guarded,
+)
 
 def near(got, want, units=2.):
     "Equal to some units of rounding of the largest value."
     assert got.dtype == want.dtype and got.shape == want.shape
     eps,smallest = torch.finfo(got.dtype).eps, torch.finfo(got.dtype).smallest_normal
     got,want = got.detach().double(), want.detach().double()
-    limit = max(units*eps, 32*eps if eps < 1e-10 else 2**-18) * float(want.abs().max()) + 4*eps*smallest # sums of products are in float32
+    limit = (
+        max(units * eps, 32 * eps if eps < 1e-10 else 2**-18) * float(want.abs().max()) + 4 * eps * smallest
+    )  # sums of products are in float32
     worst = float((got - want).abs().max())
     assert worst <= limit, (worst, limit)
 
@@ -54,7 +66,10 @@ def emulated(monkeypatch):
 @pytest.fixture
 def operators(emulated):
     "The registered operators run emulated kernels for tensors on the CPU."
-    for name in OPS: getattr(kernels, name).register_kernel('cpu')(getattr(kernels, '_' + {'filtered_masked_op': 'filtered_masked'}.get(name, name[:-3]) + '_gpu'))
+    for name in OPS:
+        getattr(kernels, name).register_kernel('cpu')(
+            getattr(kernels, '_' + {'filtered_masked_op': 'filtered_masked'}.get(name, name[:-3]) + '_gpu')
+        )
     yield emulated
     for name in OPS: getattr(kernels, name).register_kernel('cpu')(getattr(kernels, '_' + name[:-3]))
 
@@ -66,7 +81,9 @@ def a_launch_of_each():
         f,codes = torch.ones(12, dtype=kernels._wide(x[:0]).dtype), torch.zeros(8, dtype=torch.uint8)
         for mode in range(3):
             yield kernels.launch_bias_act(x, None, x, codes, .2, 1., 1., mode)
-            yield kernels.launch_filtered_lrelu(x, None, f, f, x, codes, 4, 2, (9, 10), (mode, mode), (80, 80), False, .2, 1., 1., (2., 1.), mode)
+            yield kernels.launch_filtered_lrelu(
+                x, None, f, f, x, codes, 4, 2, (9, 10), (mode, mode), (80, 80), False, 0.2, 1.0, 1.0, (2.0, 1.0), mode
+            )
         yield kernels.launch_upfirdn2d(x, f, x, 2, 1, 5, 6, False, 1.)
         yield kernels.launch_upfirdn2d(x, f[:,None]*f, x, 1, 2, 5, 6, False, 1.)
         last = x.contiguous(memory_format=torch.channels_last)
@@ -91,8 +108,28 @@ def test_every_factor_fits(up, down):
     for taps,dtype in ((1, torch.float32), (kernels.MOST_TAPS, torch.float16), (kernels.MOST_TAPS//2, torch.float64)):
         x = torch.zeros(1, 8, 80, 80, dtype=dtype)
         f,codes = torch.ones(taps, dtype=kernels._wide(x[:0]).dtype), torch.zeros(8, dtype=torch.uint8)
-        for launch in (kernels.launch_filtered_lrelu(x, None, f, f, x, codes, up, down, (9, 10), (3, 2), (80, 80), False, .2, 1., 1., (2., 1.), kernels.MASKED),
-                       kernels.launch_upfirdn2d(x, f, x, up, down, 5, 6, False, 1.)):
+        for launch in (
+            kernels.launch_filtered_lrelu(
+                x,
+                None,
+                f,
+                f,
+                x,
+                codes,
+                up,
+                down,
+                (9, 10),
+                (3, 2),
+                (80, 80),
+                False,
+                0.2,
+                1.0,
+                1.0,
+                (2.0, 1.0),
+                kernels.MASKED,
+            ),
+            kernels.launch_upfirdn2d(x, f, x, up, down, 5, 6, False, 1.0),
+        ):
             assert launch.shared <= 48*1024
             kernels.compile_kernel(launch.name, launch.defines, 'sm_90')
 
@@ -116,7 +153,10 @@ def test_bias_act(emulated, dtype, layout):
 @needs_gxx
 def test_bias_act_of_odd_memory(emulated):
     x = rand(100)[1:-1].view(2, 49) # two dimensions, and not at a multiple of 16 bytes
-    near(kernels._bias_act_gpu(x, rand(49, seed=1), .2, 1.5, 1., True)[0], kernels.bias_act_ref(x, rand(49, seed=1), .2, 1.5, 1.))
+    near(
+        kernels._bias_act_gpu(x, rand(49, seed=1), 0.2, 1.5, 1.0, True)[0],
+        kernels.bias_act_ref(x, rand(49, seed=1), 0.2, 1.5, 1.0),
+    )
     odd = torch.tensor([[math.nan, math.inf, -math.inf, 0., -0.]])
     y = kernels._bias_act_gpu(odd, None, .2, 1., 3., True)[0]
     assert y[0,0].isnan() and y[0,1:].tolist() == [3., -3., 0., 0.]
@@ -136,14 +176,21 @@ def test_upfirdn2d(emulated, dtype, up, down):
 @needs_gxx
 @pytest.mark.parametrize('dtype,up,down', CASES, ids=str)
 def test_filtered_lrelu(emulated, dtype, up, down):
-    for i,(shape,pads,fu,fd,bias) in enumerate((((2, 3, 11, 13), [9,10,11,12], rand(12, seed=1), rand(8, seed=2), True), ((64, 1, 4, 5), [1,0,3,2], rand(3, seed=1), None, False),
-                                                ((1, 2, 21, 19), [-1,7,6,-2], None, rand(5, seed=3), True))):
+    for i, (shape, pads, fu, fd, bias) in enumerate(
+        (
+            ((2, 3, 11, 13), [9, 10, 11, 12], rand(12, seed=1), rand(8, seed=2), True),
+            ((64, 1, 4, 5), [1, 0, 3, 2], rand(3, seed=1), None, False),
+            ((1, 2, 21, 19), [-1, 7, 6, -2], None, rand(5, seed=3), True),
+        )
+    ):
         x = list(LAYOUTS.values())[i](rand(*shape, dtype=dtype))
         b = rand(shape[1], dtype=dtype, seed=4) if bias else None
         y,codes = kernels._filtered_lrelu_gpu(x, b, fu, fd, up, down, pads, .2, 1.5, 2., i == 1, True)
         near(y, kernels.filtered_lrelu_ref(x, fu, fd, b, up, down, pads, 1.5, .2, 2., i == 1))
         want_codes = kernels._filtered_lrelu(x, b, fu, fd, up, down, pads, .2, 1.5, 2., i == 1, True)[1]
-        assert codes.shape == want_codes.shape and (codes != want_codes).float().mean() < 1e-3 # a sum that is almost zero may get either sign
+        assert (
+            codes.shape == want_codes.shape and (codes != want_codes).float().mean() < 1e-3
+        )  # a sum that is almost zero may get either sign
         assert torch.equal(y, kernels._filtered_lrelu_gpu(x, b, fu, fd, up, down, pads, .2, 1.5, 2., i == 1, False)[0])
     assert set(emulated) == {'filtered_lrelu'}
 
@@ -154,14 +201,34 @@ def test_filtered_masked(emulated, pad, crop):
     for up,down in FACTORS:
         mid = [up*n + p for n,p in zip(x.shape[2:], (2, -3))]
         out = [(m + 3)//down for m in mid]
-        codes = torch.randint(0, 3, (2, 2, mid[1], mid[0]), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-        args = x, kernels.pack_codes(codes).mT.contiguous(), fu, fd, up, down, pad, crop, mid, out, .2, 1.5, [2., .5], True
+        codes = torch.randint(
+            0, 3, (2, 2, mid[1], mid[0]), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+        )
+        args = (
+            x,
+            kernels.pack_codes(codes).mT.contiguous(),
+            fu,
+            fd,
+            up,
+            down,
+            pad,
+            crop,
+            mid,
+            out,
+            0.2,
+            1.5,
+            [2.0, 0.5],
+            True,
+        )
         near(kernels._filtered_masked_gpu(*args), kernels._filtered_masked(*args))
 
 @needs_gxx
 def test_many_tiles(emulated):
     x,f = rand(1, 2, 71, 45), rand(12, seed=1)
-    near(kernels._upfirdn2d_gpu(x, f, 2, 1, [6,5,6,5], False, 4.), kernels.upfirdn2d_ref(x, f, 2, 1, (6,5,6,5), False, 4.))
+    near(
+        kernels._upfirdn2d_gpu(x, f, 2, 1, [6, 5, 6, 5], False, 4.0),
+        kernels.upfirdn2d_ref(x, f, 2, 1, (6, 5, 6, 5), False, 4.0),
+    )
     args = x, None, f, f, 2, 2, [11]*4, .2, 1.5, 2., False, True
     (y,codes),(want,want_codes) = kernels._filtered_lrelu_gpu(*args), kernels._filtered_lrelu(*args)
     near(y, want)
@@ -172,7 +239,9 @@ def test_order_of_threads_does_not_matter(monkeypatch):
     def outputs(backwards):
         monkeypatch.setattr(kernels, 'run', lambda launch, device: emulator.run(launch, backwards=backwards))
         x,f = rand(1, 2, 37, 41), rand(12, seed=1)
-        return kernels._upfirdn2d_gpu(x, f, 2, 2, [6]*4, False, 4.), *kernels._filtered_lrelu_gpu(x, None, f, f, 2, 2, [11]*4, .2, 1.5, 2., False, True)
+        return kernels._upfirdn2d_gpu(x, f, 2, 2, [6] * 4, False, 4.0), *kernels._filtered_lrelu_gpu(
+            x, None, f, f, 2, 2, [11] * 4, 0.2, 1.5, 2.0, False, True
+        )
     assert all(torch.equal(a, b) for a,b in zip(outputs(False), outputs(True)))
 
 @needs_gxx
@@ -181,7 +250,9 @@ def test_a_missing_barrier_would_be_noticed(monkeypatch, tmp_path, barrier):
     folder = shutil.copytree(kernels.source_folder(), tmp_path/'cuda')
     parts = (folder/'filtered_lrelu.cu').read_text().split('__syncthreads();')
     assert len(parts) == 5
-    (folder/'filtered_lrelu.cu').write_text('__syncthreads();'.join(parts[:barrier+1]) + '__syncthreads();'.join(parts[barrier+1:]))
+    (folder / 'filtered_lrelu.cu').write_text(
+        '__syncthreads();'.join(parts[: barrier + 1]) + '__syncthreads();'.join(parts[barrier + 1 :])
+    )
     x,f = rand(1, 1, 20, 20), rand(12, seed=1)
     want = kernels.filtered_lrelu_ref(x, f, f, None, 2, 2, 11)
     monkeypatch.setattr(kernels, 'source_folder', lambda: folder)
@@ -190,10 +261,15 @@ def test_a_missing_barrier_would_be_noticed(monkeypatch, tmp_path, barrier):
     got = []
     for backwards in (False, True):
         monkeypatch.setattr(kernels, 'run', lambda launch, device: emulator.run(launch, backwards=backwards))
-        got.append(kernels._filtered_lrelu_gpu(x, None, f, f, 2, 2, [11]*4, kernels.SLOPE, kernels.GAIN, math.inf, False, False)[0])
+        got.append(
+            kernels._filtered_lrelu_gpu(
+                x, None, f, f, 2, 2, [11] * 4, kernels.LRELU_SLOPE, kernels.LRELU_GAIN, math.inf, False, False
+            )[0]
+        )
     assert not all(torch.allclose(g, want, atol=1e-3) for g in got)
 
-# ---------------------------------------------------------------- gradients, through emulated kernels and through definitions
+# ---------------------------------------------------------------- gradients, through emulated kernels and through
+# definitions
 def functions(x64):
     "The operators as functions of what has gradients."
     fu,fd = rand(6, seed=1).double(), rand(5, seed=2).double()
@@ -216,8 +292,16 @@ def test_gradients_of_kernels(operators):
     assert {'bias_act', 'upfirdn2d', 'upfirdn2d_direct', 'filtered_lrelu'} == set(operators)
 
 def test_gradients_of_arrangements():
-    x,b,f = rand(2, 2, 3, 4, dtype=torch.float64).requires_grad_(), rand(2, dtype=torch.float64, seed=5).requires_grad_(), rand(6, seed=1).double()
-    for g in (lambda x,b: kernels.bias_act_cpu(x, b, clamp=1.), lambda x,b: kernels.upfirdn2d_cpu(x, f, 2, 4, 4), lambda x,b: kernels.filtered_lrelu_cpu(x, f, f, b, 2, 2, 5, clamp=.8)):
+    x, b, f = (
+        rand(2, 2, 3, 4, dtype=torch.float64).requires_grad_(),
+        rand(2, dtype=torch.float64, seed=5).requires_grad_(),
+        rand(6, seed=1).double(),
+    )
+    for g in (
+        lambda x, b: kernels.bias_act_cpu(x, b, clamp=1.0),
+        lambda x, b: kernels.upfirdn2d_cpu(x, f, 2, 4, 4),
+        lambda x, b: kernels.filtered_lrelu_cpu(x, f, f, b, 2, 2, 5, clamp=0.8),
+    ):
         assert gradcheck(g, (x, b)) and gradgradcheck(g, (x, b))
 
 def ladder(f, x, b):
@@ -247,16 +331,29 @@ def test_opcheck(name):
     last = plain.contiguous(memory_format=torch.channels_last).requires_grad_()
     mid,_ = kernels._filtered_sizes(plain, f, f, 2, 2, [3]*4)
     fine = kernels._filtered_lrelu(plain, None, f, f, 2, 2, [3]*4, .2, 1.5, 1., False, True)[1]
-    samples = dict(bias_act_op=[(x, b, .2, 1.5, 1., True), (last, None, .2, 1.5, math.inf, True), (plain, None, .2, 1.5, 1., False)],
-                   bias_act_masked_op=[(x, codes, .2, 1.5, False)],
-                   upfirdn2d_op=[(x, f, 2, 1, [3,-1,2,2], False, 4.), (last, None, 1, 2, [1]*4, True, 1.)],
-                   filtered_lrelu_op=[(x, b, f, f, 2, 2, [3]*4, .2, 1.5, 1., False, True), (plain, None, f, None, 2, 1, [3]*4, .2, 1.5, math.inf, False, False)],
-                   filtered_masked_op=[(x, fine, f, f, 2, 2, [3,3], [0,0], mid, [5,6], .2, 1.5, [2.,1.], False)])
+    samples = dict(
+        bias_act_op=[
+            (x, b, 0.2, 1.5, 1.0, True),
+            (last, None, 0.2, 1.5, math.inf, True),
+            (plain, None, 0.2, 1.5, 1.0, False),
+        ],
+        bias_act_masked_op=[(x, codes, 0.2, 1.5, False)],
+        upfirdn2d_op=[(x, f, 2, 1, [3, -1, 2, 2], False, 4.0), (last, None, 1, 2, [1] * 4, True, 1.0)],
+        filtered_lrelu_op=[
+            (x, b, f, f, 2, 2, [3] * 4, 0.2, 1.5, 1.0, False, True),
+            (plain, None, f, None, 2, 1, [3] * 4, 0.2, 1.5, math.inf, False, False),
+        ],
+        filtered_masked_op=[(x, fine, f, f, 2, 2, [3, 3], [0, 0], mid, [5, 6], 0.2, 1.5, [2.0, 1.0], False)],
+    )
     for args in samples[name]: torch.library.opcheck(getattr(kernels, name), args)
 
 def test_compile_sees_one_graph():
     x,b,f = rand(2, 3, 6, 6).requires_grad_(), rand(3, seed=1), rand(4, seed=2)
-    def network(x): return kernels.filtered_lrelu_op(x, b, f, f, 2, 2, [3]*4, .2, 1.5, 1., False, True)[0].square().sum() + kernels.filtered_lrelu(x, f, f, b, 2, 2, 3).sum()
+    def network(x):
+        return (
+            kernels.filtered_lrelu_op(x, b, f, f, 2, 2, [3] * 4, 0.2, 1.5, 1.0, False, True)[0].square().sum()
+            + kernels.filtered_lrelu_cuda(x, f, f, b, 2, 2, 3).sum()
+        )
     compiled = torch.compile(network, backend='aot_eager', fullgraph=True)
     a,c = network(x), compiled(x)
     torch.testing.assert_close(a, c)
@@ -264,22 +361,22 @@ def test_compile_sees_one_graph():
 
 # ---------------------------------------------------------------- dispatcher
 @pytest.mark.parametrize('call,says', [
-    (lambda x: kernels.bias_act(x, impl='gpu'), 'choose from'),
+    (lambda x: kernels.bias_act_cuda(x, impl='gpu'), 'choose from'),
     (lambda x: kernels.upfirdn2d(x, torch.ones(2, 2), impl='cpu'), 'rectangles'),
-    (lambda x: kernels.bias_act(x, torch.ones(4)), 'bias'),
+    (lambda x: kernels.bias_act_cuda(x, torch.ones(4)), 'bias'),
     (lambda x: kernels.upfirdn2d(x, torch.ones(40)), 'nothing would be left'),
     (lambda x: kernels.upfirdn2d(x, torch.ones(1, 1, 1)), 'line'),
-    (lambda x: kernels.filtered_lrelu(x, up=0), 'at least 1'),
-    (lambda x: kernels.filtered_lrelu(x, torch.ones(3, device='meta')), 'move one'),
-    (lambda x: kernels.filtered_lrelu(x[0]), r'\[B, C, H, W\]')])
+    (lambda x: kernels.filtered_lrelu_cuda(x, up=0), 'at least 1'),
+    (lambda x: kernels.filtered_lrelu_cuda(x, torch.ones(3, device='meta')), 'move one'),
+    (lambda x: kernels.filtered_lrelu_cuda(x[0]), r'\[B, C, H, W\]')])
 def test_mistakes(call, says):
     with pytest.raises(UserError, match=says) as e: call(rand(1, 3, 5, 5))
     assert '\n' not in str(e.value)
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
 def test_no_gpu_is_said():
-    with pytest.raises(UserError, match='device'): kernels.bias_act(rand(1, 3), impl='cuda')
-    assert kernels.why_not(0) == 'PyTorch sees no GPU'
+    with pytest.raises(UserError, match='device'): kernels.bias_act_cuda(rand(1, 3), impl='cuda')
+    assert kernels.gpu_unavailable(0) == 'PyTorch sees no GPU'
     assert kernels.kernel_state()['runs'] == 'cpu' and kernels.kernel_line().startswith('none, as PyTorch sees no GPU')
 
 def test_falling_back_is_said_once(capsys, monkeypatch):
@@ -291,16 +388,33 @@ def test_falling_back_is_said_once(capsys, monkeypatch):
 
 def test_a_gpu_without_kernels_computes_and_says_so(capsys, monkeypatch):
     monkeypatch.setattr(kernels, '_SAID', set())
-    monkeypatch.setattr(kernels, 'why_not', lambda device: 'the moon is full')
+    monkeypatch.setattr(kernels, 'gpu_unavailable', lambda device: 'the moon is full')
     run = kernels._or_definition(lambda *a: pytest.fail('the kernel ran'), kernels._upfirdn2d)
     x,f = rand(1, 1, 5, 5), rand(4)
-    for _ in range(2): assert torch.equal(run(x, f, 2, 1, [2,1,2,1], False, 4.), kernels.upfirdn2d_ref(x, f, 2, 1, (2,1,2,1), False, 4.))
-    assert capsys.readouterr().err == 'sound_video: the GPU runs without kernels of its own, which is slow: the moon is full\n'
+    for _ in range(2):
+        assert torch.equal(
+            run(x, f, 2, 1, [2, 1, 2, 1], False, 4.0), kernels.upfirdn2d_ref(x, f, 2, 1, (2, 1, 2, 1), False, 4.0)
+        )
+    assert (
+        capsys.readouterr().err
+        == 'sound_video: the GPU runs without kernels of its own, which is slow: the moon is full\n'
+    )
 
-@pytest.mark.parametrize('wish,there,gives', [('auto', True, 'native'), ('auto', False, 'cpu'), ('torch', True, 'cpu'), ('native', True, 'native'), ('native', False, 'is not there: a wet fish'), ('cuda', True, 'cpu'), ('fish', True, 'choose from auto')])
+@pytest.mark.parametrize(
+    'wish,there,gives',
+    [
+        ('auto', True, 'native'),
+        ('auto', False, 'cpu'),
+        ('torch', True, 'cpu'),
+        ('native', True, 'native'),
+        ('native', False, 'is not there: a wet fish'),
+        ('cuda', True, 'cpu'),
+        ('fish', True, 'choose from auto'),
+    ],
+)
 def test_what_runs_on_a_cpu(monkeypatch, wish, there, gives):
     monkeypatch.setenv('SOUND_VIDEO_IMPL', wish)
-    monkeypatch.setattr(native, 'why_not', lambda: None if there else 'a wet fish')
+    monkeypatch.setattr(native, 'extension_unavailable', lambda: None if there else 'a wet fish')
     pick = lambda lack=None: kernels.choose('auto', rand(1), native_lack=lack)
     if gives in ('native', 'cpu'): assert pick() == gives and pick('something') == 'cpu'
     else:
@@ -309,14 +423,25 @@ def test_what_runs_on_a_cpu(monkeypatch, wish, there, gives):
 def test_native_is_for_float32_without_gradients():
     x = rand(2)
     assert kernels.native_lacks(None, x, None) is None and kernels.native_lacks('fish', x) == 'fish'
-    assert 'float32' in kernels.native_lacks(None, x, x.half()) and 'gradients' in kernels.native_lacks(None, x.requires_grad_())
+    assert 'float32' in kernels.native_lacks(None, x, x.half()) and 'gradients' in kernels.native_lacks(
+        None, x.requires_grad_()
+    )
     with torch.no_grad(): assert kernels.native_lacks(None, x) is None
 
-@pytest.mark.parametrize('wish,why,gives', [('auto', None, 'cuda'), ('torch', None, 'ref'), ('cuda', None, 'cuda'), ('auto', 'a wet fish', 'ref'), ('cuda', 'a wet fish', None)])
+@pytest.mark.parametrize(
+    'wish,why,gives',
+    [
+        ('auto', None, 'cuda'),
+        ('torch', None, 'ref'),
+        ('cuda', None, 'cuda'),
+        ('auto', 'a wet fish', 'ref'),
+        ('cuda', 'a wet fish', None),
+    ],
+)
 def test_what_runs_on_a_gpu(monkeypatch, capsys, wish, why, gives):
     monkeypatch.setattr(kernels, '_SAID', set())
     monkeypatch.setenv('SOUND_VIDEO_IMPL', wish)
-    monkeypatch.setattr(kernels, 'why_not', lambda device: why)
+    monkeypatch.setattr(kernels, 'gpu_unavailable', lambda device: why)
     x = SimpleNamespace(device=torch.device('cuda', 0))
     if gives: assert [kernels.choose('auto', x, native_lack=None) for _ in range(2)] == [gives]*2
     else:
@@ -333,13 +458,24 @@ def seem_on_gpu(monkeypatch, call):
 def test_networks_ask_kernels_for_the_same(monkeypatch):
     x,b,f = rand(2, 3, 9, 12).requires_grad_(), rand(3, seed=1), ops.fir()
     up,down = filtered.lowpass(12, 8., 6., 64.), filtered.lowpass(12, 8., 6., 64.)
-    for call in (lambda: ops.blur(x, f, 2), lambda: ops.blur(x, f, 1, gain=3., down=2), lambda: ops.enlarge(x, f), lambda: ops.finish(x*3, 2.), lambda: ops.finish(x*3),
-                 lambda: filtered.filtered_lrelu(x, b, up, down, 2, 2, (9, 8), clamp=1., scale=rand(2, 3, seed=2)), lambda: filtered.filtered_lrelu(x, b, up, filtered.lowpass(12, 8., 6., 64., True), 2, 2, (9, 8))):
+    for call in (
+        lambda: ops.blur(x, f, 2),
+        lambda: ops.blur(x, f, 1, gain=3.0, down=2),
+        lambda: ops.enlarge(x, f),
+        lambda: ops.finish(x * 3, 2.0),
+        lambda: ops.finish(x * 3),
+        lambda: filtered.filtered_lrelu(x, b, up, down, 2, 2, (9, 8), clamp=1.0, scale=rand(2, 3, seed=2)),
+        lambda: filtered.filtered_lrelu(x, b, up, filtered.lowpass(12, 8.0, 6.0, 64.0, True), 2, 2, (9, 8)),
+    ):
         near(seem_on_gpu(monkeypatch, call), call(), 16)
 
 def test_learning_filters_take_the_definition():
     assert 'gradients of filters' in kernels._kernels_lack(rand(1, 1, 5, 5), 1, 1, rand(3).requires_grad_())
-    assert kernels._kernels_lack(rand(1, 1, 5, 5), 3, 1) and kernels._kernels_lack(rand(1, 1, 5, 5), 1, 1, rand(25)) and not kernels._kernels_lack(rand(1, 1, 5, 5), 4, 2, rand(24))
+    assert (
+        kernels._kernels_lack(rand(1, 1, 5, 5), 3, 1)
+        and kernels._kernels_lack(rand(1, 1, 5, 5), 1, 1, rand(25))
+        and not kernels._kernels_lack(rand(1, 1, 5, 5), 4, 2, rand(24))
+    )
 
 # ---------------------------------------------------------------- cache
 CASE = 'bias_act', (('SCALAR', 'float'), ('PACK', 4), ('ALIGN', 16), ('MODE', 0), ('INDEX', 'unsigned')), 'sm_90'
@@ -366,7 +502,9 @@ def test_cache_is_used(cache, compiled):
 def test_cache_knows_what_matters(cache, compiled, monkeypatch, what):
     kernels.cached_kernel(*CASE)
     case = list(CASE)
-    if what == 'source': sources = kernels._sources() | {'common.cuh': kernels._sources()['common.cuh'] + '// changed\n'}; monkeypatch.setattr(kernels, '_sources', lambda: sources)
+    if what == 'source':
+        sources = kernels._sources() | {'common.cuh': kernels._sources()['common.cuh'] + '// changed\n'}
+        monkeypatch.setattr(kernels, '_sources', lambda: sources)
     if what == 'macros': case[1] = (*CASE[1][:3], ('MODE', 1), CASE[1][4])
     if what == 'arch': case[2] = 'sm_80'
     if what == 'compiler': monkeypatch.setattr(kernels, 'nvrtc_version', lambda: '99.0')
@@ -374,7 +512,9 @@ def test_cache_knows_what_matters(cache, compiled, monkeypatch, what):
     assert len(compiled) == 2 and len(list(cache.iterdir())) == 2
 
 @needs_nvrtc
-@pytest.mark.parametrize('damage', [lambda d: d[:500], lambda d: b'', lambda d: d[:-1] + bytes([d[-1] ^ 1])], ids=['cut', 'empty', 'flipped'])
+@pytest.mark.parametrize(
+    'damage', [lambda d: d[:500], lambda d: b'', lambda d: d[:-1] + bytes([d[-1] ^ 1])], ids=['cut', 'empty', 'flipped']
+)
 def test_damaged_files_are_compiled_anew(cache, compiled, damage):
     code = kernels.cached_kernel(*CASE)
     file, = cache.iterdir()
@@ -410,16 +550,24 @@ def test_no_space_left(cache, monkeypatch):
 
 @needs_nvrtc
 def test_processes_that_start_together(cache):
-    script = f'from sound_video import kernels; print(len(kernels.cached_kernel(*{CASE!r})))'
-    several = [subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    script = f'from sound_video.stylegan import kernels; print(len(kernels.cached_kernel(*{CASE!r})))'
+    several = [
+        subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
     said = [p.communicate() for p in several]
     assert len({out for out,_ in said}) == 1 and all(p.returncode == 0 for p in several), said
     file, = cache.iterdir() # and no temporary one
     assert len(native.kept(file)) == int(said[0][0])
 
 def test_importing_compiles_nothing(tmp_path):
-    script = 'import sys, sound_video.kernels; print([m for m in sys.modules if m.startswith(("cuda.bindings.nvrtc", "cuda.bindings.driver"))])'
-    said = subprocess.check_output([sys.executable, '-c', script], env=os.environ | {'SOUND_VIDEO_CACHE': str(tmp_path/'cache')}, text=True)
+    script = (
+        'import sys, sound_video.stylegan.kernels; print([m for m in sys.modules if'
+        ' m.startswith(("cuda.bindings.nvrtc", "cuda.bindings.driver"))])'
+    )
+    said = subprocess.check_output(
+        [sys.executable, '-c', script], env=os.environ | {'SOUND_VIDEO_CACHE': str(tmp_path / 'cache')}, text=True
+    )
     assert said.strip() == '[]' and not (tmp_path/'cache').exists()
 
 # ---------------------------------------------------------------- the driver, played by the test
@@ -429,26 +577,43 @@ def actor(monkeypatch, cache):
     driver = pytest.importorskip('cuda.bindings.driver')
     note = SimpleNamespace(launched=[], loads=0, refuse=0, mode=[])
     ok = driver.CUresult.CUDA_SUCCESS
+
     def load(address):
         note.loads += 1
         assert ctypes.string_at(address, 4) == b'\x7fELF'
         return (driver.CUresult.CUDA_ERROR_INVALID_IMAGE, None) if note.loads <= note.refuse else (ok, 'module')
+
     def launch(*a):
         note.launched.append((*a[:9], ctypes.c_void_p.from_address(a[9]).value, a[10]))
-        return ok,
-    def swap(mode): note.mode.append(mode); return ok, driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_GLOBAL
-    fakes = dict(cuInit=lambda n: (ok,), cuDeviceGet=lambda i: (ok, i), cuDevicePrimaryCtxRetain=lambda d: (ok, 'context'), cuCtxSetCurrent=lambda c: (ok,), cuModuleLoadData=load,
-                 cuModuleGetFunction=lambda m, name: (ok, (m, name)), cuLaunchKernel=launch, cuThreadExchangeStreamCaptureMode=swap)
-    for name,f in fakes.items(): monkeypatch.setattr(driver, name, f)
+        return (ok,)
+
+    def swap(mode):
+        note.mode.append(mode)
+        return ok, driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_GLOBAL
+
+    fakes = dict(
+        cuInit=lambda n: (ok,),
+        cuDeviceGet=lambda i: (ok, i),
+        cuDevicePrimaryCtxRetain=lambda d: (ok, 'context'),
+        cuCtxSetCurrent=lambda c: (ok,),
+        cuModuleLoadData=load,
+        cuModuleGetFunction=lambda m, name: (ok, (m, name)),
+        cuLaunchKernel=launch,
+        cuThreadExchangeStreamCaptureMode=swap,
+    )
+    for name, f in fakes.items():
+        monkeypatch.setattr(driver, name, f)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'current_device', lambda: 0)
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda d: (9, 0))
     monkeypatch.setattr(torch.cuda, 'current_stream', lambda d: SimpleNamespace(cuda_stream=7))
     monkeypatch.setattr(torch.cuda, 'device', lambda d: nullcontext())
     monkeypatch.setattr(kernels, '_FUNCTIONS', {})
-    kernels._context.cache_clear(); kernels.why_not.cache_clear()
+    kernels._context.cache_clear()
+    kernels.gpu_unavailable.cache_clear()
     yield note
-    kernels._context.cache_clear(); kernels.why_not.cache_clear()
+    kernels._context.cache_clear()
+    kernels.gpu_unavailable.cache_clear()
 
 @needs_nvrtc
 def test_launching(actor, monkeypatch):
@@ -457,30 +622,38 @@ def test_launching(actor, monkeypatch):
     monkeypatch.setattr(torch.Tensor, 'device', SimpleNamespace(index=0))
     for _ in range(2): kernels.run(launch, 0)
     first,second = actor.launched
-    assert first == second and first[:8] == (('module', b'bias_act'), launch.grid, 1, 1, 256, 1, 1, 0) and int(first[8]) == 7
+    assert (
+        first == second
+        and first[:8] == (('module', b'bias_act'), launch.grid, 1, 1, 256, 1, 1, 0)
+        and int(first[8]) == 7
+    )
     assert first[9] == ctypes.addressof(launch.args) and actor.loads == 1
     assert actor.mode[-1] == 0 or actor.mode[-1].name.endswith('GLOBAL') # the capture mode is put back
 
 @needs_nvrtc
 def test_code_that_the_driver_refuses_is_compiled_anew(actor, compiled):
     actor.refuse = 1
-    assert kernels.why_not(0) is None and actor.loads == 2 and len(compiled) == 2
+    assert kernels.gpu_unavailable(0) is None and actor.loads == 2 and len(compiled) == 2
 
 @needs_nvrtc
 def test_a_driver_that_refuses_everything(actor):
     actor.refuse = 9
-    assert 'CUDA_ERROR_INVALID_IMAGE' in kernels.why_not(0) and '\n' not in kernels.why_not(0)
+    assert 'CUDA_ERROR_INVALID_IMAGE' in kernels.gpu_unavailable(0) and '\n' not in kernels.gpu_unavailable(0)
     assert kernels.kernel_state()['runs'] == 'ref'
 
 # ---------------------------------------------------------------- on a GPU
 def gpu_cases():
     f,g = rand(12, seed=1)/4, rand(4, seed=2)/2
-    yield 'bias_act', lambda impl: lambda x,b: kernels.bias_act(x, b, clamp=2., impl=impl)
+    yield 'bias_act', lambda impl: lambda x,b: kernels.bias_act_cuda(x, b, clamp=2., impl=impl)
     yield 'blur', lambda impl: lambda x,b: kernels.upfirdn2d(x, g.to(x.device), padding=2, impl=impl)
     yield 'rectangle', lambda impl: lambda x,b: kernels.upfirdn2d(x, (f[:5,None]*g).to(x.device), 1, 2, 3, impl=impl)
     for up,down in FACTORS:
-        yield f'upfirdn2d-{up}-{down}', lambda impl, up=up, down=down: lambda x,b: kernels.upfirdn2d(x, g.to(x.device), up, down, (3,-1,2,5), impl=impl)
-        yield f'filtered-{up}-{down}', lambda impl, up=up, down=down: lambda x,b: kernels.filtered_lrelu(x, f.to(x.device), f.to(x.device), b, up, down, 11, clamp=9., impl=impl)
+        yield f'upfirdn2d-{up}-{down}', lambda impl, up=up, down=down: lambda x, b: kernels.upfirdn2d(
+            x, g.to(x.device), up, down, (3, -1, 2, 5), impl=impl
+        )
+        yield f'filtered-{up}-{down}', lambda impl, up=up, down=down: lambda x, b: kernels.filtered_lrelu_cuda(
+            x, f.to(x.device), f.to(x.device), b, up, down, 11, clamp=9.0, impl=impl
+        )
 
 GPU_CASES = dict(gpu_cases())
 
@@ -499,34 +672,54 @@ def ladder_where_it_leads(f, x, b):
 
 @needs_gpu
 def test_gpu_gradcheck():
-    x,b = rand(2, 2, 3, 4, dtype=torch.float64).cuda().requires_grad_(), rand(2, dtype=torch.float64, seed=5).cuda().requires_grad_()
+    x, b = (
+        rand(2, 2, 3, 4, dtype=torch.float64).cuda().requires_grad_(),
+        rand(2, dtype=torch.float64, seed=5).cuda().requires_grad_(),
+    )
     f = rand(6, seed=1).double().cuda()
-    for g in (lambda x,b: kernels.bias_act(x, b, clamp=1., impl='cuda'), lambda x,b: kernels.upfirdn2d(x, f, 2, 1, 3, impl='cuda'), lambda x,b: kernels.filtered_lrelu(x, f, f, b, 2, 2, 5, clamp=.8, impl='cuda')):
+    for g in (
+        lambda x, b: kernels.bias_act_cuda(x, b, clamp=1.0, impl='cuda'),
+        lambda x, b: kernels.upfirdn2d(x, f, 2, 1, 3, impl='cuda'),
+        lambda x, b: kernels.filtered_lrelu_cuda(x, f, f, b, 2, 2, 5, clamp=0.8, impl='cuda'),
+    ):
         assert gradcheck(g, (x, b)) and gradgradcheck(g, (x, b))
 
 @needs_gpu
 def test_gpu_other_stream():
     x,f = rand(4, 8, 64, 64).cuda(), rand(12, seed=1).cuda()
-    want = kernels.filtered_lrelu(x, f, f, None, 2, 2, 11, impl='ref')
+    want = kernels.filtered_lrelu_cuda(x, f, f, None, 2, 2, 11, impl='ref')
     torch.cuda.synchronize()
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         torch.cuda._sleep(10_000_000) # what follows must wait for this, and for nothing else
         y = x * 1
-        got = kernels.filtered_lrelu(y, f, f, None, 2, 2, 11, impl='cuda')
+        got = kernels.filtered_lrelu_cuda(y, f, f, None, 2, 2, 11, impl='cuda')
         assert not stream.query()
     stream.synchronize()
     near(got, want, 16)
 
 @needs_gpu
 def test_gpu_graph():
-    x,b,f = rand(4, 8, 32, 32).cuda(), rand(8, seed=5).cuda(), rand(12, seed=1).cuda()
-    def step(): return kernels.upfirdn2d(kernels.bias_act(kernels.filtered_lrelu(x, f, f, b, 2, 2, 11, impl='cuda'), b, impl='cuda'), f, 2, 1, 5, impl='cuda')
-    side = torch.cuda.Stream(); side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side): step()
+    x, b, f = rand(4, 8, 32, 32).cuda(), rand(8, seed=5).cuda(), rand(12, seed=1).cuda()
+
+    def step():
+        return kernels.upfirdn2d(
+            kernels.bias_act_cuda(kernels.filtered_lrelu_cuda(x, f, f, b, 2, 2, 11, impl='cuda'), b, impl='cuda'),
+            f,
+            2,
+            1,
+            5,
+            impl='cuda',
+        )
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        step()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph): y = step()
+    with torch.cuda.graph(graph):
+        y = step()
     x.copy_(rand(4, 8, 32, 32, seed=7))
     graph.replay()
     near(y.clone(), step(), 16)
@@ -534,7 +727,7 @@ def test_gpu_graph():
 @needs_gpu
 def test_gpu_graph_may_be_the_first_use():
     script = '''import torch
-from sound_video import kernels
+from sound_video.stylegan import kernels
 x = torch.randn(2, 3, 9, 9, device='cuda'); f = torch.ones(4, device='cuda')
 torch.cuda.synchronize(); g = torch.cuda.CUDAGraph()
 with torch.cuda.graph(g): y = kernels.upfirdn2d(x, f, 2, 1, 2, impl='cuda')
@@ -545,5 +738,9 @@ g.replay(); assert (y - kernels.upfirdn2d(x, f, 2, 1, 2, impl='ref')).abs().max(
 @pytest.mark.parametrize('name', OPS[:1] + OPS[2:4])
 def test_gpu_opcheck(name):
     x,b,f = rand(2, 3, 5, 6).cuda().requires_grad_(), rand(3, seed=1).cuda().requires_grad_(), rand(4, seed=2).cuda()
-    args = dict(bias_act_op=(x, b, .2, 1.5, 1., True), upfirdn2d_op=(x, f, 2, 1, [3,-1,2,2], False, 4.), filtered_lrelu_op=(x, b, f, f, 2, 2, [3]*4, .2, 1.5, 1., False, True))[name]
+    args = dict(
+        bias_act_op=(x, b, 0.2, 1.5, 1.0, True),
+        upfirdn2d_op=(x, f, 2, 1, [3, -1, 2, 2], False, 4.0),
+        filtered_lrelu_op=(x, b, f, f, 2, 2, [3] * 4, 0.2, 1.5, 1.0, False, True),
+    )[name]
     torch.library.opcheck(getattr(kernels, name), args)

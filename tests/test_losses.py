@@ -1,4 +1,5 @@
-"""Every term of every loss, alone, in one step of the Learner that it belongs to: it moves what it is for to the better side,
+"""Every term of every loss, alone, in one step of the Learner that it belongs to: it moves what it is for to the better
+side,
 its gradient reaches the weights that it should teach and no others, and with the weight 0 it is not computed.
 `python tests/mutate.py` flips and cuts every term in turn and says whether these tests notice."""
 import math
@@ -6,20 +7,27 @@ import pytest, torch, torch.nn.functional as F
 from fastai.callback.core import Callback, CancelFitException
 from fastai.data.core import DataLoaders
 from fastcore.foundation import L
-from sound_video import adversarial, hearing, inversion_training, trajectory_training
-from sound_video.adversarial import Adversaries, AdaptiveAugment, R1, PathLength, path_lengths, stylegan_learner
-from sound_video.callbacks import ComputeIn
-from sound_video.clip import agreement, clip_learner, contrast, small_clip
-from sound_video.core import seed_all
-from sound_video.encoder import AudioEncoder, EncoderConfig
-from sound_video.hearing import Guises, GuiseLoader, HearingLoss, finetune_head, hearing_learner
-from sound_video.inversion import Inverter, InverterConfig, PictureEncoder, PictureEncoderConfig, code_statistics
-from sound_video.inversion_training import SoundVectors, inversion_learner, picture_learner, vector_dls
-from sound_video.recurrent import N_CURVES, TrajectoryConfig, TrajectoryGenerator, latent_axes
-from sound_video.stylegan import Discriminator, Generator, StyleGAN2Config
-from sound_video.trajectory import layer_groups
-from sound_video.trajectory_training import (Films, Mismatched, detail_loss, film_dls, light_loss, log_detail, motion_loss, sound_anchors,
-                                              trajectory_learner)
+from sound_video.stylegan import adversarial
+from sound_video.hearing import alignment
+from sound_video.motion import inversion_training
+from sound_video.motion import trajectory_training
+from sound_video.stylegan.adversarial import (
+    GANModels, AdaptiveAugment, R1, path_lengths, stylegan_learner)
+from sound_video.core.callbacks import ComputeIn
+from sound_video.hearing.clip_training import agreement, clip_learner, contrast
+from sound_video.hearing.captions import small_clip
+from sound_video.core.devices import seed_all
+from sound_video.hearing.encoder import AudioEncoder, EncoderConfig
+from sound_video.hearing.alignment import AugmentedViews, AugmentedViewsLoader, HearingLoss, hearing_learner
+from sound_video.hearing.finetuning import finetune_head
+from sound_video.motion.inversion import (
+    Inverter, InverterConfig, ImageEncoder, ImageEncoderConfig, latent_statistics)
+from sound_video.motion.inversion_training import SoundVectors, inversion_learner, image_learner, vector_dls
+from sound_video.motion.trajectory import N_CURVES, TrajectoryConfig, TrajectoryGenerator, latent_axes
+from sound_video.stylegan.stylegan2 import Discriminator, Generator, StyleGAN2Config
+from sound_video.motion.reactive import layer_groups
+from sound_video.motion.trajectory_training import (
+    Videos, Mismatched, detail_loss, video_dls, light_loss, log_detail, motion_loss, sound_anchors, trajectory_learner)
 
 FULL = ComputeIn('float32')
 CLASSES = ('raining', 'thunder')
@@ -82,7 +90,9 @@ def clip():
 
 def new_generator(size=16):
     seed_all(0)
-    return Generator(StyleGAN2Config(z_dim=8, w_dim=8, c_dim=2, img_resolution=size, channel_base=128, channel_max=8, num_layers=1))
+    return Generator(
+        StyleGAN2Config(z_dim=8, w_dim=8, c_dim=2, img_resolution=size, channel_base=128, channel_max=8, num_layers=1)
+    )
 
 @pytest.fixture(scope='module')
 def frozen(): return new_generator().eval().requires_grad_(False)
@@ -91,7 +101,7 @@ def frozen(): return new_generator().eval().requires_grad_(False)
 
 def stylegan(**kwargs):
     G = new_generator()
-    nets = Adversaries(G, Discriminator(G.cfg))
+    nets = GANModels(G, Discriminator(G.cfg))
     batch = [(torch.rand(4, 3, 16, 16) * 2 - 1, torch.tensor([0, 1, 0, 1]))]
     return stylegan_learner(batch, G.cfg, nets, **dict(gamma=0., mixing=0., noise_mode='const') | kwargs)
 
@@ -145,7 +155,9 @@ def test_stylegan_r1():
     term = difference(first_step(learn, 'discriminator'), first_step(stylegan(), 'discriminator'))
     x, c = learn.dls.train[0]
     assert improves(learn, term, lambda: slope(learn.model.D, x, c)) < 0
-    assert reached(term) >= {n for n in names(learn.model, 'D.') if n.endswith('weight') and 'out' not in n} and set(term) <= names(learn.model, 'D.')
+    assert reached(term) >= {n for n in names(learn.model, 'D.') if n.endswith('weight') and 'out' not in n} and set(
+        term
+    ) <= names(learn.model, 'D.')
 
 @pytest.mark.parametrize('path, sign', [(0., -1), (100., 1)])
 def test_stylegan_path_length(path, sign):
@@ -175,7 +187,9 @@ def test_path_lengths_of_a_plain_sum():
     seed_all(0) # |y| times the root of the dimensions
     y = torch.randn(6, 1, 1, 1).abs().flatten()
     seed_all(0)
-    torch.testing.assert_close(path_lengths(lambda w: w.sum((1, 2))[:, None, None, None] * torch.ones(1, 1, 1, 1), w).detach(), y * 5**.5)
+    torch.testing.assert_close(
+        path_lengths(lambda w: w.sum((1, 2))[:, None, None, None] * torch.ones(1, 1, 1, 1), w).detach(), y * 5**0.5
+    )
 
 @pytest.mark.parametrize('sure, p', [(50., .7), (-50., .3)])
 def test_augmentation_follows_the_sign_of_real_scores(sure, p):
@@ -199,7 +213,7 @@ def sounds(clip):
 
 def inverting(sounds, G, clip, **kwargs):
     seed_all(0)
-    E = Inverter(InverterConfig(clip.dim, G.synthesis.num_ws, 8, z_dim=4, hidden=16), *code_statistics(G, 64))
+    E = Inverter(InverterConfig(clip.dim, G.synthesis.num_ws, 8, z_dim=4, hidden=16), *latent_statistics(G, 64))
     return inversion_learner(vector_dls(sounds, 8), E, G, clip, **dict(pictures=0., near=0., cbs=[FULL]) | kwargs)
 
 def test_inversion_critic_logistic_and_r1(sounds, frozen, clip):
@@ -212,9 +226,12 @@ def test_inversion_critic_logistic_and_r1(sounds, frozen, clip):
     x, v = torch.randn(8, frozen.synthesis.num_ws, 8), unit(8, clip.dim)
     def slope():
         y = x.clone().requires_grad_()
-        with torch.enable_grad(): return torch.autograd.grad(learn.model.D(y, v).sum(), y)[0].square().sum((1, 2)).mean()
+        with torch.enable_grad():
+            return torch.autograd.grad(learn.model.D(y, v).sum(), y)[0].square().sum((1, 2)).mean()
     assert improves(learn, term, slope) < 0
-    assert reached(term) >= {n for n in names(learn.model, 'D.') if n.endswith('weight')} and set(term) <= names(learn.model, 'D.')
+    assert reached(term) >= {n for n in names(learn.model, 'D.') if n.endswith('weight')} and set(term) <= names(
+        learn.model, 'D.'
+    )
 
 def made(learn, sounds):
     "Codes of the sounds, by a draw that stays the same."
@@ -246,8 +263,12 @@ def test_inversion_clip_to_the_sound(sounds, frozen, clip):
     check_term(learn, without, near_to(learn, sounds, frozen, clip, sounds.vectors[0]), 1, names(learn.model, 'G.'))
 
 def test_inversion_clip_to_the_words(sounds, frozen, clip):
-    learn, without = inverting(sounds, frozen, clip, pictures=1., words=1.), inverting(sounds, frozen, clip, pictures=1., words=0.)
-    check_term(learn, without, near_to(learn, sounds, frozen, clip, sounds.words[sounds.labels]), 1, names(learn.model, 'G.'))
+    learn, without = inverting(sounds, frozen, clip, pictures=1.0, words=1.0), inverting(
+        sounds, frozen, clip, pictures=1.0, words=0.0
+    )
+    check_term(
+        learn, without, near_to(learn, sounds, frozen, clip, sounds.words[sounds.labels]), 1, names(learn.model, 'G.')
+    )
 
 def test_inversion_norm(sounds, frozen, clip):
     learn, without = inverting(sounds, frozen, clip, near=1.), inverting(sounds, frozen, clip)
@@ -255,22 +276,29 @@ def test_inversion_norm(sounds, frozen, clip):
     check_term(learn, without, size, -1, names(learn.model, 'G.'))
 
 def test_inversion_terms_of_weight_0_are_not_computed(sounds, frozen, clip, monkeypatch):
-    norms, distances = counted(monkeypatch, inversion_training, 'unusualness'), counted(monkeypatch, inversion_training, 'clip_distance')
+    norms, distances = counted(monkeypatch, inversion_training, 'latent_norm'), counted(
+        monkeypatch, inversion_training, 'clip_distance'
+    )
     def calls(**kwargs):
         norms.clear(); distances.clear()
         first_step(inverting(sounds, frozen, clip, **kwargs), 'generator')
         return len(norms), len(distances)
-    assert calls() == (0, 0) and calls(near=.01) == (1, 0) and calls(pictures=1., words=0.) == (0, 1) and calls(pictures=1.) == (0, 2)
+    assert (
+        calls() == (0, 0)
+        and calls(near=0.01) == (1, 0)
+        and calls(pictures=1.0, words=0.0) == (0, 1)
+        and calls(pictures=1.0) == (0, 2)
+    )
 
 # inversion of pictures: pixels, blurred pixels, CLIP, the norm, the codes
 
-TERMS = ('pixels', 'blurred', 'seen', 'near', 'codes')
+TERMS = ('pixels', 'blurred', 'seen', 'near', 'latents')
 
 def encoding(G, clip, **weights):
     seed_all(0)
-    P = PictureEncoder(PictureEncoderConfig(G.synthesis.num_ws, 8, 16, width=4, hidden=16), *code_statistics(G, 64))
+    P = ImageEncoder(ImageEncoderConfig(G.synthesis.num_ws, 8, 16, width=4, hidden=16), *latent_statistics(G, 64))
     batch = [(torch.rand(4, 3, 16, 16) * 2 - 1, torch.arange(4) % 2)]
-    return picture_learner(DataLoaders(batch, batch), P, G, clip, cbs=[FULL], **dict.fromkeys(TERMS, 0.) | weights)
+    return image_learner(DataLoaders(batch, batch), P, G, clip, cbs=[FULL], **dict.fromkeys(TERMS, 0.) | weights)
 
 @pytest.mark.parametrize('term', TERMS)
 def test_pictures(frozen, clip, term):
@@ -280,11 +308,15 @@ def test_pictures(frozen, clip, term):
     P = learn.model
     own = frozen.mapping(torch.randn(4, 8, generator=torch.Generator().manual_seed(5)), c, psi=.9).detach()
     def far(term):
-        if term == 'codes': return ((P(frozen.synthesis(own)) - own) / P.std).square().mean()
+        if term == 'latents': return ((P(frozen.synthesis(own)) - own) / P.std).square().mean()
         found = P(x)
         y = frozen.synthesis(found)
-        return dict(near=lambda: ((found - P.mean) / P.std).square().mean(), pixels=lambda: (y - x).abs().mean(), seen=lambda: -cosine(clip.embed_image(y), clip.embed_image(x)).mean(),
-                    blurred=lambda: (y - x).unflatten(3, (4, 4)).unflatten(2, (4, 4)).mean((3, 5)).abs().mean())[term]()
+        return dict(
+            near=lambda: ((found - P.mean) / P.std).square().mean(),
+            pixels=lambda: (y - x).abs().mean(),
+            seen=lambda: -cosine(clip.embed_image(y), clip.embed_image(x)).mean(),
+            blurred=lambda: (y - x).unflatten(3, (4, 4)).unflatten(2, (4, 4)).mean((3, 5)).abs().mean(),
+        )[term]()
     assert improves(learn, grads, lambda: far(term)) < 0
     assert reached(grads) == names(P)
 
@@ -294,10 +326,15 @@ def test_pictures_weigh_as_they_say(frozen, clip):
     learn.weights = {}
     whole = first_step(learn)
     alone = {t: first_step(encoding(frozen, clip, **{t: 1.})) for t in TERMS}
-    for n, g in whole.items(): torch.testing.assert_close(g, sum(w * alone[t][n] for t, w in zip(TERMS, (1., 2., 1., .01, 1.))), rtol=1e-3, atol=1e-5)
+    for n, g in whole.items():
+        torch.testing.assert_close(
+            g, sum(w * alone[t][n] for t, w in zip(TERMS, (1.0, 2.0, 1.0, 0.01, 1.0))), rtol=1e-3, atol=1e-5
+        )
 
 def test_picture_terms_of_weight_0_are_not_computed(frozen, clip, monkeypatch):
-    norms, distances = counted(monkeypatch, inversion_training, 'unusualness'), counted(monkeypatch, inversion_training, 'clip_distance')
+    norms, distances = counted(monkeypatch, inversion_training, 'latent_norm'), counted(
+        monkeypatch, inversion_training, 'clip_distance'
+    )
     first_step(encoding(frozen, clip, pixels=1.))
     assert not norms and not distances
 
@@ -308,31 +345,41 @@ STEPS = 8
 def videos(frames=None):
     seed_all(0)
     frames = torch.randint(0, 256, (4, 12, 3, 16, 16), dtype=torch.uint8) if frames is None else frames
-    return Films(frames, torch.rand(4, 12, N_CURVES), unit(4, 128), torch.arange(4) % 2, CLASSES)
+    return Videos(frames, torch.rand(4, 12, N_CURVES), unit(4, 128), torch.arange(4) % 2, CLASSES)
 
 def walking(G, clip, films=None, **kwargs):
     films = films or videos()
     seed_all(0)
     groups = layer_groups(G.synthesis.num_ws)
-    E = Inverter(InverterConfig(128, G.synthesis.num_ws, 8, z_dim=4, hidden=16), *code_statistics(G, 64)).eval().requires_grad_(False)
+    E = (
+        Inverter(InverterConfig(128, G.synthesis.num_ws, 8, z_dim=4, hidden=16), *latent_statistics(G, 64))
+        .eval()
+        .requires_grad_(False)
+    )
     cfg = TrajectoryConfig(groups, G.synthesis.num_ws, 8, axes=4, hidden=8)
     M = TrajectoryGenerator(cfg, latent_axes(E, films.vectors.repeat(8, 1) + .1 * torch.randn(32, 128), groups, 4))
     for head in M.heads.values(): torch.nn.init.normal_(head.weight) # so that it moves
     off = dict(adversarial=0., show=0., motion=0., light=0., detail=0., near=0., cbs=[FULL])
-    learn = trajectory_learner(film_dls(films, 4, steps=STEPS), M, G, clip, sound_anchors(E), **off | kwargs)
+    learn = trajectory_learner(video_dls(films, 4, steps=STEPS), M, G, clip, sound_anchors(E), **off | kwargs)
     learn.inverter = E
     return learn
 
 def test_motion_light_and_detail_of_known_films():
     up = torch.arange(8.)[None, :, None, None, None].expand(2, 8, 3, 6, 6)
-    assert float(motion_loss(20 * up, 10 * up)) == pytest.approx(1.3 * math.log(2), rel=1e-3) # smoothed, and .3 of it as it is
+    assert float(motion_loss(20 * up, 10 * up)) == pytest.approx(
+        1.3 * math.log(2), rel=1e-3
+    )  # smoothed, and .3 of it as it is
     assert float(motion_loss(up, up)) == 0 < float(motion_loss(up, up.flip(1).cumsum(1)))
     uneven, even = torch.tensor([0., 1, 1, 3, 3, 4, 6, 7]), torch.arange(8.)
     a, b = (x[None, :, None, None, None].expand(1, 8, 3, 4, 4) for x in (uneven, even))
     steps = torch.log(uneven.diff() + .003) - math.log(1.003)
     smooth = torch.log(uneven.diff().unfold(0, 4, 1).mean(1) + .003) - math.log(1.003)
     assert float(motion_loss(a, b)) == pytest.approx(float(smooth.abs().mean() + .3 * steps.abs().mean()), rel=1e-4)
-    assert float(light_loss(up, 0 * up)) == 2. and float(light_loss(up, -up)) == 4. and float(light_loss(up + 5, up)) == pytest.approx(0, abs=1e-6)
+    assert (
+        float(light_loss(up, 0 * up)) == 2.0
+        and float(light_loss(up, -up)) == 4.0
+        and float(light_loss(up + 5, up)) == pytest.approx(0, abs=1e-6)
+    )
     fine = .5 - ((torch.arange(6)[:, None] + torch.arange(6)) % 2.)
     film = lambda size: (size * fine).expand(2, 8, 3, 6, 6)
     usual = log_detail(film(1.)[:, 0])
@@ -343,7 +390,7 @@ def test_motion_light_and_detail_of_known_films():
 
 def film_of(learn):
     "What the trajectory makes of the last batch [B, T, 3, H, W], by draws that stay the same."
-    w = learn.window_codes(learn.given[0], learn.given[1])
+    w = learn.window_latents(learn.given[0], learn.given[1])
     return learn.stylegan.synthesis(w.flatten(0, 1)).unflatten(0, w.shape[:2])
 
 def check_walk(learn, measure, better, turn='generator', size=1e-2):
@@ -356,7 +403,9 @@ def frames_of(f): # value in [-1, 1] of each time and pixel -> uint8 [4, 12, 3, 
     t, y, x = torch.meshgrid(torch.arange(12.), torch.arange(16.), torch.arange(16.), indexing='ij')
     return ((f(t, y, x).clamp(-1, 1) + 1) * 127.5).to(torch.uint8)[None, :, None].expand(4, -1, 3, -1, -1).contiguous()
 
-@pytest.mark.parametrize('real, better', [(lambda t, y, x: 1 - 2. * ((t + y + x) % 2), 1), (lambda t, y, x: 0 * t, -1)]) # everything moves, nothing does
+@pytest.mark.parametrize(
+    'real, better', [(lambda t, y, x: 1 - 2.0 * ((t + y + x) % 2), 1), (lambda t, y, x: 0 * t, -1)]
+)  # everything moves, nothing does
 def test_trajectory_motion(frozen, clip, real, better):
     learn = walking(frozen, clip, videos(frames_of(real)), motion=1.)
     check_walk(learn, lambda: film_of(learn).diff(dim=1).abs().mean(), better)
@@ -365,7 +414,9 @@ def test_trajectory_motion(frozen, clip, real, better):
 def test_trajectory_light(frozen, clip, slope):
     learn = walking(frozen, clip, videos(frames_of(lambda t, y, x: slope * (t - 5.5) / 6)), light=1.)
     ramp = torch.linspace(-1, 1, STEPS)
-    check_walk(learn, lambda: slope * (film_of(learn).mean((0, 2, 3, 4)) * ramp).sum(), 1) # brighter or darker with time, as it was
+    check_walk(
+        learn, lambda: slope * (film_of(learn).mean((0, 2, 3, 4)) * ramp).sum(), 1
+    )  # brighter or darker with time, as it was
 
 @pytest.mark.parametrize('sign', [1, -1])
 def test_trajectory_detail(frozen, clip, sign):
@@ -379,7 +430,13 @@ def test_trajectory_detail(frozen, clip, sign):
 
 def test_trajectory_clip(frozen, clip):
     learn = walking(frozen, clip, show=1.)
-    check_walk(learn, lambda: cosine(clip.embed_image(film_of(learn).flatten(0, 1)), learn.given[1].repeat_interleave(STEPS, 0)).mean(), 1)
+    check_walk(
+        learn,
+        lambda: cosine(
+            clip.embed_image(film_of(learn).flatten(0, 1)), learn.given[1].repeat_interleave(STEPS, 0)
+        ).mean(),
+        1,
+    )
 
 def test_trajectory_near(frozen, clip):
     learn = walking(frozen, clip, near=1.)
@@ -394,7 +451,13 @@ def test_trajectory_image_discriminator(frozen, clip):
 
 def test_trajectory_video_discriminator(frozen, clip):
     learn, without = walking(frozen, clip, adversarial=1.), walking(frozen, clip, adversarial=1., video=False)
-    check_term(learn, without, lambda: learn.model.D.video(film_of(learn), learn.c[:, -STEPS:]).mean(), 1, names(learn.model, 'G.'))
+    check_term(
+        learn,
+        without,
+        lambda: learn.model.D.video(film_of(learn), learn.c[:, -STEPS:]).mean(),
+        1,
+        names(learn.model, 'G.'),
+    )
 
 def test_trajectory_adversarial_scores(frozen, clip):
     learn = walking(frozen, clip, adversarial=1.)
@@ -409,34 +472,51 @@ def without(learn, kind):
 
 def test_trajectory_mismatched_curves(frozen, clip):
     learn = walking(frozen, clip, adversarial=1.)
-    term = difference(first_step(learn, 'discriminator'), first_step(without(walking(frozen, clip, adversarial=1.), Mismatched), 'discriminator'))
+    term = difference(
+        first_step(learn, 'discriminator'),
+        first_step(without(walking(frozen, clip, adversarial=1.0), Mismatched), 'discriminator'),
+    )
     score = lambda roll: learn.model.D.video(learn.real, learn.given[0].roll(roll, 0)[:, -STEPS:]).mean()
     assert improves(learn, term, lambda: score(1)) < 0
     video = learn.model.D.video.requires_grad_(True) # the others' curves, not the film's own
-    want = torch.autograd.grad(F.softplus(video(learn.real, learn.given[0].roll(1, 0)[:, -STEPS:])).mean() / 2, list(video.parameters()))
-    for (n, _), g in zip(video.named_parameters(), want): torch.testing.assert_close(term[f'D.video.{n}'], g, rtol=0, atol=1e-3 * float(g.abs().max()))
+    want = torch.autograd.grad(
+        F.softplus(video(learn.real, learn.given[0].roll(1, 0)[:, -STEPS:])).mean() / 2, list(video.parameters())
+    )
+    for (n, _), g in zip(video.named_parameters(), want):
+        torch.testing.assert_close(term[f'D.video.{n}'], g, rtol=0, atol=1e-3 * float(g.abs().max()))
     assert reached(term) == names(learn.model, 'D.video') and set(term) <= names(learn.model, 'D.')
 
 def test_trajectory_r1(frozen, clip):
     learn = walking(frozen, clip, adversarial=1.)
-    term = difference(first_step(learn, 'discriminator'), first_step(without(walking(frozen, clip, adversarial=1.), R1), 'discriminator'))
+    term = difference(
+        first_step(learn, 'discriminator'),
+        first_step(without(walking(frozen, clip, adversarial=1.0), R1), 'discriminator'),
+    )
     def slope():
         x = learn.real.clone().requires_grad_()
-        with torch.enable_grad(): return torch.autograd.grad(learn.model.D(x, learn.given[0]).sum(), x)[0].square().sum((1, 2, 3, 4)).mean()
+        with torch.enable_grad():
+            return torch.autograd.grad(learn.model.D(x, learn.given[0]).sum(), x)[0].square().sum((1, 2, 3, 4)).mean()
     assert improves(learn, term, slope) < 0
-    slopes = {n for n in names(learn.model, 'D.') if n.endswith('weight') and 'hear' not in n} # the curves change no slope
+    slopes = {
+        n for n in names(learn.model, 'D.') if n.endswith('weight') and 'hear' not in n
+    }  # the curves change no slope
     assert reached(term) >= slopes and set(term) <= names(learn.model, 'D.')
 
 def test_image_discriminator_counts_the_same_alone(frozen, clip):
     "Without the video discriminator nothing else changes: the gradients by the image discriminator are the same."
-    whole, alone = (first_step(walking(frozen, clip, adversarial=1., video=video), 'discriminator') for video in (True, False))
+    whole, alone = (
+        first_step(walking(frozen, clip, adversarial=1.0, video=video), 'discriminator') for video in (True, False)
+    )
     for n, g in alone.items():
         if n.startswith('D.image'): torch.testing.assert_close(g, whole[n], rtol=0, atol=1e-3 * float(g.abs().max()))
 
 def test_trajectory_terms_of_weight_0_are_not_computed(frozen, clip, monkeypatch):
-    calls = {n: counted(monkeypatch, trajectory_training, n) for n in ('motion_loss', 'light_loss', 'detail_loss', 'moved_far', 'clip_distance')}
+    calls = {
+        n: counted(monkeypatch, trajectory_training, n)
+        for n in ('motion_loss', 'light_loss', 'detail_loss', 'moved_far', 'clip_distance')
+    }
     scored = counted(monkeypatch, adversarial, 'generator_loss')
-    looked = counted(monkeypatch, trajectory_training.FilmCritics, 'forward')
+    looked = counted(monkeypatch, trajectory_training.Discriminators, 'forward')
     weights = dict(zip(calls, ('motion', 'light', 'detail', 'near', 'show')))
     for name, weight in weights.items():
         learn = walking(frozen, clip, **{weight: 1.})
@@ -453,14 +533,18 @@ SMALL = EncoderConfig(width=4, hidden=16)
 
 def hearing_batch(clip):
     seed_all(0)
-    data = Guises(torch.randint(0, 200, (2, 6, 64, 216), dtype=torch.uint8), unit(6, 1, clip.dim), torch.arange(6) % 2, CLASSES)
-    load = lambda: GuiseLoader(data, bs=6, n=6, clip=clip, seed=0, shuffle=True, drop_last=True)
+    data = AugmentedViews(
+        torch.randint(0, 200, (2, 6, 64, 216), dtype=torch.uint8), unit(6, 1, clip.dim), torch.arange(6) % 2, CLASSES
+    )
+    load = lambda: AugmentedViewsLoader(data, bs=6, n=6, clip=clip, seed=0, shuffle=True, drop_last=True)
     return DataLoaders(load(), load(), device='cpu')
 
 def aligning(clip, **weights):
     dls = hearing_batch(clip)
     seed_all(0)
-    return hearing_learner(dls, AudioEncoder(SMALL), **dict.fromkeys(('words', 'pictures', 'guises'), 0.) | weights, cbs=[FULL])
+    return hearing_learner(
+        dls, AudioEncoder(SMALL), **dict.fromkeys(('words', 'pictures', 'guises'), 0.0) | weights, cbs=[FULL]
+    )
 
 def margin(a, b, agree):
     "By how much vectors lie nearer to what they agree with than to the rest."
@@ -475,7 +559,9 @@ def test_alignment(clip, term):
     def near():
         a, b = learn.model(mels).chunk(2)
         if term == 'guises': return margin(a, b, alike)
-        return margin(a, *((words, agree) if term == 'words' else (pictures, alike))) + margin(b, *((words, agree) if term == 'words' else (pictures, alike)))
+        return margin(a, *((words, agree) if term == 'words' else (pictures, alike))) + margin(
+            b, *((words, agree) if term == 'words' else (pictures, alike))
+        )
     learn.model.train()
     assert improves(learn, grads, near) > 0
     assert reached(grads) == names(learn.model) and all(p.grad is None for p in clip.parameters())
@@ -487,7 +573,13 @@ def test_alignment_teaches_both_views_of_a_sound(clip):
     HearingLoss(s)(pred, words, pictures, agree, alike).backward()
     found, pred.grad = pred.grad, None
     a, b = pred.chunk(2)
-    soft = lambda x, y, t: (F.cross_entropy(s * x @ y.T, t / t.sum(1, keepdim=True)) + F.cross_entropy(s * y @ x.T, t.T / t.T.sum(1, keepdim=True))) / 2
+    soft = (
+        lambda x, y, t: (
+            F.cross_entropy(s * x @ y.T, t / t.sum(1, keepdim=True))
+            + F.cross_entropy(s * y @ x.T, t.T / t.T.sum(1, keepdim=True))
+        )
+        / 2
+    )
     (sum(soft(x, words, agree) + soft(x, pictures, alike) for x in (a, b)) / 2 + soft(a, b, alike)).backward()
     torch.testing.assert_close(found, pred.grad)
 
@@ -495,17 +587,22 @@ def test_contrast_is_cross_entropy_both_ways():
     x, y, s = unit(5, 8).requires_grad_(), unit(5, 8).requires_grad_(), torch.tensor(9., requires_grad=True)
     target = torch.eye(5) + F.one_hot(torch.tensor([1, 0, 3, 2, 2]), 5)
     grads = torch.autograd.grad(contrast((x, y, s), target), (x, y, s))
-    want = (F.cross_entropy(s * x @ y.T, target / target.sum(1, keepdim=True)) + F.cross_entropy(s * y @ x.T, target.T / target.sum(0)[:, None])) / 2
+    want = (
+        F.cross_entropy(s * x @ y.T, target / target.sum(1, keepdim=True))
+        + F.cross_entropy(s * y @ x.T, target.T / target.sum(0)[:, None])
+    ) / 2
     for a, b in zip(grads, torch.autograd.grad(want, (x, y, s))): torch.testing.assert_close(a, b)
     assert float(contrast((torch.eye(4), torch.eye(4), 100.), torch.eye(4))) == pytest.approx(0, abs=1e-6)
-    assert float(contrast((torch.ones(4, 4) / 2, torch.ones(4, 4) / 2, 100.), torch.eye(4))) == pytest.approx(math.log(4))
+    assert float(contrast((torch.ones(4, 4) / 2, torch.ones(4, 4) / 2, 100.0), torch.eye(4))) == pytest.approx(
+        math.log(4)
+    )
 
 def test_agreement_is_of_scenes_or_kinds():
     labels, scenes = torch.tensor([0, 1, 2]), torch.tensor([0, 0, 1]) # two kinds of one scene, one of another
     assert agreement(labels, scenes, torch.tensor([False, True, False])).tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
 
 def test_alignment_terms_of_weight_0_are_not_computed(clip, monkeypatch):
-    calls = counted(monkeypatch, hearing, 'contrast')
+    calls = counted(monkeypatch, alignment, 'contrast')
     def n(**weights):
         calls.clear()
         first_step(aligning(clip, **weights))
@@ -532,7 +629,9 @@ def test_finetuning_names_recordings_and_world(clip, share, which):
     encoder, before, names, scenes, old, new = finetuned(clip, share=share, hold=0.)
     assert right(new[which], names, scenes[which]) > right(old[which], names, scenes[which]) + .01
     moved = {n for n, p in encoder.state_dict().items() if not torch.equal(p, before[n])}
-    assert moved >= {f'head.{n}' for n, _ in encoder.head.named_parameters()} and all(n.startswith('head.') for n in moved)
+    assert moved >= {f'head.{n}' for n, _ in encoder.head.named_parameters()} and all(
+        n.startswith('head.') for n in moved
+    )
 
 def test_finetuning_holds_the_world(clip):
     kept = {hold: cosine(*(x[1] for x in finetuned(clip, share=1., hold=hold)[4:])).mean() for hold in (0., 100.)}
@@ -545,7 +644,16 @@ def test_captions_and_pictures():
     seed_all(0)
     model = small_clip()
     agree = torch.eye(4)
-    batch = Batches([(torch.rand(4, 3, 64, 64) * 2 - 1, model.tokenize(['rain', 'thunder', 'wind', 'fire']), agree, torch.arange(4))])
+    batch = Batches(
+        [
+            (
+                torch.rand(4, 3, 64, 64) * 2 - 1,
+                model.tokenize(['rain', 'thunder', 'wind', 'fire']),
+                agree,
+                torch.arange(4),
+            )
+        ]
+    )
     learn = clip_learner(DataLoaders(batch, batch, device='cpu'), model)
     learn.dls.n_inp = 2
     learn.metrics = L()
@@ -555,5 +663,7 @@ def test_captions_and_pictures():
         I, T, _ = model(x, tokens)
         return margin(I, T, agree)
     assert improves(learn, grads, near, size=1e-3) > 0
-    assert reached(grads) >= {'model.logit_scale', 'model.text_projection'} | {n for n in names(model) if n.startswith('model.visual') and n.endswith('conv.weight')}
+    assert reached(grads) >= {'model.logit_scale', 'model.text_projection'} | {
+        n for n in names(model) if n.startswith('model.visual') and n.endswith('conv.weight')
+    }
     assert len(reached(grads)) > .9 * len(names(model))

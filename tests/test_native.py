@@ -1,9 +1,11 @@
 "C++ for the CPU: what it computes, whatever the sizes and threads; that it is compiled once, and missed without harm."
 import os, stat, subprocess, sys, threading
 import pytest, torch, torch.nn.functional as F
-from sound_video import filtered, kernels, native, ops
-from sound_video.core import UserError
-from sound_video.stylegan import Generator, StyleGAN2Config
+from sound_video.stylegan import filtered_lrelu as filtered
+from sound_video.stylegan import cpu_extension as native
+from sound_video.stylegan import operators as ops
+from sound_video.core.errors import UserError
+from sound_video.stylegan.stylegan2 import Generator, StyleGAN2Config
 
 needs_compiler = pytest.mark.skipif(not native.compiler(), reason='no C++ compiler here')
 
@@ -26,39 +28,65 @@ def anew(monkeypatch, tmp_path):
 
 # ---------------------------------------------------------------- arithmetic
 @needs_compiler
-@pytest.mark.parametrize('B,I,O,H,W,k,pad', [(2, 64, 64, 36, 36, 3, 2), (3, 70, 65, 17, 23, 3, 1), (1, 1, 1, 3, 3, 3, 0), (1, 5, 3, 30, 7, 3, 2), (9, 130, 33, 4, 4, 3, 1), (2, 70, 37, 9, 11, 1, 0), (1, 1, 1, 1, 1, 1, 0), (5, 16, 64, 3, 5, 1, 0)])
+@pytest.mark.parametrize(
+    'B,I,O,H,W,k,pad',
+    [
+        (2, 64, 64, 36, 36, 3, 2),
+        (3, 70, 65, 17, 23, 3, 1),
+        (1, 1, 1, 3, 3, 3, 0),
+        (1, 5, 3, 30, 7, 3, 2),
+        (9, 130, 33, 4, 4, 3, 1),
+        (2, 70, 37, 9, 11, 1, 0),
+        (1, 1, 1, 1, 1, 1, 0),
+        (5, 16, 64, 3, 5, 1, 0),
+    ],
+)
 def test_conv(threads, B, I, O, H, W, k, pad):
     x,w,s,g,b = rand(B, I, H, W), rand(O, I, k, k, seed=1), rand(B, I, seed=2), rand(B, O, seed=3), rand(O, seed=4)
     want = F.conv2d((x * s[:,:,None,None]).double(), w.double(), padding=pad) * g[:,:,None,None]
     for n in (1, 3):
         threads(n)
         for layout in (torch.contiguous_format, torch.channels_last):
-            got = native.conv(x.contiguous(memory_format=layout), w, pad, s, g, b)
-            assert got.shape == want.shape and (got - want - b[:,None,None]).abs().max() < 3e-6 * want.abs().max() + 1e-6
+            got = native.conv_cpp(x.contiguous(memory_format=layout), w, pad, s, g, b)
+            assert (
+                got.shape == want.shape and (got - want - b[:, None, None]).abs().max() < 3e-6 * want.abs().max() + 1e-6
+            )
     plain = F.conv2d(x, w, padding=pad)
-    assert (native.conv(x, w, pad) - plain).abs().max() < 3e-6 * plain.abs().max() + 1e-6
+    assert (native.conv_cpp(x, w, pad) - plain).abs().max() < 3e-6 * plain.abs().max() + 1e-6
 
 @needs_compiler
 @pytest.mark.parametrize('radial', [False, True])
-@pytest.mark.parametrize('up,pad,size', [(2, (9, 10), (17, 40)), (4, (20, 13), (25, 29)), (2, (3, 4), (90, 71)), (2, (-3, 5), (40, 33)), (4, (18, 17), (9, 50)), (4, (-5, 60), (30, 12)), (2, (30, 40), (1, 1))])
+@pytest.mark.parametrize(
+    'up,pad,size',
+    [
+        (2, (9, 10), (17, 40)),
+        (4, (20, 13), (25, 29)),
+        (2, (3, 4), (90, 71)),
+        (2, (-3, 5), (40, 33)),
+        (4, (18, 17), (9, 50)),
+        (4, (-5, 60), (30, 12)),
+        (2, (30, 40), (1, 1)),
+    ],
+)
 def test_filtered_lrelu(monkeypatch, threads, up, pad, size, radial):
-    x,b,s = rand(2, 37, *size), rand(37, seed=1), rand(2, 37, seed=2)
-    args = b, filtered.lowpass(6*up, 8., 6., 32.*up), filtered.lowpass(12, 8., 6., 64., radial), up, 2, pad
-    kw = dict(clamp=1., scale=s, slope=.3)
-    monkeypatch.setenv('SOUND_VIDEO_IMPL', 'torch'); want = filtered.filtered_lrelu(x, *args, **kw)
+    x, b, s = rand(2, 37, *size), rand(37, seed=1), rand(2, 37, seed=2)
+    args = b, filtered.lowpass(6 * up, 8.0, 6.0, 32.0 * up), filtered.lowpass(12, 8.0, 6.0, 64.0, radial), up, 2, pad
+    kw = dict(clamp=1.0, scale=s, slope=0.3)
+    monkeypatch.setenv('SOUND_VIDEO_IMPL', 'torch')
+    want = filtered.filtered_lrelu(x, *args, **kw)
     monkeypatch.setenv('SOUND_VIDEO_IMPL', 'native')
     for n in (1, 3):
         threads(n)
         got = filtered.filtered_lrelu(x, *args, **kw)
         assert got.shape == want.shape and off(got, want) < 3e-6
-    assert (want.abs() < .999).any() and want.abs().max() > .5 # the clamp is met, and not everywhere
+    assert (want.abs() < 0.999).any() and want.abs().max() > 0.5  # the clamp is met, and not everywhere
 
 @needs_compiler
 def test_several_threads_of_python():
     x,w = rand(1, 32, 40, 40), rand(32, 32, 3, 3, seed=1)
-    want,got = native.conv(x, w, 1), [None]*4
+    want,got = native.conv_cpp(x, w, 1), [None]*4
     def work(i):
-        for _ in range(5): got[i] = native.conv(x, w, 1)
+        for _ in range(5): got[i] = native.conv_cpp(x, w, 1)
     several = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for t in several: t.start()
     for t in several: t.join()
@@ -69,7 +97,9 @@ def test_several_threads_of_python():
 def test_stylegan2_with_and_without(monkeypatch):
     monkeypatch.setattr(ops, '_WORTH', 0)
     torch.manual_seed(0)
-    G = Generator(StyleGAN2Config(z_dim=8, w_dim=8, img_resolution=32, channel_base=1024, channel_max=40, num_layers=2)).eval()
+    G = Generator(
+        StyleGAN2Config(z_dim=8, w_dim=8, img_resolution=32, channel_base=1024, channel_max=40, num_layers=2)
+    ).eval()
     for p in G.synthesis.parameters(): p += torch.randn_like(p) * .1
     w,pictures = G.mapping(torch.randn(3, 8)), {}
     for wish in ('torch', 'native'):
@@ -78,7 +108,7 @@ def test_stylegan2_with_and_without(monkeypatch):
     assert off(pictures['native'], pictures['torch']) < 1e-5
 
 def test_small_convolutions_do_without(monkeypatch):
-    monkeypatch.setattr(native, 'conv', lambda *a: pytest.fail('C++ ran'))
+    monkeypatch.setattr(native, 'conv_cpp', lambda *a: pytest.fail('C++ ran'))
     ops.conv2d(rand(1, 8, 9, 9), rand(8, 8, 3, 3), 1)
 
 # ---------------------------------------------------------------- compiling
@@ -93,41 +123,60 @@ def test_compiled_once_and_in_time(anew, monkeypatch):
     calls = compilers(monkeypatch)
     for _ in range(2):
         native._library.cache_clear()
-        assert native.why_not() is None and len(calls) == 1
+        assert native.extension_unavailable() is None and len(calls) == 1
     file, = anew.iterdir()
     file.write_bytes(file.read_bytes()[:5000]) # as an interrupted copy would leave it
     native._library.cache_clear()
-    assert native.why_not() is None and len(calls) == 2
+    assert native.extension_unavailable() is None and len(calls) == 2
     monkeypatch.setattr(native, '_processor', lambda: ['another'])
     native._library.cache_clear()
-    assert native.why_not() is None and len(calls) == 3 and len(list(anew.iterdir())) == 2
+    assert native.extension_unavailable() is None and len(calls) == 3 and len(list(anew.iterdir())) == 2
 
 @needs_compiler
 @pytest.mark.skipif(os.name != 'posix', reason='the witness is a shell script')
 def test_ninja_builds_it(anew, monkeypatch, tmp_path):
-    witness, real = tmp_path/'ninja', native.ninja()
-    witness.write_text(f'#!/bin/sh\ncat "$2/build.ninja" > "{tmp_path}/seen"; exec "{real}" "$@"\n'); witness.chmod(stat.S_IRWXU)
+    witness, real = tmp_path / 'ninja', native.ninja()
+    witness.write_text(f'#!/bin/sh\ncat "$2/build.ninja" > "{tmp_path}/seen"; exec "{real}" "$@"\n')
+    witness.chmod(stat.S_IRWXU)
     monkeypatch.setattr(native, 'ninja', lambda: str(witness))
-    assert native.why_not() is None and native.compiler() in (tmp_path/'seen').read_text()
-    assert native.conv(torch.ones(1, 1, 5, 5), torch.ones(1, 1, 3, 3), 1).sum() == 169
+    assert native.extension_unavailable() is None and native.compiler() in (tmp_path / 'seen').read_text()
+    assert native.conv_cpp(torch.ones(1, 1, 5, 5), torch.ones(1, 1, 3, 3), 1).sum() == 169
 
 def test_without_ninja(anew, monkeypatch):
-    monkeypatch.setattr(native, 'compiler', lambda: sys.executable); monkeypatch.setattr(native, 'ninja', lambda: None)
-    assert 'pip install ninja' in native.why_not() and native.why_not() in native.native_line()
+    monkeypatch.setattr(native, 'compiler', lambda: sys.executable)
+    monkeypatch.setattr(native, 'ninja', lambda: None)
+    assert (
+        'pip install ninja' in native.extension_unavailable() and native.extension_unavailable() in native.native_line()
+    )
 
 @pytest.mark.skipif(os.name != 'posix', reason='the compiler is a shell script')
 def test_a_compiler_that_hangs_is_stopped(anew, monkeypatch, tmp_path):
     monkeypatch.setattr(native, '_PATIENCE', 2)
-    monkeypatch.setattr(native, 'compiler', lambda: broken(tmp_path, f'[ "$1" = --version ] && exit 0; echo $$ >> "{tmp_path}/started"; exec sleep 60'))
-    assert 'more than 2 seconds' in native.why_not()
+    monkeypatch.setattr(
+        native,
+        'compiler',
+        lambda: broken(tmp_path, f'[ "$1" = --version ] && exit 0; echo $$ >> "{tmp_path}/started"; exec sleep 60'),
+    )
+    assert 'more than 2 seconds' in native.extension_unavailable()
     state = lambda pid: subprocess.run(['ps', '-o', 'stat=', '-p', pid], capture_output=True, text=True).stdout.strip()
     started = (tmp_path/'started').read_text().split()
     assert started and all(state(pid)[:1] in ('', 'Z') for pid in started) # gone, or ended and not yet taken note of
 
 @needs_compiler
 def test_processes_that_start_together(tmp_path):
-    script = 'import torch; from sound_video import native; print(native.conv(torch.ones(1, 1, 5, 5), torch.ones(1, 1, 3, 3), 1).sum().item())'
-    several = [subprocess.Popen([sys.executable, '-c', script], env=os.environ | {'SOUND_VIDEO_CACHE': str(tmp_path)}, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    script = (
+        'import torch; from sound_video.stylegan.cpu_extension import conv_cpp;'
+        ' print(conv_cpp(torch.ones(1, 1, 5, 5), torch.ones(1, 1, 3, 3), 1).sum().item())'
+    )
+    several = [
+        subprocess.Popen(
+            [sys.executable, '-c', script],
+            env=os.environ | {'SOUND_VIDEO_CACHE': str(tmp_path)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
     assert [p.communicate()[0].strip() for p in several] == ['169.0']*2
     file, = tmp_path.iterdir()
     assert native.kept(file)
@@ -135,7 +184,7 @@ def test_processes_that_start_together(tmp_path):
 @needs_compiler
 def test_a_folder_that_cannot_be_written(anew):
     anew.write_text('in the way')
-    assert native.why_not() is None and anew.read_text() == 'in the way'
+    assert native.extension_unavailable() is None and anew.read_text() == 'in the way'
 
 def broken(tmp_path, text):
     path = tmp_path/'c++'
@@ -143,16 +192,23 @@ def broken(tmp_path, text):
     return str(path)
 
 @pytest.mark.skipif(os.name != 'posix', reason='the broken compilers are shell scripts')
-@pytest.mark.parametrize('text,says', [('echo "out of ink" >&2; exit 1', 'out of ink'), ('[ "$1" = --version ] && exit 0; exec sleep 9', 'more than'), ('[ "$1" = --version ] && exit 0; for o; do :; done; echo nonsense > "$o"', '')])
+@pytest.mark.parametrize(
+    'text,says',
+    [
+        ('echo "out of ink" >&2; exit 1', 'out of ink'),
+        ('[ "$1" = --version ] && exit 0; exec sleep 9', 'more than'),
+        ('[ "$1" = --version ] && exit 0; for o; do :; done; echo nonsense > "$o"', ''),
+    ],
+)
 def test_without_a_compiler_that_works(anew, monkeypatch, tmp_path, text, says):
     monkeypatch.setattr(native, '_PATIENCE', .3)
     monkeypatch.setattr(native, 'compiler', lambda: broken(tmp_path, text))
-    why = native.why_not()
+    why = native.extension_unavailable()
     assert why and says in why and '\n' not in why and why in native.native_line()
     x,w = rand(1, 64, 32, 32), rand(64, 64, 3, 3)
     monkeypatch.setattr(ops, '_WORTH', 0)
     torch.testing.assert_close(ops.conv2d(x, w, 1), F.conv2d(x, w, padding=1), rtol=1e-3, atol=1e-3)
-    with pytest.raises(UserError, match='no C'): native.conv(x, w, 1)
+    with pytest.raises(UserError, match='no C'): native.conv_cpp(x, w, 1)
 
 def test_without_a_compiler(anew, monkeypatch, capsys):
     monkeypatch.setenv('PATH', ''); monkeypatch.delenv('CXX', raising=False)
@@ -163,7 +219,11 @@ def test_without_a_compiler(anew, monkeypatch, capsys):
     assert said.out == said.err == ''
 
 def test_importing_compiles_nothing(tmp_path):
-    subprocess.run([sys.executable, '-c', 'import sound_video.native, sound_video.stylegan3'], env=os.environ | {'SOUND_VIDEO_CACHE': str(tmp_path/'cache')}, check=True)
+    subprocess.run(
+        [sys.executable, '-c', 'import sound_video.stylegan.cpu_extension, sound_video.stylegan.stylegan3'],
+        env=os.environ | {'SOUND_VIDEO_CACHE': str(tmp_path / 'cache')},
+        check=True,
+    )
     assert not (tmp_path/'cache').exists()
 
 # ---------------------------------------------------------------- memory

@@ -1,15 +1,23 @@
 "Own classes: small folders, other packs to begin with, what goes stale."
 from dataclasses import replace
 import pytest, torch
-from sound_video.core import UserError
-from sound_video.dataset import find_clips, usable_clips, write_world
-from sound_video.evaluation import evaluate
-from sound_video.pipeline import SoundVideo, default_pack
-from sound_video.training import PRESETS, InversionRecipe, TrajectoryRecipe, train
+from sound_video.core.errors import UserError
+from sound_video.data.clips import find_clips, usable_clips, write_world
+from sound_video.app.evaluation import evaluate
+from sound_video.app.edit import SoundVideo
+from sound_video.app.pack_config import default_pack
+from sound_video.app.recipes import PRESETS, InversionRecipe, TrajectoryRecipe
+from sound_video.app.training import train
 from brief import BRIEF
 
-FEW = replace(BRIEF, generator=replace(PRESETS['mini'].generator, c_dim=0), start=64, images=(16,),
-              inversion=InversionRecipe(18, 2, 1, 18, 1, 16, 36), trajectory=TrajectoryRecipe(9, 4, 1, 1, 1., 15., 4, 8, 4))
+FEW = replace(
+    BRIEF,
+    generator=replace(PRESETS['mini'].generator, c_dim=0),
+    start=64,
+    images=(16,),
+    inversion=InversionRecipe(18, 2, 1, 18, 1, 16, 36),
+    trajectory=TrajectoryRecipe(9, 4, 1, 1, 1.0, 15.0, 4, 8, 4),
+)
 
 @pytest.fixture
 def clips(tmp_path):
@@ -29,29 +37,35 @@ def test_a_class_of_one_clip_is_trained_on(clips):
 def test_clips_without_folders_are_told_where_to_go(clips, tmp_path):
     (tmp_path/'flat').mkdir()
     for p in clips.glob('storm/*.mp4'): p.rename(tmp_path/'flat'/p.name)
-    from sound_video.curation import curate
+    from sound_video.data.curation import curate
     for f in (find_clips, lambda d: curate(d, tmp_path/'out')):
         with pytest.raises(UserError, match='move them into folders'): f(tmp_path/'flat')
 
 def test_other_classes_from_mini(clips, tmp_path, few):
-    with pytest.raises(UserError, match='train the stages clip and audio'): train(tmp_path/'pack', 'few', ['judge', 'stylegan', 'inversion'], str(clips), start='mini')
+    with pytest.raises(UserError, match='train the stages clip and audio'):
+        train(tmp_path / 'pack', 'few', ['image_classifier', 'stylegan', 'inversion'], str(clips), start='mini')
     pack = train(tmp_path/'pack', 'few', data=str(clips), start='mini', resume=True)
     mine, mini = SoundVideo.load(pack, 'cpu'), SoundVideo.load(device='cpu')
     assert mine.class_names == ('storm', 'дождь: в лесу') and mine.scenes == ['storm', 'дождь']
-    assert mine.encoder.cfg == mini.encoder.cfg and mine.hearing.clip.knows('лесу') and not mini.hearing.clip.knows('лесу')
-    for name in ('inverter', 'picture_encoder', 'trajectory'): assert mine.part(name).cfg == mini.part(name).cfg
+    assert (
+        mine.encoder.cfg == mini.encoder.cfg and mine.hearing.clip.knows('лесу') and not mini.hearing.clip.knows('лесу')
+    )
+    for name in ('inverter', 'image_encoder', 'trajectory'): assert mine.network(name).cfg == mini.network(name).cfg
     sound = next((clips/'storm').glob('*.mp4'))
     assert {label for label, _ in mine.name(sound).ranked} == set(mine.scenes)
     assert mine.generate(sound, fps=4, class_name='ДОЖДЬ').class_name == 'дождь: в лесу'
     kept = lambda: {p.name for p in (tmp_path/'pack.training').glob('vectors-*.safetensors')}
     before = kept()
-    train(pack, 'few', ['clip', 'audio', 'inversion'], str(clips), seed=1, start='mini') # codes are learnt from what is heard now
+    train(
+        pack, 'few', ['clip', 'audio', 'inversion'], str(clips), seed=1, start='mini'
+    )  # codes are learnt from what is heard now
     assert len(before) == len(kept()) == 1 and before != kept()
-    with pytest.raises(UserError, match="the class 'storm', and the model knows"): evaluate(default_pack(), str(clips), 9, seconds=1.)
+    with pytest.raises(UserError, match="the class 'storm', and the model knows"):
+        evaluate(default_pack(), str(clips), 9, seconds=1.0)
 
 def test_ears_of_mini_stay_where_they_know_the_words(clips, tmp_path, few):
     (clips/'дождь: в лесу').rename(clips/'rain')
-    pack = train(tmp_path/'pack', 'few', ['judge', 'stylegan', 'inversion'], str(clips), start='mini')
+    pack = train(tmp_path/'pack', 'few', ['image_classifier', 'stylegan', 'inversion'], str(clips), start='mini')
     mine, mini = SoundVideo.load(pack, 'cpu'), SoundVideo.load(device='cpu')
     x = torch.rand(1, round(mini.encoder.cfg.seconds * mini.encoder.cfg.mel.rate)) - .5
     assert torch.allclose(mine.encoder.hear(x), mini.encoder.hear(x), atol=1e-5)

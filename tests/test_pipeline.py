@@ -3,13 +3,18 @@ import json, shutil
 from pathlib import Path
 import numpy as np, pytest, torch
 from safetensors.torch import load_file, save_file
-from sound_video.core import UserError
-from sound_video.media import n_frames, read_sound
-from sound_video.pipeline import SoundVideo, default_pack, load_pack
+from sound_video.core.errors import UserError
+from sound_video.media.timing import n_frames
+from sound_video.media.sounds import read_sound
+from sound_video.app.edit import SoundVideo
+from sound_video.app.pack_config import default_pack
+from sound_video.app.packs import load_pack
 import tiny_pack
 
 RATE = 22050
-RECORDINGS = sorted(p for p in (Path(__file__).parents[2]/'shared/sounds').glob('*') if p.suffix in ('.mp3', '.ogg', '.wav'))
+RECORDINGS = sorted(
+    p for p in (Path(__file__).parents[2] / 'shared/sounds').glob('*') if p.suffix in ('.mp3', '.ogg', '.wav')
+)
 needs_model = pytest.mark.skipif(not default_pack().is_dir(), reason='the package comes without a model')
 
 @pytest.fixture(scope='module')
@@ -68,7 +73,8 @@ def test_damaged_packs(pack, tmp_path, name):
     with pytest.raises(UserError) as e: load_pack(bad)
     assert says in str(e.value) and '\n' not in str(e.value)
 
-def noise(seconds, seed=0): return .2 * torch.randn(1, round(seconds*RATE), generator=torch.Generator().manual_seed(seed))
+def noise(seconds, seed=0):
+    return 0.2 * torch.randn(1, round(seconds * RATE), generator=torch.Generator().manual_seed(seed))
 
 def test_frames_are_the_seeds(pack):
     sv = SoundVideo.load(pack)
@@ -91,18 +97,24 @@ def test_any_sound_is_welcome(pack):
 
 def test_what_is_no_sound_is_refused(pack):
     sv = SoundVideo.load(pack)
-    for sound, why in ((torch.full((2, 4000), float('nan')), 'NaN'), (1e3 * noise(.5), 'full scale'), (noise(.5).T, 'transpose it')):
+    for sound, why in (
+        (torch.full((2, 4000), float('nan')), 'NaN'),
+        (1e3 * noise(0.5), 'full scale'),
+        (noise(0.5).T, 'transpose it'),
+    ):
         with pytest.raises(UserError, match=why): sv.generate((sound, 8000))
 
 def follows(sv, sound, rate, seed, motion):
     "Correlation of loudness and motion."
-    from sound_video.metrics import loudness_motion
+    from sound_video.metrics.images import loudness_motion
     frames = np.stack(list(sv.generate((sound, rate), 15, seed, motion=motion).frames()))
     return loudness_motion(frames, 15, sound, rate)
 
 @needs_model
 @pytest.mark.skipif(not RECORDINGS, reason='no recordings beside the repository')
-@pytest.mark.parametrize('motion, least, mean', [('reactive', .5, .8), ('learned', .25, .65)]) # steady rain is what a learned path follows least
+@pytest.mark.parametrize(
+    'motion, least, mean', [('reactive', 0.5, 0.8), ('learned', 0.25, 0.65)]
+)  # steady rain is what a learned path follows least
 def test_the_model_follows_real_sounds(motion, least, mean):
     sv, r = SoundVideo.load(), []
     for i, p in enumerate(RECORDINGS): r.append(follows(sv, *read_sound(p, seconds=5), seed=i, motion=motion))

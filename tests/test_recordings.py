@@ -2,14 +2,16 @@
 import csv, json, os
 from pathlib import Path
 import numpy as np, pytest, soundfile
-from sound_video.cli import main
-from sound_video.media import read_sound
-from sound_video.recordings import TABLE, hold_out, recordings
-from sound_video.score import SCENES
+from sound_video.app.cli import main
+from sound_video.media.sounds import read_sound
+from sound_video.data.recordings import TABLE, hold_out, recordings
+from sound_video.world.score import SCENES
 
 ROOT = Path(__file__).parents[1]
 REAL = Path(os.environ.get('SOUND_VIDEO_RECORDINGS', ROOT.parent/'shared/recordings'))
-real = pytest.mark.skipif(not (REAL/TABLE).exists(), reason='no folder of recordings: name one in SOUND_VIDEO_RECORDINGS')
+real = pytest.mark.skipif(
+    not (REAL / TABLE).exists(), reason='no folder of recordings: name one in SOUND_VIDEO_RECORDINGS'
+)
 
 @pytest.fixture
 def folder(tmp_path):
@@ -27,21 +29,40 @@ def test_what_is_not_used_is_said(folder, capsys):
     assert [r.scene for r in recordings(folder)] == ['wind noise'] * 6 + ['raining'] * 6
     assert '2 things in' in capsys.readouterr().err
 
-@pytest.mark.parametrize('text, says', [('', 'no column'), ('file,scene\n', 'no column'), ('file\na.wav\n', 'no column scene'), ('file,scene\nraining/0.flac,traffic\n', "the scene 'traffic'"),
-                                        ('file,scene\nraining/9.flac,raining\n', 'does not exist'), ('file,scene,part\nraining/0.flac,raining,valid\n', "the part 'valid'"), (b'\xff\xfe\xff', 'UTF-8')])
+@pytest.mark.parametrize(
+    'text, says',
+    [
+        ('', 'no column'),
+        ('file,scene\n', 'no column'),
+        ('file\na.wav\n', 'no column scene'),
+        ('file,scene\nraining/0.flac,traffic\n', "the scene 'traffic'"),
+        ('file,scene\nraining/9.flac,raining\n', 'does not exist'),
+        ('file,scene,part\nraining/0.flac,raining,valid\n', "the part 'valid'"),
+        (b'\xff\xfe\xff', 'UTF-8'),
+    ],
+)
 def test_a_table_that_is_none(folder, capsys, text, says):
     (folder/TABLE).write_bytes(text if isinstance(text, bytes) else text.encode())
     assert main(['evaluate', '--hearing', str(folder)]) == 2
     err = capsys.readouterr().err
     assert says in err and TABLE in err and err.count('\n') == 1
 
-@pytest.mark.parametrize('more, says', [(['judge', '--recordings', '{}'], 'stage audio'), (['--data', 'clips', '--recordings', '{}'], 'nine scenes'), (['--recordings', '{}/nowhere'], 'is not a folder'),
-                                        (['--recordings', '{}/raining'], 'has no recordings')])
+@pytest.mark.parametrize(
+    'more, says',
+    [
+        (['image_classifier', '--recordings', '{}'], 'stage audio'),
+        (['--data', 'clips', '--recordings', '{}'], 'nine scenes'),
+        (['--recordings', '{}/nowhere'], 'is not a folder'),
+        (['--recordings', '{}/raining'], 'has no recordings'),
+    ],
+)
 def test_recordings_that_cannot_be_used_are_refused_at_once(folder, capsys, more, says):
     assert main(['train', '--out', str(folder/'pack'), '--preset', 'tiny', *(m.format(folder) for m in more)]) == 2
     assert says in capsys.readouterr().err and not (folder/'pack.training').exists()
 
-@pytest.mark.parametrize('more', [['--data', 'x'], ['--clips', '18'], ['--rows', 'ours'], ['-o', 'x'], ['--audio-track', '1']])
+@pytest.mark.parametrize(
+    'more', [['--data', 'x'], ['--clips', '18'], ['--rows', 'ours'], ['-o', 'x'], ['--audio-track', '1']]
+)
 def test_hearing_makes_no_table(folder, capsys, more):
     assert main(['evaluate', '--hearing', str(folder), *more]) == 2 and 'makes no table' in capsys.readouterr().err
 
@@ -57,7 +78,12 @@ def test_the_shared_table_is_split_by_people():
 
 @real
 def test_everyone_is_credited():
-    page = ''.join(l for c in json.loads((ROOT/'nbs/02g_recordings.ipynb').read_text(encoding='utf-8'))['cells'] if c['cell_type'] == 'markdown' for l in c['source'])
+    page = ''.join(
+        l
+        for c in json.loads((ROOT / 'nbs/02g_recordings.ipynb').read_text(encoding='utf-8'))['cells']
+        if c['cell_type'] == 'markdown'
+        for l in c['source']
+    )
     said = page.replace('\\', '').replace('&lt;', '<')
     for r in csv.DictReader((REAL/TABLE).read_text(encoding='utf-8').splitlines()):
         title = r['title'].replace('\\u200b', '') # a blank of no width, spelt out

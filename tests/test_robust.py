@@ -9,17 +9,27 @@ from fastai.data.core import DataLoaders
 from fastai.metrics import mae
 from torch import nn
 from brief import BRIEF
-from sound_video.callbacks import ComputeIn, keeping, read_checkpoint, versions
-from sound_video.core import UserError
-from sound_video.dataset import SeededLoader, still_dls
-from sound_video.training import PRESETS, train
+from sound_video.core.callbacks import ComputeIn, keeping, read_checkpoint, versions
+from sound_video.core.errors import UserError
+from sound_video.data.clips import SeededLoader, still_dls
+from sound_video.app.recipes import PRESETS
+from sound_video.app.training import train
 
 here = Path(__file__).parent
 KILLS = os.environ.get('SOUND_VIDEO_KILLS') # 50, for example: all stages, some minutes
 
 def test_killed_at_random_moments():
     env = os.environ | dict(PYTHONPATH=f'{here.parent}{os.pathsep}{here}')
-    said = subprocess.run([sys.executable, here/'kill.py', *([KILLS, '0'] if KILLS else ['5', '0', 'judge', 'stylegan', 'clip'])], env=env, capture_output=True, text=True)
+    said = subprocess.run(
+        [
+            sys.executable,
+            here / 'kill.py',
+            *([KILLS, '0'] if KILLS else ['5', '0', 'image_classifier', 'stylegan', 'clip']),
+        ],
+        env=env,
+        capture_output=True,
+        text=True,
+    )
     assert said.returncode == 0, said.stderr
     found = json.loads(said.stdout)
     assert found['equal'] and found['kills'] >= int(KILLS or 5), found
@@ -34,13 +44,24 @@ def line_learner(cbs, width=400):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(1, width), nn.Tanh(), nn.Linear(width, 1))
     load = lambda shuffle: SeededLoader(Line(), bs=10, shuffle=shuffle)
-    return Learner(DataLoaders(load(True), load(False), device=torch.device('cpu')), net, nn.functional.mse_loss, metrics=mae, lr=.01, cbs=cbs)
+    return Learner(
+        DataLoaders(load(True), load(False), device=torch.device('cpu')),
+        net,
+        nn.functional.mse_loss,
+        metrics=mae,
+        lr=0.01,
+        cbs=cbs,
+    )
 
 @contextmanager
 def small_disk(folder):
     "A disk of 256 KB that gets full."
     folder.mkdir()
-    if os.getuid() or subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', folder], capture_output=True).returncode: pytest.skip('cannot mount a small disk')
+    if (
+        os.getuid()
+        or subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', folder], capture_output=True).returncode
+    ):
+        pytest.skip('cannot mount a small disk')
     free = lambda: (disk := os.statvfs(folder)).f_bavail * disk.f_frsize
     try: yield lambda: (folder/'filler').write_bytes(bytes(free() - 8192)), lambda: (folder/'filler').unlink()
     finally: subprocess.run(['umount', folder])
@@ -76,7 +97,8 @@ def test_full_disk(tmp_path, disk):
 
 def test_full_disk_while_pictures_are_made(tmp_path):
     with small_disk(tmp_path/'disk'):
-        with pytest.raises(UserError, match='no space'): still_dls('world', 64, 4, n=90, n_valid=9, cache=tmp_path/'disk')
+        with pytest.raises(UserError, match='no space'):
+            still_dls('world', 64, 4, n=90, n_valid=9, cache=tmp_path / 'disk')
         assert not [p for p in (tmp_path/'disk').rglob('*') if p.is_file()]
 
 class Overflow(Callback):
@@ -89,13 +111,20 @@ class Overflow(Callback):
         if self.stop and self.epoch == 2: raise KeyboardInterrupt
 
 def test_float16_leaves_out_what_overflows_and_resumes(tmp_path, capsys):
-    half = lambda name, stop=False, **kwargs: line_learner([*keeping(tmp_path, name, **kwargs), ComputeIn('float16'), Overflow(stop)])
+    half = lambda name, stop=False, **kwargs: line_learner(
+        [*keeping(tmp_path, name, **kwargs), ComputeIn('float16'), Overflow(stop)]
+    )
     (whole := half('whole')).fit(5)
     with pytest.raises(KeyboardInterrupt): half('cut', stop=True).fit(5)
     (again := half('cut', resume=True)).fit(5)
     n = whole.memory['skipped'] # the three, and what 2^16 is too much for
-    assert again.memory['skipped'] == n >= 3 and again.memory['scaler'] == whole.memory['scaler'] and whole.memory['scaler']['scale'] == 2.**(16 - n)
-    for a, b in zip(whole.model.parameters(), again.model.parameters()): assert torch.equal(a, b) and a.isfinite().all() and a.dtype == torch.float32
+    assert (
+        again.memory['skipped'] == n >= 3
+        and again.memory['scaler'] == whole.memory['scaler']
+        and whole.memory['scaler']['scale'] == 2.0 ** (16 - n)
+    )
+    for a, b in zip(whole.model.parameters(), again.model.parameters()):
+        assert torch.equal(a, b) and a.isfinite().all() and a.dtype == torch.float32
     assert f'{n} steps overflowed in float16 and were left out' in capsys.readouterr().err
 
 class Explosion(Callback):
@@ -103,12 +132,16 @@ class Explosion(Callback):
     def after_backward(self):
         if self.iter == 1: next(p.grad for p in self.model.parameters() if p.grad is not None).view(-1)[0] = torch.nan
 
-@pytest.mark.parametrize('stage,where', [('judge', 'judge'), ('stylegan', 'stylegan-16')])
+@pytest.mark.parametrize('stage,where', [('image_classifier', 'image_classifier'), ('stylegan', 'stylegan-16')])
 def test_no_numbers(tmp_path, monkeypatch, stage, where):
     monkeypatch.setitem(PRESETS, 'tiny', BRIEF)
-    if stage == 'stylegan': train(tmp_path/'pack', 'tiny', ['judge'])
+    if stage == 'stylegan': train(tmp_path/'pack', 'tiny', ['image_classifier'])
     with pytest.raises(UserError) as e: train(tmp_path/'pack', 'tiny', [stage], cbs=Explosion())
-    assert f'training of {where} stopped in epoch 1 of' in str(e.value) and 'gradients not finite' in str(e.value) and '\n' not in str(e.value)
+    assert (
+        f'training of {where} stopped in epoch 1 of' in str(e.value)
+        and 'gradients not finite' in str(e.value)
+        and '\n' not in str(e.value)
+    )
     report = (tmp_path/f'pack.training/stopped-{where}.txt').read_text()
     assert 'batch 2 of' in report and ('turn of' in report) == (stage == 'stylegan')
 

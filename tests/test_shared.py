@@ -1,16 +1,25 @@
-"Two processes, and one that works on each batch in two parts, take the steps of one: losses, weights, and the gradients of the first batch, within rounding; and each process reads its rows."
+"""Two processes, and one that works on each batch in two parts, take the steps of one: losses, weights, and the
+gradients of the first batch, within rounding; and each process reads its rows."""
 import json, os, subprocess, sys
 from pathlib import Path
 import pytest
 
 here = Path(__file__).parent
 EVERY = os.environ.get('SOUND_VIDEO_PROCESSES') == 'all' # some minutes longer
-LOOSE = {'AudioEncoder': 3e-2, 'TrajectoryGenerator-generator': 5e-3} # which maximum, which side of an absolute value: rounding decides between slopes, as 64 bits show
+LOOSE = {
+    'AudioEncoder': 3e-2,
+    'TrajectoryGenerator-generator': 5e-3,
+}  # which maximum, which side of an absolute value: rounding decides between slopes, as 64 bits show
 
 @pytest.fixture(scope='module')
 def found():
     env = os.environ | dict(PYTHONPATH=f'{here.parent}{os.pathsep}{here}')
-    said = subprocess.run([sys.executable, here/'shared.py', *([] if EVERY else ['judge,stylegan', 'clip'])], env=env, capture_output=True, text=True)
+    said = subprocess.run(
+        [sys.executable, here / 'shared.py', *([] if EVERY else ['judge,stylegan', 'clip'])],
+        env=env,
+        capture_output=True,
+        text=True,
+    )
     assert said.returncode == 0, said.stderr
     return json.loads(said.stdout)
 
@@ -19,7 +28,9 @@ def of(found, begin): return {k: v for name, g in found.items() if name.startswi
 @pytest.mark.parametrize('way', ['gradients of', 'gradients in parts of'])
 def test_first_gradients(found, way):
     gradients = of(found, way)
-    assert {'SceneNet', 'Generator16-discriminator', 'Generator16-generator', 'Generator32-generator', 'Clip'} <= set(gradients)
+    assert {'SceneNet', 'Generator16-discriminator', 'Generator16-generator', 'Generator32-generator', 'Clip'} <= set(
+        gradients
+    )
     assert not {k: v for k, v in gradients.items() if not v < LOOSE.get(k, 1e-4)}
 
 @pytest.mark.skipif(not EVERY, reason='takes minutes: set SOUND_VIDEO_PROCESSES=all')
@@ -31,11 +42,20 @@ def test_first_gradients_in_64_bits(found, way):
 
 def test_losses_and_metrics(found):
     stages = {name: f for name, f in found.items() if 'losses' in f}
-    assert {'judge', 'stylegan-16', 'stylegan-32', 'clip'} <= set(stages)
-    assert not {(name, k): v for name, f in stages.items() for way in ('losses', 'parts') for k, v in f[way].items() if not v < (5e-3 if name != 'trajectory' else 5e-2)}
-    assert all(stages[k]['weights'] < 1e-3 for k in ('judge', 'stylegan-16', 'stylegan-32', 'clip'))
+    assert {'image_classifier', 'stylegan-16', 'stylegan-32', 'clip'} <= set(stages)
+    assert not {
+        (name, k): v
+        for name, f in stages.items()
+        for way in ('losses', 'parts')
+        for k, v in f[way].items()
+        if not v < (5e-3 if name != 'trajectory' else 5e-2)
+    }
+    assert all(stages[k]['weights'] < 1e-3 for k in ('image_classifier', 'stylegan-16', 'stylegan-32', 'clip'))
 
 def test_each_process_reads_its_rows(found):
     for (rows, pictures), *of_two in [f for name, f in found.items() if name.startswith('read by')]:
-        assert rows and all(half == {k: n // 2 if k != 'Opponents' or 'PictureEncoder' not in rows else n for k, n in rows.items()} for half, _ in of_two) # the vectors of sounds are few numbers
+        assert rows and all(
+            half == {k: n // 2 if k != 'Opponents' or 'PictureEncoder' not in rows else n for k, n in rows.items()}
+            for half, _ in of_two
+        )  # the vectors of sounds are few numbers
         assert all(half == {k: n // 2 for k, n in pictures.items()} for _, half in of_two)

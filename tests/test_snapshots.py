@@ -1,8 +1,9 @@
-"Snapshots: official ones become packs; hostile, damaged and foreign ones end in one line, and nothing in any of them is run."
+"""Snapshots: official ones become packs; hostile, damaged and foreign ones end in one line, and nothing in any of them
+is run."""
 import io, os, pickle, subprocess, sys
 import pytest, torch
-from sound_video.core import UserError
-from sound_video.snapshots import *
+from sound_video.core.errors import UserError
+from sound_video.stylegan.snapshots import architecture_name, class_names, read_snapshot
 import fake_snapshot
 from command import run as cli
 from fake_snapshot import KINDS, arguments, dumps, snapshot, stylegan2, stylegan3
@@ -29,7 +30,7 @@ def refused(tmp_path, data, says='.'):
     return str(e.value)
 
 @torch.no_grad()
-def same_pictures(a, b):
+def same_images(a, b):
     z = torch.randn(3, a.cfg.z_dim)
     c = torch.arange(3) % a.cfg.c_dim if a.cfg.c_dim else None
     assert torch.equal(a(z, c, .7), b(z, c, .7))
@@ -42,7 +43,7 @@ def test_official_kinds(tmp_path, kind, protocol):
     assert ours.cfg == G.cfg and architecture_name(ours) == kind.split()[0]
     assert class_names(ours) == tuple(f'class {i}' for i in range(G.cfg.c_dim))
     assert not ours.training and not any(p.requires_grad for p in ours.parameters())
-    same_pictures(G, ours)
+    same_images(G, ours)
 
 def test_arguments_of_2020(tmp_path):
     "The first PyTorch release wrapped the settings of the synthesis, and some were positional."
@@ -51,11 +52,18 @@ def test_arguments_of_2020(tmp_path):
     place = [kw.pop(k) for k in ('z_dim', 'c_dim', 'w_dim', 'img_resolution', 'img_channels')]
     inner = {k: kw.pop(k) for k in ('channel_base', 'channel_max', 'num_fp16_res')} | dict(fp16_channels_last=True)
     kw.pop('conv_clamp')
-    same_pictures(G, read(tmp_path, snapshot(G, kwargs=kw | dict(synthesis_kwargs=fake_snapshot.EasyDict(inner)), args=tuple(place))))
+    same_images(
+        G,
+        read(
+            tmp_path, snapshot(G, kwargs=kw | dict(synthesis_kwargs=fake_snapshot.EasyDict(inner)), args=tuple(place))
+        ),
+    )
 
 def test_clamp_is_the_layers_own(tmp_path):
     G = stylegan2()
-    data = dumps(dict(G_ema=G), {G: dict(_init_args=(), _init_kwargs=arguments(G)), G.synthesis.b8.conv1: dict(conv_clamp=.25)})
+    data = dumps(
+        dict(G_ema=G), {G: dict(_init_args=(), _init_kwargs=arguments(G)), G.synthesis.b8.conv1: dict(conv_clamp=0.25)}
+    )
     assert read(tmp_path, data).cfg.conv_clamp == .25
 
 def without(G, *endings):
@@ -70,11 +78,11 @@ def test_older_files_lack_some(tmp_path):
     for name,m in want.named_modules():
         if hasattr(m, 'magnitude_ema'): m.magnitude_ema.fill_(1.)
     ours = read(tmp_path, snapshot(without(have, 'magnitude_ema', 'up_filter', 'down_filter', 'transform')))
-    same_pictures(want, ours)
+    same_images(want, ours)
     ours = read(tmp_path, snapshot(without(stylegan2(c_dim=3), 'w_avg', 'resample_filter')))
     z,c = torch.randn(5000, 16),torch.randint(3, (5000,))
     assert (ours.mapping(z, c)[:,0].mean(0) - ours.mapping.w_avg).abs().max() < .05
-    same_pictures(stylegan2(), read(tmp_path, snapshot(without(stylegan2(), 'resample_filter'))))
+    same_images(stylegan2(), read(tmp_path, snapshot(without(stylegan2(), 'resample_filter'))))
 
 def test_without_noise(tmp_path):
     G = stylegan2()
@@ -85,17 +93,34 @@ def test_without_noise(tmp_path):
 
 def test_half_precision_weights(tmp_path):
     G = stylegan3().half()
-    same_pictures(G.float(), read(tmp_path, snapshot(stylegan3().half())))
+    same_images(G.float(), read(tmp_path, snapshot(stylegan3().half())))
 
 def test_other_networks(tmp_path):
     G,other = stylegan2(seed=0),stylegan2(seed=1)
-    data = dumps(dict(G=other, D=None, G_ema=G), {g: dict(_init_args=(), _init_kwargs=arguments(g)) for g in (G, other)})
-    same_pictures(other, read(tmp_path, data, 'G'))
+    data = dumps(
+        dict(G=other, D=None, G_ema=G), {g: dict(_init_args=(), _init_kwargs=arguments(g)) for g in (G, other)}
+    )
+    same_images(other, read(tmp_path, data, 'G'))
     with pytest.raises(UserError, match='choose from G, G_ema'): read(tmp_path, data, 'D')
 
-@pytest.mark.parametrize('change,says', [(dict(architecture='resnet'), 'architecture is resnet'), (dict(activation='relu'), 'activation'), (dict(wavelets=3), 'wavelets'), (dict(img_resolution=10**9), 'img_resolution'),
-    (dict(w_dim=13), 'w_dim|shape|asks? for'), (dict(channel_max=10**6), 'channel_max'), (dict(img_resolution=24), 'power of two'), (dict(z_dim='many'), 'z_dim'), (dict(channel_base=float('nan')), 'channel_base'),
-    (dict(mapping_kwargs=dict(num_layers=10**6)), 'num_layers'), (dict(mapping_kwargs=dict(num_layers=3)), 'lacks mapping.fc2'), (dict(c_dim=60000), 'lacks mapping.embed'), (dict(img_resolution=8), 'no use')])
+@pytest.mark.parametrize(
+    'change,says',
+    [
+        (dict(architecture='resnet'), 'architecture is resnet'),
+        (dict(activation='relu'), 'activation'),
+        (dict(wavelets=3), 'wavelets'),
+        (dict(img_resolution=10**9), 'img_resolution'),
+        (dict(w_dim=13), 'w_dim|shape|asks? for'),
+        (dict(channel_max=10**6), 'channel_max'),
+        (dict(img_resolution=24), 'power of two'),
+        (dict(z_dim='many'), 'z_dim'),
+        (dict(channel_base=float('nan')), 'channel_base'),
+        (dict(mapping_kwargs=dict(num_layers=10**6)), 'num_layers'),
+        (dict(mapping_kwargs=dict(num_layers=3)), 'lacks mapping.fc2'),
+        (dict(c_dim=60000), 'lacks mapping.embed'),
+        (dict(img_resolution=8), 'no use'),
+    ],
+)
 def test_settings_that_do_not_fit(tmp_path, change, says):
     G = stylegan2()
     refused(tmp_path, snapshot(G, kwargs=arguments(G) | change), says)
@@ -130,36 +155,72 @@ def test_foreign_files(tmp_path):
 
 # Hostile files
 
-def storage(data): return b'\x80\x02ctorch.storage\n_load_from_bytes\nB' + len(data).to_bytes(4, 'little') + data + b'\x85R.'
+def storage(data):
+    return b'\x80\x02ctorch.storage\n_load_from_bytes\nB' + len(data).to_bytes(4, 'little') + data + b'\x85R.'
 def text(s): return b'X' + len(s).to_bytes(4, 'little') + s.encode()
 
 CANARY = 'SOUND_VIDEO_CANARY'
 HOSTILE = {
     'os.system': (lambda: pickle.dumps(dict(G_ema=Call(os.system, f'mkdir ${CANARY}'))), r"'(posix|nt)\.system'"),
-    'eval': (lambda: pickle.dumps(Call(eval, f'__import__("os").mkdir(__import__("os").environ["{CANARY}"])')), "'builtins.eval'"),
+    'eval': (
+        lambda: pickle.dumps(Call(eval, f'__import__("os").mkdir(__import__("os").environ["{CANARY}"])')),
+        "'builtins.eval'",
+    ),
     'exec, protocol 0': (lambda: pickle.dumps(Call(exec, '1'), 0), "exec'"),
     'getattr': (lambda: pickle.dumps(Call(getattr, 1, 'real')), "'builtins.getattr'"),
-    'a dotted name': (lambda: b'\x80\x04' + text('collections') + text('OrderedDict.fromkeys') + b'\x93.', 'OrderedDict.fromkeys'),
+    'a dotted name': (
+        lambda: b'\x80\x04' + text('collections') + text('OrderedDict.fromkeys') + b'\x93.',
+        'OrderedDict.fromkeys',
+    ),
     'a name that is no text': (lambda: b'\x80\x04K\x01K\x02\x93.', 'damaged|asks'),
-    'numpy objects': (lambda: b'\x80\x02cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nX\x02\0\0\0O8\x85RU\x08aaaaaaaa\x86R.', 'numpy'),
+    'numpy objects': (
+        lambda: b'\x80\x02cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nX\x02\0\0\0O8\x85RU\x08aaaaaaaa\x86R.',
+        'numpy',
+    ),
     'a codec': (lambda: b'\x80\x02c_codecs\nencode\nX\x01\0\0\0aX\x03\0\0\0hex\x86R.', 'bytes'),
-    'INST': (lambda: b'(S"echo had"\nios\nsystem\n.', 'INST'), 'OBJ': (lambda: b'(cos\nsystem\nS"echo had"\no.', 'system'), 'EXT1': (lambda: b'\x80\x02\x82\x01.', 'EXT1'),
-    'PERSID': (lambda: b'Pid\n.', 'PERSID'), 'BINPERSID': (lambda: b'K\x01Q.', 'outside'), 'NEXT_BUFFER': (lambda: b'\x80\x05\x97.', 'NEXT_BUFFER'), 'NEWOBJ_EX': (lambda: b'\x80\x04ccollections\nOrderedDict\n)}\x92.', 'NEWOBJ_EX'),
-    'calling a number': (lambda: b'\x80\x02K\x01)R.', 'cannot be called'), 'state for a tensor': (lambda: storage(b'abc')[:-1] + b'}b.', 'state'),
-    'a list as key': (lambda: b'}]K\x01s.', 'key'), 'deep tuples as key': (lambda: b'}N' + b'\x85'*200_000 + b'K\x01s.', 'key'), 'deep lists': (lambda: b']'*200_000 + b'a'*199_999 + b'.', 'no networks'),
-    'instructions without end': (lambda: b'\x80\x02' + b']0'*600_000 + b'.', 'instructions'), 'a long number': (lambda: b'L' + b'9'*4000 + b'\n.', 'damaged|no networks'),
-    'stack underflow': (lambda: b'0.', 'damaged'), 'no mark': (lambda: b't.', 'damaged'), 'unknown memory': (lambda: b'h\x07.', 'damaged'), 'no end': (lambda: b'N', 'damaged'), 'empty program': (lambda: b'.', 'damaged')}
+    'INST': (lambda: b'(S"echo had"\nios\nsystem\n.', 'INST'),
+    'OBJ': (lambda: b'(cos\nsystem\nS"echo had"\no.', 'system'),
+    'EXT1': (lambda: b'\x80\x02\x82\x01.', 'EXT1'),
+    'PERSID': (lambda: b'Pid\n.', 'PERSID'),
+    'BINPERSID': (lambda: b'K\x01Q.', 'outside'),
+    'NEXT_BUFFER': (lambda: b'\x80\x05\x97.', 'NEXT_BUFFER'),
+    'NEWOBJ_EX': (lambda: b'\x80\x04ccollections\nOrderedDict\n)}\x92.', 'NEWOBJ_EX'),
+    'calling a number': (lambda: b'\x80\x02K\x01)R.', 'cannot be called'),
+    'state for a tensor': (lambda: storage(b'abc')[:-1] + b'}b.', 'state'),
+    'a list as key': (lambda: b'}]K\x01s.', 'key'),
+    'deep tuples as key': (lambda: b'}N' + b'\x85' * 200_000 + b'K\x01s.', 'key'),
+    'deep lists': (lambda: b']' * 200_000 + b'a' * 199_999 + b'.', 'no networks'),
+    'instructions without end': (lambda: b'\x80\x02' + b']0' * 600_000 + b'.', 'instructions'),
+    'a long number': (lambda: b'L' + b'9' * 4000 + b'\n.', 'damaged|no networks'),
+    'stack underflow': (lambda: b'0.', 'damaged'),
+    'no mark': (lambda: b't.', 'damaged'),
+    'unknown memory': (lambda: b'h\x07.', 'damaged'),
+    'no end': (lambda: b'N', 'damaged'),
+    'empty program': (lambda: b'.', 'damaged'),
+}
 
 @pytest.mark.parametrize('name', HOSTILE)
 def test_hostile(tmp_path, name):
     make,says = HOSTILE[name]
     refused(tmp_path, make(), says)
 
-def net(state, name='Generator'): return Call(fake_snapshot._reconstruct_persistent_obj, dict(type='class', module_src=fake_snapshot.SOURCE, class_name=name, state=state))
+def net(state, name='Generator'):
+    return Call(
+        fake_snapshot._reconstruct_persistent_obj,
+        dict(type='class', module_src=fake_snapshot.SOURCE, class_name=name, state=state),
+    )
 
 def loop():
     "A network that is its own part."
-    own = b'ctorch_utils.persistence\n_reconstruct_persistent_obj\n}(' + text('class_name') + text('Generator') + text('state') + b'}' + text('_modules') + b'h\0su\x85Rq\1'
+    own = (
+        b'ctorch_utils.persistence\n_reconstruct_persistent_obj\n}('
+        + text('class_name')
+        + text('Generator')
+        + text('state')
+        + b'}'
+        + text('_modules')
+        + b'h\0su\x85Rq\1'
+    )
     parts = b''.join(b'h\0' + text(k) + b'h\1s0' for k in ('synthesis', 'b4', 'mapping'))
     return b'\x80\x02}q\0' + own + b'0' + parts + b'0}' + text('G_ema') + b'h\1s.'
 
@@ -176,7 +237,11 @@ def tampered(change):
     "A snapshot in which one storage was exchanged for another of the same length."
     G = stylegan2()
     buf = io.BytesIO()
-    torch.save(torch.storage.TypedStorage(wrap_storage=G.mapping.w_avg.untyped_storage(), dtype=torch.float32, _internal=True), buf, _use_new_zipfile_serialization=False)
+    torch.save(
+        torch.storage.TypedStorage(wrap_storage=G.mapping.w_avg.untyped_storage(), dtype=torch.float32, _internal=True),
+        buf,
+        _use_new_zipfile_serialization=False,
+    )
     data,old = snapshot(G),buf.getvalue()
     assert data.count(old) == 1
     new = change(old)
@@ -211,10 +276,11 @@ def test_truncated(tmp_path):
 FUZZ = '''
 import random, sys, time
 from pathlib import Path
-from sound_video.core import UserError
-from sound_video.snapshots import read_snapshot
+from sound_video.core.errors import UserError
+from sound_video.stylegan.snapshots import read_snapshot
 data, folder, rng = Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]), random.Random(1)
-small = [i for i in range(len(data)) if data[i:i+1] in b'}](.RtbsueaQc\\x85\\x86\\x87\\x93\\x94hjqr0123456789BCKMJ'] # likely instructions
+likely = b'}](.RtbsueaQc\\x85\\x86\\x87\\x93\\x94hjqr0123456789BCKMJ' # instructions
+small = [i for i in range(len(data)) if data[i:i+1] in likely]
 def mutate():
     d = bytearray(data)
     for _ in range(rng.choice([1, 1, 2, 4, 16])):
@@ -224,7 +290,9 @@ def mutate():
         if how == 0: d[i] ^= 1 << rng.randrange(8)
         elif how == 1: d[i] = rng.randrange(256)
         elif how == 2: del d[i:i+rng.randrange(1, 9)]
-        elif how == 3: d[i:i] = rng.choice([b'cos\\nsystem\\n', b'\\x85R', b'0', b'2', b'(', b'\\x8e' + b'\\xff'*8, b'\\x8b\\xff\\xff\\xff\\x7f', bytes([rng.randrange(256)])])
+        elif how == 3:
+            d[i:i] = rng.choice([b'cos\\nsystem\\n', b'\\x85R', b'0', b'2', b'(', b'\\x8e' + b'\\xff'*8,
+                b'\\x8b\\xff\\xff\\xff\\x7f', bytes([rng.randrange(256)])])
         elif how == 4: j = rng.randrange(len(d)); d[i:i+40] = d[j:j+40]
         else: d[i:i+4] = rng.choice([b'\\xff\\xff\\xff\\xff', b'\\xff\\xff\\xff\\x7f', bytes(4)])
     return bytes(d)
@@ -238,15 +306,26 @@ for n in range(int(sys.argv[3])):
     except UserError as e: assert '\\n' not in str(e), str(e); refused += 1
     slowest = max(slowest, time.process_time() - t)
 assert not {'torch_utils', 'dnnlib', 'pickle5'} & set(sys.modules)
-print(read, refused, slowest, int(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1]) / 1000, time.process_time() - start)
+peak = int(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).split()[1]) / 1000
+print(read, refused, slowest, peak, time.process_time() - start)
 '''
 
 @pytest.mark.parametrize('kind', ['StyleGAN2', 'StyleGAN3'])
 def test_fuzz(tmp_path, kind):
     "Over two thousand altered files: each is read or refused, soon, and in little memory."
-    G = stylegan2(img_resolution=8, channel_max=4, w_dim=4, z_dim=4, num_layers=1) if kind == 'StyleGAN2' else stylegan3(num_layers=3, channel_max=4, w_dim=4, z_dim=4)
+    G = (
+        stylegan2(img_resolution=8, channel_max=4, w_dim=4, z_dim=4, num_layers=1)
+        if kind == 'StyleGAN2'
+        else stylegan3(num_layers=3, channel_max=4, w_dim=4, z_dim=4)
+    )
     (tmp_path/'whole.pkl').write_bytes(snapshot(G))
-    r = subprocess.run([sys.executable, '-c', FUZZ, tmp_path/'whole.pkl', tmp_path, '1100'], capture_output=True, text=True, env=dict(ENV, SOUND_VIDEO_CANARY=str(tmp_path/'canary')), timeout=300)
+    r = subprocess.run(
+        [sys.executable, '-c', FUZZ, tmp_path / 'whole.pkl', tmp_path, '1100'],
+        capture_output=True,
+        text=True,
+        env=dict(ENV, SOUND_VIDEO_CANARY=str(tmp_path / 'canary')),
+        timeout=300,
+    )
     assert not r.returncode, r.stderr[-2000:]
     read,refused,slowest,mb,seconds = map(float, r.stdout.split())
     assert read + refused == 1100 and read > 10 and refused > 500
@@ -254,8 +333,8 @@ def test_fuzz(tmp_path, kind):
 
 BOMBS = '''
 import sys
-from sound_video.core import UserError
-from sound_video.snapshots import read_snapshot
+from sound_video.core.errors import UserError
+from sound_video.stylegan.snapshots import read_snapshot
 for f in sys.argv[1:]:
     try: read_snapshot(f); sys.exit('was read')
     except UserError: pass
@@ -264,12 +343,32 @@ print(int(next(l for l in open('/proc/self/status') if l.startswith('VmHWM')).sp
 
 def test_memory_bombs(tmp_path):
     G = stylegan2()
-    big = {k: arguments(G) | {k: v} for k,v in dict(w_dim=8192, z_dim=8192, c_dim=65536, img_resolution=4096, channel_base=2**20, channel_max=8192).items()}
-    bombs = {**{k: snapshot(G, kwargs=kw) for k,kw in big.items()}, 'all': snapshot(G, kwargs=arguments(G) | dict(img_resolution=4096, channel_base=2**20, channel_max=8192, w_dim=8192)),
-             'lists': b']'*5_000_000 + b'.', 'long text': b'\x8d' + (2**40).to_bytes(8, 'little') + b'x', 'long number': b'\x8b\xff\xff\xff\x7f', 'frames': b'\x80\x04\x95' + b'\xff'*8 + b'.',
-             'memory': tampered(STORAGES['a count of a billion'][0]), 'copies': b'\x80\x02' + b'X\x00\x00\x10\x00' + b'a'*2**20 + b'q\x00' + b'h\x00\x86'*300_000 + b'.'}
+    big = {
+        k: arguments(G) | {k: v}
+        for k, v in dict(
+            w_dim=8192, z_dim=8192, c_dim=65536, img_resolution=4096, channel_base=2**20, channel_max=8192
+        ).items()
+    }
+    bombs = {
+        **{k: snapshot(G, kwargs=kw) for k, kw in big.items()},
+        'all': snapshot(
+            G, kwargs=arguments(G) | dict(img_resolution=4096, channel_base=2**20, channel_max=8192, w_dim=8192)
+        ),
+        'lists': b']' * 5_000_000 + b'.',
+        'long text': b'\x8d' + (2**40).to_bytes(8, 'little') + b'x',
+        'long number': b'\x8b\xff\xff\xff\x7f',
+        'frames': b'\x80\x04\x95' + b'\xff' * 8 + b'.',
+        'memory': tampered(STORAGES['a count of a billion'][0]),
+        'copies': b'\x80\x02' + b'X\x00\x00\x10\x00' + b'a' * 2**20 + b'q\x00' + b'h\x00\x86' * 300_000 + b'.',
+    }
     for name,data in bombs.items(): (tmp_path/f'{name}.pkl').write_bytes(data)
-    r = subprocess.run([sys.executable, '-c', BOMBS, *sorted(map(str, tmp_path.glob('*.pkl')))], capture_output=True, text=True, env=ENV, timeout=120)
+    r = subprocess.run(
+        [sys.executable, '-c', BOMBS, *sorted(map(str, tmp_path.glob('*.pkl')))],
+        capture_output=True,
+        text=True,
+        env=ENV,
+        timeout=120,
+    )
     assert not r.returncode, r.stderr[-2000:]
     assert float(r.stdout) < 1000
 
@@ -277,28 +376,49 @@ def test_memory_bombs(tmp_path):
 
 def test_convert_and_generate(tmp_path):
     import numpy as np, soundfile
-    from sound_video.media import probe
-    from sound_video.pipeline import SoundVideo
+    from sound_video.media.videos import probe
+    from sound_video.app.edit import SoundVideo
     G = KINDS['StyleGAN3-T with classes']()
     (tmp_path/'net.pkl').write_bytes(snapshot(G))
     r = cli('convert', tmp_path/'net.pkl', '-o', tmp_path/'pack')
     assert r.returncode == 0 and 'StyleGAN3-T, 16 pixels, 2 classes' in r.stdout and not r.stderr, r.stderr
     sv = SoundVideo.load(tmp_path/'pack')
-    same_pictures(G, sv.generator)
+    same_images(G, sv.generator)
     t = np.arange(16000) / 16000
     soundfile.write(tmp_path/'tone.wav', .5*np.sin(1500*t)*np.abs(np.sin(3*t)), 16000)
-    r = cli('generate', tmp_path/'tone.wav', '-o', tmp_path/'out.mp4', '--pack', tmp_path/'pack', '--class', 'class 1', '--fps', '8')
+    r = cli(
+        'generate',
+        tmp_path / 'tone.wav',
+        '-o',
+        tmp_path / 'out.mp4',
+        '--pack',
+        tmp_path / 'pack',
+        '--class',
+        'class 1',
+        '--fps',
+        '8',
+    )
     assert r.returncode == 0 and 'class 1' in r.stdout, r.stderr
     assert abs(probe(tmp_path/'out.mp4').seconds - 1) < 1/8
 
 def test_convert_refuses(tmp_path):
-    (tmp_path/'bad.pkl').write_bytes(HOSTILE['eval'][0]())
-    (tmp_path/'good.pkl').write_bytes(snapshot(stylegan2()))
-    (tmp_path/'mine').mkdir(); (tmp_path/'mine'/'letter.txt').write_text('dear')
-    for words,says in [(['bad.pkl', 'new'], 'builtins.eval'), (['none.pkl', 'new'], 'no such file'), (['good.pkl', 'mine'], 'is no pack'), (['good.pkl', 'no/where'], 'does not exist'), (['good.pkl', 'good.pkl'], 'is no pack')]:
-        r = cli('convert', tmp_path/words[0], '-o', tmp_path/words[1])
+    (tmp_path / 'bad.pkl').write_bytes(HOSTILE['eval'][0]())
+    (tmp_path / 'good.pkl').write_bytes(snapshot(stylegan2()))
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine' / 'letter.txt').write_text('dear')
+    for words, says in [
+        (['bad.pkl', 'new'], 'builtins.eval'),
+        (['none.pkl', 'new'], 'no such file'),
+        (['good.pkl', 'mine'], 'is no pack'),
+        (['good.pkl', 'no/where'], 'does not exist'),
+        (['good.pkl', 'good.pkl'], 'is no pack'),
+    ]:
+        r = cli('convert', tmp_path / words[0], '-o', tmp_path / words[1])
         assert r.returncode == 2 and r.stderr.count('\n') == 1 and says in r.stderr and not r.stdout, r.stderr
-    assert sorted(p.name for p in tmp_path.iterdir()) == ['bad.pkl', 'good.pkl', 'mine'] and (tmp_path/'mine'/'letter.txt').read_text() == 'dear'
+    assert (
+        sorted(p.name for p in tmp_path.iterdir()) == ['bad.pkl', 'good.pkl', 'mine']
+        and (tmp_path / 'mine' / 'letter.txt').read_text() == 'dear'
+    )
 
 # Every network that is accepted makes a frame
 
@@ -310,8 +430,8 @@ def overflowing(**kw):
 
 @pytest.mark.parametrize('make, channels', [(make, c) for make in (stylegan2, stylegan3) for c in (1, 3, 4)])
 def test_grey_and_transparent_networks_are_shown(tmp_path, make, channels):
-    from sound_video.cli import main
-    from sound_video.pipeline import SoundVideo
+    from sound_video.app.cli import main
+    from sound_video.app.edit import SoundVideo
     (tmp_path/'net.pkl').write_bytes(snapshot(make(img_channels=channels)))
     assert main(['convert', str(tmp_path/'net.pkl'), '-o', str(tmp_path/'pack')]) == 0
     sv = SoundVideo.load(tmp_path/'pack')
@@ -321,18 +441,31 @@ def test_grey_and_transparent_networks_are_shown(tmp_path, make, channels):
     assert x.shape[1] == channels # what it makes is as it was; only what is shown is not
 
 def test_transparent_is_on_white():
-    from sound_video.core import to_uint8
+    from sound_video.core.arrays import to_uint8
     x = torch.full((1, 4, 1, 3), -1.); x[0, 3, 0] = torch.tensor([-1., 1., -9.]) # black: transparent, opaque, beyond
     assert to_uint8(x)[0, 0, :, 0].tolist() == [255, 0, 255]
 
-@pytest.mark.parametrize('make, says', [(lambda: stylegan2(img_channels=2), '2 channels'), (lambda: stylegan3(img_channels=5), '5 channels'), (overflowing, 'not finite'), (lambda: overflowing(img_channels=1), 'not finite')])
+@pytest.mark.parametrize(
+    'make, says',
+    [
+        (lambda: stylegan2(img_channels=2), '2 channels'),
+        (lambda: stylegan3(img_channels=5), '5 channels'),
+        (overflowing, 'not finite'),
+        (lambda: overflowing(img_channels=1), 'not finite'),
+    ],
+)
 def test_what_cannot_be_shown_is_refused_and_leaves_nothing(tmp_path, capsys, make, says):
-    from sound_video.cli import main
-    (tmp_path/'net.pkl').write_bytes(snapshot(make())); (tmp_path/'good.pkl').write_bytes(snapshot(stylegan2()))
-    for there in (['good.pkl', 'net.pkl'], ['good.pkl', 'net.pkl', 'pack']): # without a pack, and with one that stays
+    from sound_video.app.cli import main
+
+    (tmp_path / 'net.pkl').write_bytes(snapshot(make()))
+    (tmp_path / 'good.pkl').write_bytes(snapshot(stylegan2()))
+    for there in (['good.pkl', 'net.pkl'], ['good.pkl', 'net.pkl', 'pack']):  # without a pack, and with one that stays
         before = {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
-        assert main(['convert', str(tmp_path/'net.pkl'), '-o', str(tmp_path/'pack')]) == 2
+        assert main(['convert', str(tmp_path / 'net.pkl'), '-o', str(tmp_path / 'pack')]) == 2
         out, err = capsys.readouterr()
         assert says in err and 'net.pkl' in err and err.count('\n') == 1 and not out
-        assert sorted(p.name for p in tmp_path.iterdir()) == there and before == {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
-        assert main(['convert', str(tmp_path/'good.pkl'), '-o', str(tmp_path/'pack')]) == 0; capsys.readouterr()
+        assert sorted(p.name for p in tmp_path.iterdir()) == there and before == {
+            p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()
+        }
+        assert main(['convert', str(tmp_path / 'good.pkl'), '-o', str(tmp_path / 'pack')]) == 0
+        capsys.readouterr()

@@ -6,12 +6,12 @@ from safetensors.torch import load_file
 from fastai.callback.progress import ProgressCallback
 from fastcore.basics import noop
 from fastai.callback.core import Callback
-from sound_video.core import *
-from sound_video.ops import *
-from sound_video.stylegan import *
-from sound_video.ada import augment
-from sound_video.callbacks import *
-from sound_video.adversarial import *
+from sound_video.core.errors import UserError
+from sound_video.stylegan.operators import blur, enlarge, fir
+from sound_video.stylegan.stylegan2 import Discriminator, Generator, StyleGAN2Config
+from sound_video.stylegan.ada import augment
+from sound_video.core.callbacks import Checkpoint, Resume, read_checkpoint
+from sound_video.stylegan.adversarial import GANModels, grow, r1_penalty, stylegan_learner
 
 parity = Path(os.environ.get('SOUND_VIDEO_PARITY', Path(__file__).parents[2]/'shared'/'parity'))
 cfg = StyleGAN2Config(z_dim=8, w_dim=8, c_dim=3, img_resolution=16, channel_base=128, channel_max=16, num_layers=2)
@@ -55,11 +55,17 @@ class StopAt(Callback):
 
 def learner(cbs=None, **kwargs):
     torch.manual_seed(5)
-    learn = stylegan_learner(Noise(5), kwargs.pop('cfg', cfg), path_length=2., ada_target=.1, half_life=100, cbs=cbs, **kwargs)
-    learn.remove_cb(ProgressCallback); learn.logger = noop
+    learn = stylegan_learner(
+        Noise(5), kwargs.pop('cfg', cfg), path_length=2.0, ada_target=0.1, half_life=100, cbs=cbs, **kwargs
+    )
+    learn.remove_cb(ProgressCallback)
+    learn.logger = noop
     return learn
 
-def same(a, b): return all(torch.equal(x, y) for x,y in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True))
+def same(a, b):
+    return all(
+        torch.equal(x, y) for x, y in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True)
+    )
 
 @pytest.mark.parametrize('stop,every', [(28, 12), (20, 20), (8, 4), (36, 4)])
 def test_resume_bit_for_bit(tmp_path, stop, every):
@@ -89,7 +95,8 @@ def test_finished_training_stays_as_it_is(tmp_path):
 
 def test_wrong_checkpoint(tmp_path):
     learner([Checkpoint(tmp_path/'state.pt', 1000)]).fit(1)
-    with pytest.raises(UserError, match='w_dim'): learner(cfg=StyleGAN2Config(**cfg.to_dict() | dict(w_dim=9))).fit(1, cbs=Resume(tmp_path/'state.pt'))
+    with pytest.raises(UserError, match='w_dim'):
+        learner(cfg=StyleGAN2Config(**cfg.to_dict() | dict(w_dim=9))).fit(1, cbs=Resume(tmp_path / 'state.pt'))
     with pytest.raises(UserError, match='no such checkpoint'): learner().fit(1, cbs=Resume(tmp_path/'none.pt'))
     (tmp_path/'text.pt').write_text('hello')
     with pytest.raises(UserError, match='not a checkpoint'): learner().fit(1, cbs=Resume(tmp_path/'text.pt'))
@@ -113,7 +120,10 @@ def test_fastai_dataloaders():
 
 @torch.no_grad()
 def test_grow_two_steps():
-    small = Adversaries(Generator(cfg8 := StyleGAN2Config(**cfg.to_dict() | dict(img_resolution=8, channel_base=256))), Discriminator(cfg8))
+    small = GANModels(
+        Generator(cfg8 := StyleGAN2Config(**cfg.to_dict() | dict(img_resolution=8, channel_base=256))),
+        Discriminator(cfg8),
+    )
     large = grow(small, 32)
     z,c,f = torch.randn(4, 8), torch.arange(4) % 3, fir()
     a,b = small.G(z, c), large.G(z, c)
@@ -150,7 +160,8 @@ def test_adaptive_p(scores, up):
 
 def test_mistakes():
     with pytest.raises(UserError, match='power of two'): StyleGAN2Config(img_resolution=48)
-    with pytest.raises(UserError, match='different configurations'): Adversaries(Generator(cfg), Discriminator(StyleGAN2Config(**cfg.to_dict() | dict(c_dim=0))))
+    with pytest.raises(UserError, match='different configurations'):
+        GANModels(Generator(cfg), Discriminator(StyleGAN2Config(**cfg.to_dict() | dict(c_dim=0))))
     with pytest.raises(UserError, match='must have a length'): stylegan_learner(iter([]), cfg)
     G = Generator(cfg)
     with pytest.raises(UserError, match='3 classes'): G.mapping(torch.randn(2, 8))

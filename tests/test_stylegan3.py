@@ -1,27 +1,49 @@
-"StyleGAN3: the numbers of the reference implementation, settings of all kinds, both ways to compute, training with resumption, mistakes."
+"""StyleGAN3: the numbers of the reference implementation, settings of all kinds, both ways to compute, training with
+resumption, mistakes."""
 import json, os, sys
 from pathlib import Path
 import pytest, torch
 from safetensors.torch import load_file
 from fastai.callback.progress import ProgressCallback
 from fastcore.basics import noop
-from sound_video.callbacks import *
-from sound_video.adversarial import *
-from sound_video.core import *
-from sound_video.filtered import *
-from sound_video import ops, stylegan
-from sound_video.ops import *
-from sound_video.stylegan import *
-from sound_video.stylegan3 import *
+from sound_video.core.callbacks import Checkpoint, Resume
+from sound_video.stylegan.adversarial import GANModels, path_lengths, stylegan_learner
+from sound_video.core.errors import UserError
+from sound_video.stylegan import operators as ops
+from sound_video.stylegan import stylegan2 as stylegan
+from sound_video.stylegan.operators import channels_last, winograd_conv
+from sound_video.stylegan.stylegan2 import Discriminator, half_precision
+from sound_video.stylegan.stylegan3 import (
+    Recorded,
+    StyleGAN3,
+    StyleGAN3Config,
+    transformed_input,
+    shift_matrix,
+    turn_matrix,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[1]/'benchmarks'))
 import bench_precision
 
 parity = Path(os.environ.get('SOUND_VIDEO_PARITY', Path(__file__).parents[2]/'shared'/'parity'))
 small = dict(z_dim=8, w_dim=8, img_resolution=16, channel_base=128, channel_max=12, num_layers=5)
-KINDS = {'T': {}, 'R': dict(conv_kernel=1, use_radial_filters=True), 'classes': dict(c_dim=3), 'no clamp': dict(conv_clamp=None), 'small clamp': dict(conv_clamp=.5), 'filters of 8': dict(filter_size=8),
-         'no upsampling in the activation': dict(lrelu_upsampling=1), 'upsampling by 4': dict(lrelu_upsampling=4), 'margin 3': dict(margin_size=3), 'other cutoffs': dict(first_cutoff=1.5, first_stopband=5., last_stopband_rel=1.5),
-         'critical 3': dict(num_critical=3), 'radial, 3 × 3': dict(use_radial_filters=True), 'grey': dict(img_channels=1), '64 pixels': dict(img_resolution=64, channel_base=1024, channel_max=96), '5 × 5': dict(conv_kernel=5)}
+KINDS = {
+    'T': {},
+    'R': dict(conv_kernel=1, use_radial_filters=True),
+    'classes': dict(c_dim=3),
+    'no clamp': dict(conv_clamp=None),
+    'small clamp': dict(conv_clamp=0.5),
+    'filters of 8': dict(filter_size=8),
+    'no upsampling in the activation': dict(lrelu_upsampling=1),
+    'upsampling by 4': dict(lrelu_upsampling=4),
+    'margin 3': dict(margin_size=3),
+    'other cutoffs': dict(first_cutoff=1.5, first_stopband=5.0, last_stopband_rel=1.5),
+    'critical 3': dict(num_critical=3),
+    'radial, 3 × 3': dict(use_radial_filters=True),
+    'grey': dict(img_channels=1),
+    '64 pixels': dict(img_resolution=64, channel_base=1024, channel_max=96),
+    '5 × 5': dict(conv_kernel=5),
+}
 
 @pytest.fixture(autouse=True)
 def one_thread():
@@ -76,7 +98,8 @@ def test_all_ways(kind, monkeypatch):
         with torch.no_grad(): assert relative(G.synthesis(w), whole) < 1e-5
     monkeypatch.setattr(G.synthesis, 'at_once', 1)
     with torch.no_grad(): assert relative(G.synthesis(w), whole) < 1e-5
-    with torch.inference_mode(): assert relative(G.synthesis(w[1:]), whole[1:]) < 2e-5 # a picture does not depend on its neighbours
+    with torch.inference_mode():
+        assert relative(G.synthesis(w[1:]), whole[1:]) < 2e-5  # a picture does not depend on its neighbours
 
 @pytest.mark.parametrize('kind', ['2', 't', 'r'])
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16], ids=str)
@@ -85,9 +108,14 @@ def test_half_precision(kind, dtype):
     off,low,high = bench_precision.differences(G, dtype, 12)
     assert off.max() < .01 * (high.max() - low.min()) and off.max() > 0
 
-@pytest.mark.parametrize('dtype,as_on_a_gpu', [(torch.float16, False), (torch.bfloat16, False), (torch.float16, True)], ids=str)
+@pytest.mark.parametrize(
+    'dtype,as_on_a_gpu', [(torch.float16, False), (torch.bfloat16, False), (torch.float16, True)], ids=str
+)
 def test_half_precision_of_a_trained_network(monkeypatch, dtype, as_on_a_gpu):
-    if as_on_a_gpu: monkeypatch.setattr(stylegan, 'half_precision', lambda w, learning: half_precision(w, True)) # what lies between convolutions, too
+    if as_on_a_gpu:
+        monkeypatch.setattr(
+            stylegan, 'half_precision', lambda w, learning: half_precision(w, True)
+        )  # what lies between convolutions, too
     off,low,high = bench_precision.differences(bench_precision.network('mini', 64), dtype, 66) # one of each class
     assert (off < .01 * (high - low)).all() and off.max() > 0
 
@@ -111,7 +139,8 @@ def test_recorded(kind, dtype):
     play = Recorded(G, 3, dtype)
     for seed in (0, 1):
         w = G.mapping(torch.randn(3, 64, generator=torch.Generator().manual_seed(seed)).cuda()).detach()
-        with torch.no_grad(), torch.autocast('cuda', dtype, enabled=dtype != torch.float32): torch.testing.assert_close(play(w), G.synthesis(w), rtol=1e-3, atol=1e-3)
+        with torch.no_grad(), torch.autocast('cuda', dtype, enabled=dtype != torch.float32):
+            torch.testing.assert_close(play(w), G.synthesis(w), rtol=1e-3, atol=1e-3)
     with pytest.raises(UserError, match='was recorded'): play(w[:1])
 
 @pytest.mark.parametrize('kind', ['T', 'R', 'small clamp'])
@@ -122,7 +151,8 @@ def test_second_gradients(kind):
     lengths.square().sum().backward()
     assert lengths.shape == (2,) and w.grad.isfinite().all() and w.grad.abs().max() > 0
     for name,p in G.synthesis.named_parameters():
-        if not name.startswith(G.synthesis.layer_names[-1] + '.bias'): assert p.grad is None or p.grad.isfinite().all(), name
+        if not name.startswith(G.synthesis.layer_names[-1] + '.bias'):
+            assert p.grad is None or p.grad.isfinite().all(), name
     assert G.synthesis.get_submodule(G.synthesis.layer_names[1]).weight.grad.abs().max() > 0
 
 def test_gradient_is_the_slope():
@@ -139,7 +169,12 @@ def test_settings_survive(kind):
 
 def test_winograd():
     torch.manual_seed(0)
-    for B,I,O,H,W,pad in [(1, 64, 64, 36, 36, 2), (3, 70, 65, 17, 23, 1), (1, 64, 80, 300, 7, 2), (9, 64, 64, 6, 300, 1)]:
+    for B, I, O, H, W, pad in [
+        (1, 64, 64, 36, 36, 2),
+        (3, 70, 65, 17, 23, 1),
+        (1, 64, 80, 300, 7, 2),
+        (9, 64, 64, 6, 300, 1),
+    ]:
         x,w = channels_last(torch.randn(B, I, H, W)),torch.randn(O, I, 3, 3)
         want = torch.nn.functional.conv2d(x.double(), w.double(), padding=pad)
         assert relative(winograd_conv(x, w, pad), want) < 1e-5
@@ -149,7 +184,7 @@ def test_moves_with_the_input():
     for turned in (shift_matrix(.1, 0), turn_matrix(1.)):
         with torch.no_grad():
             before = G.synthesis(w)
-            with moved(G, turned): assert relative(G.synthesis(w), before) > .05
+            with transformed_input(G, turned): assert relative(G.synthesis(w), before) > .05
             assert torch.equal(G.synthesis(w), before)
 
 class Data:
@@ -161,22 +196,33 @@ class Data:
 def learner(kind, **kw):
     torch.manual_seed(5)
     cfg = StyleGAN3Config(**small | KINDS[kind] | dict(c_dim=3))
-    learn = stylegan_learner(Data(), cfg, Adversaries(StyleGAN3(cfg), Discriminator(cfg)), path_length=2., mixing=0., half_life=100, **kw)
-    learn.remove_cb(ProgressCallback); learn.logger = noop
+    learn = stylegan_learner(
+        Data(), cfg, GANModels(StyleGAN3(cfg), Discriminator(cfg)), path_length=2.0, mixing=0.0, half_life=100, **kw
+    )
+    learn.remove_cb(ProgressCallback)
+    learn.logger = noop
     return learn
 
-def same(a, b): return all(torch.equal(x, y) for x,y in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True))
+def same(a, b):
+    return all(
+        torch.equal(x, y) for x, y in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True)
+    )
 
 @pytest.mark.parametrize('kind', ['T', 'R'])
 def test_training_resumes_bit_for_bit(tmp_path, kind):
-    whole = learner(kind); whole.fit(2)
-    first = learner(kind, cbs=Checkpoint(tmp_path/'state.pt', 16)); first.fit(1)
+    whole = learner(kind)
+    whole.fit(2)
+    first = learner(kind, cbs=Checkpoint(tmp_path / 'state.pt', 16))
+    first.fit(1)
     assert not same(whole, first)
-    second = learner(kind); second.fit(2, cbs=Resume(tmp_path/'state.pt'))
+    second = learner(kind)
+    second.fit(2, cbs=Resume(tmp_path / 'state.pt'))
     assert same(whole, second)
     name = first.model.G.synthesis.layer_names[2]
-    assert first.model.G.synthesis.get_submodule(name).magnitude_ema != 1 # was tracked
-    assert not torch.equal(first.model.G.synthesis.get_submodule(name).weight, learner(kind).model.G.synthesis.get_submodule(name).weight)
+    assert first.model.G.synthesis.get_submodule(name).magnitude_ema != 1  # was tracked
+    assert not torch.equal(
+        first.model.G.synthesis.get_submodule(name).weight, learner(kind).model.G.synthesis.get_submodule(name).weight
+    )
 
 def test_bfloat16_training():
     learn = learner('T', precision=torch.bfloat16); learn.fit(1)

@@ -7,11 +7,12 @@ from PIL import Image
 from fastai.callback.core import Callback, CancelFitException
 from safetensors.torch import load_file
 from brief import BRIEF
-from sound_video.callbacks import read_checkpoint
-from sound_video.core import UserError
-from sound_video.dataset import write_world
-from sound_video.pipeline import SoundVideo
-from sound_video.training import PRESETS, ClipRecipe, train
+from sound_video.core.callbacks import read_checkpoint
+from sound_video.core.errors import UserError
+from sound_video.data.clips import write_world
+from sound_video.app.edit import SoundVideo
+from sound_video.app.recipes import PRESETS, ClipRecipe
+from sound_video.app.training import train
 
 class Stop(Callback):
     "Interrupts a StyleGAN's training at a resolution, after so many pictures."
@@ -19,14 +20,16 @@ class Stop(Callback):
     def __init__(self, resolution, images): self.resolution, self.images = resolution, images
     def after_batch(self):
         memory, cfg = getattr(self.learn, 'memory', None), getattr(self.model, 'cfg', None)
-        if memory and cfg and cfg.img_resolution == self.resolution and memory['images'] >= self.images: raise KeyboardInterrupt
+        if memory and cfg and cfg.img_resolution == self.resolution and memory['images'] >= self.images:
+            raise KeyboardInterrupt
 
 class StopLater(Callback):
     "Interrupts the training of a network of this class, or of the generator among two opponents, in its second epoch."
     order = 100
     def __init__(self, network): self.network = network
     def after_batch(self):
-        if type(getattr(self.model, 'G', self.model)).__name__ == self.network and self.epoch == 1: raise KeyboardInterrupt
+        if type(getattr(self.model, 'G', self.model)).__name__ == self.network and self.epoch == 1:
+            raise KeyboardInterrupt
 
 @pytest.fixture
 def brief(monkeypatch):
@@ -45,7 +48,7 @@ def beside(whole, out):
     for name in ('stills', 'sounds'): shutil.copytree(f'{whole}.training/{name}', f'{out}.training/{name}')
     return out
 
-SEEING = ['judge', 'stylegan']
+SEEING = ['image_classifier', 'stylegan']
 
 def read_picture(b): return np.asarray(Image.open(io.BytesIO(b)).convert('RGB'))
 
@@ -62,13 +65,14 @@ def test_resumed_training_ends_the_same(tmp_path, brief, whole, resolution):
     with pytest.raises(KeyboardInterrupt): train(broken, 'tiny', SEEING, cbs=Stop(resolution, 32))
     assert not broken.exists()
     again = weights(train(broken, 'tiny', SEEING, resume=True))
-    assert set(again) == {'generator.safetensors', 'judge.safetensors'}
+    assert set(again) == {'generator.safetensors', 'image_classifier.safetensors'}
     assert_same({f: w for f, w in weights(whole).items() if f in again}, again)
 
 def test_later_stages_interrupted_end_the_same(tmp_path, brief, whole):
     beside(whole, tmp_path/'broken')
     for network in ('Clip', 'AudioEncoder', 'Inverter', 'PictureEncoder', 'VideoNet', 'TrajectoryGenerator'):
-        with pytest.raises(KeyboardInterrupt): train(tmp_path/'broken', 'tiny', resume=network != 'Clip', cbs=StopLater(network))
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / 'broken', 'tiny', resume=network != 'Clip', cbs=StopLater(network))
         assert not (tmp_path/'broken').exists()
     with pytest.raises(UserError, match='--resume'): train(tmp_path/'broken', 'tiny')
     again = train(tmp_path/'broken', 'tiny', resume=True)
@@ -79,19 +83,59 @@ def test_a_pack_says_how_it_was_made(whole):
     pack = whole
     config = json.loads((pack/'config.json').read_text())
     assert config['training']['preset'] == 'tiny' and config['data'] == 'world' and len(config['class_names']) == 66
-    assert set(config['metrics']) == {'fid', 'scene', 'hearing_named', 'hearing_pictured', 'hearing_captioned', 'follows'}
-    assert config['training']['hearing']['epochs'] == config['training']['clip']['epochs'] == 2 and 1 <= config['hearing']['scale'] <= 200
-    assert config['training']['trajectory']['epochs'] == 2 and set(config['parts']) == {'inverter', 'picture_encoder', 'trajectory'}
-    assert files(pack) == {'config.json', 'generator.safetensors', 'judge.safetensors', 'watcher.safetensors', 'inverter.safetensors', 'picture_encoder.safetensors', 'trajectory.safetensors', 'audio.safetensors', 'names.safetensors', 'README.md',
-                           'clip/open_clip_config.json', 'clip/open_clip_model.safetensors', 'clip/merges.txt.gz'}
-    assert {f'metrics-{k}.csv' for k in ('judge', 'stylegan-16', 'stylegan-32', 'clip', 'audio', 'inversion', 'pictures', 'watcher', 'trajectory')} <= {p.name for p in Path(f'{pack}.training').iterdir()}
+    assert set(config['metrics']) == {
+        'fid',
+        'scene',
+        'hearing_named',
+        'hearing_pictured',
+        'hearing_captioned',
+        'follows',
+    }
+    assert (
+        config['training']['hearing']['epochs'] == config['training']['clip']['epochs'] == 2
+        and 1 <= config['hearing']['scale'] <= 200
+    )
+    assert config['training']['trajectory']['epochs'] == 2 and set(config['parts']) == {
+        'inverter',
+        'image_encoder',
+        'trajectory',
+    }
+    assert files(pack) == {
+        'config.json',
+        'generator.safetensors',
+        'image_classifier.safetensors',
+        'video_classifier.safetensors',
+        'inverter.safetensors',
+        'image_encoder.safetensors',
+        'trajectory.safetensors',
+        'audio.safetensors',
+        'names.safetensors',
+        'README.md',
+        'clip/open_clip_config.json',
+        'clip/open_clip_model.safetensors',
+        'clip/merges.txt.gz',
+    }
+    assert {
+        f'metrics-{k}.csv'
+        for k in (
+            'image_classifier',
+            'stylegan-16',
+            'stylegan-32',
+            'clip',
+            'audio',
+            'inversion',
+            'pictures',
+            'video_classifier',
+            'trajectory',
+        )
+    } <= {p.name for p in Path(f'{pack}.training').iterdir()}
     assert 'hearing_named' in (pack/'README.md').read_text()
 
 def test_stages_one_by_one(tmp_path, brief, whole):
     whole, pack = weights(whole), beside(whole, tmp_path/'pack')
-    assert train(pack, 'tiny', ['judge']) is None and not pack.exists()
+    assert train(pack, 'tiny', ['image_classifier']) is None and not pack.exists()
     seen = weights(train(pack, 'tiny', ['stylegan']))
-    assert set(seen) == {'generator.safetensors', 'judge.safetensors'}
+    assert set(seen) == {'generator.safetensors', 'image_classifier.safetensors'}
     with pytest.raises(UserError, match='stage clip'): train(pack, 'tiny', ['audio'])
     assert train(pack, 'tiny', ['clip']) is None
     hears = weights(train(pack, 'tiny', ['audio']))
@@ -102,7 +146,10 @@ def test_stages_one_by_one(tmp_path, brief, whole):
     assert_same({f: moves[f] for f in hears}, hears)
     again = train(pack, 'tiny', ['stylegan']) # a new generator keeps the ears, and loses codes and paths
     assert set(weights(again)) == set(hears)
-    assert_same({f: weights(again)[f] for f in hears if 'audio' in f or 'clip' in f}, {f: hears[f] for f in hears if 'audio' in f or 'clip' in f})
+    assert_same(
+        {f: weights(again)[f] for f in hears if 'audio' in f or 'clip' in f},
+        {f: hears[f] for f in hears if 'audio' in f or 'clip' in f},
+    )
     config = SoundVideo.load(again).config
     assert config.metrics['hearing_named'] >= 0 and config.training['clip']['epochs'] == 2
 
@@ -114,7 +161,9 @@ def test_ears_for_a_pack_whose_training_is_gone(tmp_path, brief):
     train(pack, 'tiny', ['clip', 'audio'])
     after = weights(pack)
     assert_same(before, {f: after[f] for f in before})
-    assert SoundVideo.load(pack).name((.1*torch.randn(1, 9000), 9000), ['rain', 'fire']).overall.sum() == pytest.approx(1)
+    assert SoundVideo.load(pack).name(
+        (0.1 * torch.randn(1, 9000), 9000), ['rain', 'fire']
+    ).overall.sum() == pytest.approx(1)
 
 def test_checkpoints_of_other_settings_are_refused(tmp_path, brief, monkeypatch):
     with pytest.raises(KeyboardInterrupt): train(tmp_path/'pack', 'tiny', ['clip'], cbs=StopLater('Clip'))
@@ -132,18 +181,32 @@ def test_own_videos(tmp_path, brief):
     assert sv.name(next((videos/'raining').glob('*.mp4')), sv.class_names).overall.sum() == pytest.approx(1)
 
 def test_precision(tmp_path, brief, monkeypatch):
-    from sound_video.cli import main
-    judges = {}
-    for name, words, env in [('full', ['--precision', 'float32'], {}), ('half', ['--precision', 'bfloat16'], {}), ('launched', [], dict(ACCELERATE_MIXED_PRECISION='bf16')), ('older', ['--precision', 'float16'], {})]:
+    from sound_video.app.cli import main
+    classifiers = {}
+    for name, words, env in [
+        ('full', ['--precision', 'float32'], {}),
+        ('half', ['--precision', 'bfloat16'], {}),
+        ('launched', [], dict(ACCELERATE_MIXED_PRECISION='bf16')),
+        ('older', ['--precision', 'float16'], {}),
+    ]:
         for k, v in env.items(): monkeypatch.setenv(k, v)
-        assert main(['train', 'judge', '--preset', 'tiny', '--out', str(tmp_path/name), *words]) == 0
-        judges[name] = load_file(tmp_path/f'{name}.training/judge.safetensors')
-    full, half, launched, older = judges.values()
-    assert all(torch.equal(half[k], launched[k]) and half[k].isfinite().all() and half[k].dtype == full[k].dtype for k in half)
+        assert main(['train', 'image_classifier', '--preset', 'tiny', '--out', str(tmp_path/name), *words]) == 0
+        classifiers[name] = load_file(tmp_path/f'{name}.training/image_classifier.safetensors')
+    full, half, launched, older = classifiers.values()
+    assert all(
+        torch.equal(half[k], launched[k]) and half[k].isfinite().all() and half[k].dtype == full[k].dtype for k in half
+    )
     assert not all(torch.equal(half[k], full[k]) for k in half)
-    assert all(older[k].isfinite().all() and older[k].dtype == full[k].dtype for k in older) and not all(torch.equal(older[k], half[k]) for k in half)
-    assert {'scale'} <= set(read_checkpoint(tmp_path/'older.training/judge.pt')['memory']['scaler']) and 'scaler' not in read_checkpoint(tmp_path/'half.training/judge.pt')['memory']
-    assert main(['train', 'judge', '--preset', 'tiny', '--out', str(tmp_path/'x'), '--precision', 'float8']) == 2
+    assert all(older[k].isfinite().all() and older[k].dtype == full[k].dtype for k in older) and not all(
+        torch.equal(older[k], half[k]) for k in half
+    )
+    assert {'scale'} <= set(
+        read_checkpoint(tmp_path / 'older.training/image_classifier.pt')['memory']['scaler']
+    ) and 'scaler' not in read_checkpoint(tmp_path / 'half.training/image_classifier.pt')['memory']
+    assert (
+        main(['train', 'image_classifier', '--preset', 'tiny', '--out', str(tmp_path / 'x'), '--precision', 'float8'])
+        == 2
+    )
 
 class Computed(Callback):
     "Notes in which half precision, if any, each network's first batch is computed, and trains no further."
@@ -161,27 +224,59 @@ class Computed(Callback):
         raise CancelFitException
 
 @pytest.mark.parametrize('has,asked,half', [(True, None, True), (False, None, False), (True, 'float32', False)])
-def test_every_stage_computes_in_what_the_machine_has_or_in_what_is_asked(tmp_path, brief, whole, monkeypatch, has, asked, half):
-    monkeypatch.setitem(PRESETS, 'tiny', replace(BRIEF, precision='auto', trajectory=replace(BRIEF.trajectory, clips=4, valid=1)))
+def test_every_stage_computes_in_what_the_machine_has_or_in_what_is_asked(
+    tmp_path, brief, whole, monkeypatch, has, asked, half
+):
+    monkeypatch.setitem(
+        PRESETS, 'tiny', replace(BRIEF, precision='auto', trajectory=replace(BRIEF.trajectory, clips=4, valid=1))
+    )
     monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(avx2=True, avx512_bf16=has))
-    monkeypatch.setattr('sound_video.core.default_device', lambda: torch.device('cpu'))
+    monkeypatch.setattr('sound_video.core.devices.default_device', lambda: torch.device('cpu'))
     computed = Computed(monkeypatch)
     pack = train(beside(whole, tmp_path/'pack'), 'tiny', cbs=computed, precision=asked)
-    assert set(computed.found) == {'SceneNet', 'Generator', 'Clip', 'AudioEncoder', 'Inverter', 'PictureEncoder', 'VideoNet', 'TrajectoryGenerator'}
+    assert set(computed.found) == {
+        'SceneNet',
+        'Generator',
+        'Clip',
+        'AudioEncoder',
+        'Inverter',
+        'PictureEncoder',
+        'VideoNet',
+        'TrajectoryGenerator',
+    }
     assert all(kinds == ({torch.bfloat16} if half else set()) for kinds in computed.found.values()), computed.found
     assert SoundVideo.load(pack).config.training['precision'] == ('bfloat16' if half else 'float32')
 
 def test_a_training_goes_on_in_another_precision_and_says_so(tmp_path, brief, whole, capsys):
     beside(whole, tmp_path/'pack')
-    with pytest.raises(KeyboardInterrupt): train(tmp_path/'pack', 'tiny', ['clip'], cbs=StopLater('Clip'), precision='bfloat16')
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / 'pack', 'tiny', ['clip'], cbs=StopLater('Clip'), precision='bfloat16')
     assert train(tmp_path/'pack', 'tiny', ['clip'], resume=True) is None and (tmp_path/'pack.training/clip').exists()
     assert 'was in bfloat16 until now, and goes on in float32' in capsys.readouterr().err
 
 def test_parts_that_cannot_be(tmp_path, brief, capsys):
-    from sound_video.cli import main
-    assert main(['train', 'judge', 'stylegan', '--preset', 'tiny', '--out', str(tmp_path/'pack'), '--accumulate', '8']) == 2
+    from sound_video.app.cli import main
+    assert (
+        main(
+            [
+                'train',
+                'image_classifier',
+                'stylegan',
+                '--preset',
+                'tiny',
+                '--out',
+                str(tmp_path / 'pack'),
+                '--accumulate',
+                '8',
+            ]
+        )
+        == 2
+    )
     assert 'ask for 4 or fewer' in (said := capsys.readouterr().err.splitlines()[-1]) and 'groups of 4' in said
-    assert main(['train', 'judge', '--preset', 'tiny', '--out', str(tmp_path/'none'), '--accumulate', '0']) == 2
+    assert (
+        main(['train', 'image_classifier', '--preset', 'tiny', '--out', str(tmp_path / 'none'), '--accumulate', '0'])
+        == 2
+    )
 
 def test_the_board_has_numbers_and_grids(tmp_path, brief):
     accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')

@@ -1,36 +1,45 @@
 "The shipped model's paths: do they show what is heard, follow it, differ by seed, and go on for an hour?"
 from pathlib import Path
 import numpy as np, pytest, torch
-from sound_video.core import to_float
-from sound_video.evaluation import read_judges, row_film
-from sound_video.metrics import loudness_motion
-from sound_video.pipeline import SoundVideo, default_pack
-from sound_video.recurrent import N_CURVES
-from sound_video.score import SCENES
-from sound_video.video_metrics import av_align
-from sound_video.world import render, split_seeds
+from sound_video.core.arrays import to_float
+from sound_video.app.evaluation import read_classifiers, row_video
+from sound_video.metrics.images import loudness_motion
+from sound_video.app.edit import SoundVideo
+from sound_video.app.pack_config import default_pack
+from sound_video.motion.trajectory import N_CURVES
+from sound_video.world.score import SCENES
+from sound_video.metrics.videos import av_align
+from sound_video.world.clips import render, split_seeds
 
 FPS, RATE, SECONDS = 15, 22050, 5.
-RECORDINGS = sorted(p for p in (Path(__file__).parents[2]/'shared/sounds').glob('*') if p.suffix in ('.mp3', '.ogg', '.wav'))
+RECORDINGS = sorted(
+    p for p in (Path(__file__).parents[2] / 'shared/sounds').glob('*') if p.suffix in ('.mp3', '.ogg', '.wav')
+)
 
 @pytest.fixture(scope='module')
 def model(): return SoundVideo.load(device='cpu')
 
 @pytest.fixture(scope='module')
-def judges(): return read_judges(default_pack())
+def classifiers(): return read_classifiers(default_pack())
 
 @pytest.fixture(scope='module')
-def clips(): return [render(scene, seed, SECONDS, FPS, 64, RATE) for seed in split_seeds('test', 4, 40).tolist() for scene in SCENES]
+def clips():
+    return [
+        render(scene, seed, SECONDS, FPS, 64, RATE) for seed in split_seeds('test', 4, 40).tolist() for scene in SCENES
+    ]
 
 def film(model, sound, **kw): return np.stack(list(model.generate(sound, FPS, **kw).frames()))
 
 @pytest.fixture(scope='module')
 def films(model, clips): return [film(model, (c.sound, RATE), seed=i) for i, c in enumerate(clips)]
 
-def seen(judges, frames): return judges.judge.probs(to_float(frames)).mean(0)
+def seen(classifiers, frames): return classifiers.image_classifier.probs(to_float(frames)).mean(0)
 
-def test_films_show_what_is_heard(films, clips, judges):
-    right = [float((judges.judge.probs(to_float(x[::5])).argmax(1) == SCENES.index(c.scene)).float().mean()) for x, c in zip(films, clips)]
+def test_films_show_what_is_heard(films, clips, classifiers):
+    right = [
+        float((classifiers.image_classifier.probs(to_float(x[::5])).argmax(1) == SCENES.index(c.scene)).float().mean())
+        for x, c in zip(films, clips)
+    ]
     assert np.mean(right) >= .9, right
 
 def follow(films, clips): # -> array, a row of scenes for each seed
@@ -41,7 +50,13 @@ def test_films_move_with_their_sound(films, clips):
     found = follow(films, clips)
     assert found.mean() >= .6 and found.mean(0).min() >= .5, found
 
-FAITHFUL = ('explosion', 'fire crackling', 'raining', 'waterfall burbling', 'wind noise') # in the others drops, bubbles and thunder come a little before or after their picture
+FAITHFUL = (
+    'explosion',
+    'fire crackling',
+    'raining',
+    'waterfall burbling',
+    'wind noise',
+)  # in the others drops, bubbles and thunder come a little before or after their picture
 
 def test_the_worlds_own_clips_move_with_their_sound(clips):
     found = follow([c.frames for c in clips], clips).mean(0)
@@ -49,24 +64,37 @@ def test_the_worlds_own_clips_move_with_their_sound(clips):
 
 def test_films_move_at_the_moments_that_are_heard(model, films, clips):
     "More often than a film that hears nothing, whose peaks of motion meet onsets by chance."
-    deaf = [row_film(model, 'without sound', (c.sound, RATE), FPS, i) for i, c in enumerate(clips[:18])]
-    ours, worlds, chance = (np.mean([av_align(x, FPS, c.sound, RATE) for x, c in zip(xs, clips)]) for xs in (films, [c.frames for c in clips], deaf))
+    deaf = [row_video(model, 'without sound', (c.sound, RATE), FPS, i) for i, c in enumerate(clips[:18])]
+    ours, worlds, chance = (
+        np.mean([av_align(x, FPS, c.sound, RATE) for x, c in zip(xs, clips)])
+        for xs in (films, [c.frames for c in clips], deaf)
+    )
     assert ours >= .9 * worlds and ours > 1.2 * chance, (ours, worlds, chance)
 
-def test_seeds_are_scenes_of_the_same_kind(model, clips, judges):
+def test_seeds_are_scenes_of_the_same_kind(model, clips, classifiers):
     "Two seeds of one sound differ by seven tenths of what two clips of one scene, of any kind, differ by."
-    from sound_video.metrics import perceptual_distance
-    pictures = lambda seed: torch.cat([to_float(next(model.generate((c.sound, RATE), FPS, seed + i).frames())[None]) for i, c in enumerate(clips)])
-    between_seeds = float(perceptual_distance(pictures(100), pictures(200), judges.judge).mean())
+    from sound_video.metrics.images import perceptual_distance
+    pictures = lambda seed: torch.cat(
+        [to_float(next(model.generate((c.sound, RATE), FPS, seed + i).frames())[None]) for i, c in enumerate(clips)]
+    )
+    between_seeds = float(perceptual_distance(pictures(100), pictures(200), classifiers.image_classifier).mean())
     world = torch.cat([to_float(c.frames[37:38]) for c in clips])
-    between_clips = float(perceptual_distance(world[:18], world[18:], judges.judge).mean())
+    between_clips = float(perceptual_distance(world[:18], world[18:], classifiers.image_classifier).mean())
     assert between_seeds >= .7 * between_clips, (between_seeds, between_clips)
 
 def test_an_hour_neither_freezes_nor_drifts(model):
     M, steps = model.trajectory, 10_000
     loud = torch.rand(1, steps, N_CURVES, generator=torch.Generator().manual_seed(0))
-    w_a = model.inverter(torch.nn.functional.normalize(torch.randn(1, 128, generator=torch.Generator().manual_seed(1)), dim=1), model.inverter.draw(1))[:, None]
-    with torch.no_grad(): moved, _ = M.walk({g: x.expand(-1, steps, -1) for g, x in M.seen(w_a).items()}, loud, generator=torch.Generator().manual_seed(2))
+    w_a = model.inverter(
+        torch.nn.functional.normalize(torch.randn(1, 128, generator=torch.Generator().manual_seed(1)), dim=1),
+        model.inverter.draw(1),
+    )[:, None]
+    with torch.no_grad():
+        moved, _ = M.walk(
+            {g: x.expand(-1, steps, -1) for g, x in M.seen(w_a).items()},
+            loud,
+            generator=torch.Generator().manual_seed(2),
+        )
     for g, x in moved.items():
         assert x.abs().max() <= M.cfg.reach
         speed, size = (lambda part: float(part.diff(dim=1).abs().mean())), (lambda part: float(part.square().mean()))
@@ -74,7 +102,7 @@ def test_an_hour_neither_freezes_nor_drifts(model):
         assert .8 < speed(last) / speed(first) < 1.25 and .6 < size(last) / size(first) < 1.6, g
 
 @pytest.mark.skipif(not RECORDINGS, reason='no recordings here')
-def test_recordings_show_the_scene_that_is_named(model, judges):
+def test_recordings_show_the_scene_that_is_named(model, classifiers):
     "By three seeds each, nearly always."
     shown = []
     for path in RECORDINGS:
@@ -82,6 +110,6 @@ def test_recordings_show_the_scene_that_is_named(model, judges):
         for seed in (3, 4, 5):
             video = model.generate(path, 1, seed=seed)
             frames = np.stack([f for _, f in zip(range(8), video.frames())])
-            shown.append((path.name, seed, named, SCENES[int(seen(judges, frames).argmax())]))
+            shown.append((path.name, seed, named, SCENES[int(seen(classifiers, frames).argmax())]))
     wrong = [x for x in shown if x[2] != x[3]]
     assert len(wrong) <= len(shown) / 12, wrong

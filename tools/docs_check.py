@@ -4,7 +4,11 @@ from pathlib import Path
 import finish_site, readme
 
 root = Path(__file__).parents[1]
-NOTEBOOKS = sorted(root.glob('nbs/*.ipynb'))
+NOTEBOOKS = sorted(p for p in root.glob('nbs/**/*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+
+def name_of(path): # -> 'media/01_formats.ipynb'
+    path = Path(path)
+    return path.relative_to(root/'nbs').as_posix() if path.is_relative_to(root/'nbs') else path.name
 
 def cells(path, kind): # -> sources of the 'code' or 'markdown' cells
     found = json.loads(Path(path).read_text(encoding='utf-8'))['cells']
@@ -44,17 +48,24 @@ def link_faults():
 def shown(path): # a notebook -> what its page shows as it is: Markdown, and outputs in HTML or Markdown
     found = json.loads(path.read_text(encoding='utf-8'))['cells']
     data = [o.get('data', {}) for c in found for o in c.get('outputs', [])]
-    return '\n\n'.join(cells(path, 'markdown') + [''.join(d[kind]) for d in data for kind in ('text/html', 'text/markdown') if kind in d])
+    return '\n\n'.join(
+        cells(path, 'markdown')
+        + [''.join(d[kind]) for d in data for kind in ('text/html', 'text/markdown') if kind in d]
+    )
 
 def network_faults(notebooks=NOTEBOOKS):
     "Pictures, sounds, scripts and styles that a page would fetch from elsewhere."
-    for p in notebooks: yield from (f'nbs/{p.name}: fetches {address}' for address in finish_site.fetched(_FENCED.sub('', shown(p))))
+    for p in notebooks:
+        yield from (
+            f'nbs/{name_of(p)}: fetches {address}' for address in finish_site.fetched(_FENCED.sub('', shown(p)))
+        )
 
 # --- names
 
 def public(tree): # -> what the module exports
     for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '__all__': return ast.literal_eval(node.value)
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '__all__':
+            return ast.literal_eval(node.value)
     return []
 
 def defined(node): # -> names
@@ -69,24 +80,31 @@ def explained(node, lines):
     return any(' # ' in l for l in lines[node.lineno - 1:max(node.lineno, node.body[0].lineno - 1)])
 
 def name_faults():
-    for path in sorted(root.glob('sound_video/*.py')):
+    for path in sorted(root.glob('sound_video/*/*.py')):
         text = path.read_text(encoding='utf-8')
         tree, lines = ast.parse(text), text.splitlines()
         known = {name: node for node in tree.body for name in defined(node)}
         for name in public(tree):
             node = known.get(name)
-            if node is None: yield f'{path.name}: {name} is in __all__ and nowhere else'
-            elif hasattr(node, 'body') and not explained(node, lines): yield f'{path.name}: {name} has neither a docstring nor a comment'
+            if node is None:
+                yield f'{path.relative_to(root)}: {name} is in __all__ and nowhere else'
+            elif hasattr(node, 'body') and not explained(node, lines):
+                yield f'{path.relative_to(root)}: {name} has neither a docstring nor a comment'
 
 # --- the site
 
 def sidebar_faults():
-    listed = re.findall(r'[\w.]+\.ipynb', (root/'_quarto.yml').read_text(encoding='utf-8'))
+    listed = re.findall(r'[\w./]+\.ipynb', (root/'_quarto.yml').read_text(encoding='utf-8'))
     yield from (f'_quarto.yml: {n} is listed, and not there' for n in listed if not (root/'nbs'/n).exists())
-    yield from (f'_quarto.yml: the sidebar lists {p.name} {listed.count(p.name)} times' for p in NOTEBOOKS if listed.count(p.name) != 1)
+    yield from (
+        f'_quarto.yml: the sidebar lists {name_of(p)} {listed.count(name_of(p))} times'
+        for p in NOTEBOOKS
+        if listed.count(name_of(p)) != 1
+    )
 
 def readme_faults():
-    if (root/'README.md').read_text(encoding='utf-8') != readme.readme(): yield 'README.md: differs from nbs/index.ipynb: run `make readme`'
+    if (root / 'README.md').read_text(encoding='utf-8') != readme.readme():
+        yield 'README.md: differs from nbs/index.ipynb: run `make readme`'
 
 def render(path, out):
     "A notebook as nbdev hands it to quarto: imports, exported cells and `show_doc` are run, and nothing else."
@@ -95,8 +113,10 @@ def render(path, out):
     os.chdir(root) # where nbdev looks for its configuration
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        main((path, out/path.name, FilterDefaults))
-    return out/path.name
+        made = out/name_of(path)
+        made.parent.mkdir(parents=True, exist_ok=True)
+        main((path, made, FilterDefaults))
+    return made
 
 def page(path): # a rendered notebook -> the name of its page
     named = re.search(r'^output-file: *(\S+)', '\n'.join(cells(path, 'raw')), re.M)
@@ -107,15 +127,19 @@ def render_faults(notebooks=NOTEBOOKS):
     pages = {}
     with tempfile.TemporaryDirectory() as out:
         for p in notebooks:
-            try: made = render(p, Path(out))
-            except Exception as e: yield f'nbs/{p.name}: {str(e).splitlines()[0]} … {str(e).splitlines()[-1]}'; continue
-            if len(cells(made, 'markdown')) < 3: yield f'nbs/{p.name}: its page is empty'
-            name = page(made)
-            if name in pages: yield f'nbs/{p.name}: its page, {name}, is that of {pages[name]} too'
-            pages[name] = p.name
+            try:
+                made = render(p, Path(out))
+            except Exception as e:
+                yield f'nbs/{name_of(p)}: {str(e).splitlines()[0]} … {str(e).splitlines()[-1]}'
+                continue
+            if len(cells(made, 'markdown')) < 3: yield f'nbs/{name_of(p)}: its page is empty'
+            name = (made.parent/page(made)).relative_to(out).as_posix()
+            if name in pages: yield f'nbs/{name_of(p)}: its page, {name}, is that of {pages[name]} too'
+            pages[name] = name_of(p)
 
 def faults():
-    for check in (link_faults, network_faults, name_faults, sidebar_faults, readme_faults, render_faults): yield from check()
+    for check in (link_faults, network_faults, name_faults, sidebar_faults, readme_faults, render_faults):
+        yield from check()
 
 if __name__ == '__main__':
     found = list(faults())

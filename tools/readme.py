@@ -9,7 +9,8 @@ def block(cell):
     "One cell of the notebook as Markdown; hidden cells, and those for the site alone, give nothing."
     source = ''.join(cell.source).strip()
     if source.startswith('<!-- on the site'): return ''
-    if cell.cell_type == 'markdown': return re.sub(r'\]\((?=images/|\w+\.ipynb)', '](nbs/', source) # links from the root
+    if cell.cell_type == 'markdown':
+        return re.sub(r'\]\((?=images/|[\w/]+\.ipynb)', '](nbs/', source)  # links from the root
     if cell.cell_type != 'code' or source.startswith('#| hide'): return ''
     lines = [l for l in source.splitlines() if not l.startswith('#|')]
     return '```python\n' + '\n'.join(lines).strip() + '\n```'

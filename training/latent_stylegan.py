@@ -9,16 +9,19 @@ from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from safetensors.torch import load_file, save_file
 from torchvision.utils import make_grid, save_image
-from sound_video.adversarial import Adversaries, stylegan_learner
-from sound_video.autoencoder import (Autoencoder, AutoencoderConfig, LatentGenerator, autoencoder_learner, fit_cosine,
+from sound_video.stylegan.adversarial import GANModels, stylegan_learner
+from sound_video.stylegan.autoencoder import (
+    Autoencoder, AutoencoderConfig, LatentGenerator, autoencoder_learner, fit_cosine,
                                      fit_whitening, load_autoencoder, save_autoencoder)
-from sound_video.callbacks import keeping, read_checkpoint
-from sound_video.core import UserError, atomic, seed_all, to_uint8
-from sound_video.metrics import fid, scene_accuracy
-from sound_video.pipeline import scenes_of
-from sound_video.score import KIND_NAMES, SCENES, kind_label
-from sound_video.stylegan import Discriminator, Generator, StyleGAN2Config
-from sound_video.world import split_seeds, stills
+from sound_video.core.callbacks import keeping, read_checkpoint
+from sound_video.core.arrays import to_uint8
+from sound_video.core.devices import seed_all
+from sound_video.core.errors import UserError, atomic
+from sound_video.metrics.images import fid, scene_accuracy
+from sound_video.app.packs import scenes_of
+from sound_video.world.score import KIND_NAMES, SCENES, kind_label
+from sound_video.stylegan.stylegan2 import Discriminator, Generator, StyleGAN2Config
+from sound_video.world.clips import split_seeds, stills
 
 SIZE = 256 # pixels
 
@@ -197,7 +200,7 @@ def train_generator(work, images=3_000_000, start=None, lr=2e-3, gamma=.5, bs=16
     cfg = generator_cfg(ae.cfg.latent_channels)
     white = lambda z: (z.float() - ae.mean[:, None, None]) / ae.std[:, None, None]
     data = Batches(latent_file(work, 'train', cfg.img_channels), bs, epoch // bs, white, seed=seed)
-    nets, dls = Adversaries(Generator(cfg), Discriminator(cfg)), DataLoaders(data, data, device='cpu')
+    nets, dls = GANModels(Generator(cfg), Discriminator(cfg)), DataLoaders(data, data, device='cpu')
     learn = stylegan_learner(dls, cfg, nets, lr, gamma=gamma, mapping_lr=20., mixing=.5, seed=seed)
     if start and not (folder/'generator.pt').exists(): start_from(start, nets, learn.memory)
     total = images + learn.memory['images']
@@ -210,7 +213,7 @@ def networks_of(work):
     "The networks as the newest checkpoint has them, and its counts."
     state = read_checkpoint(work/'generator'/'generator.pt')
     cfg = StyleGAN2Config.from_dict(state['config'])
-    nets = Adversaries(Generator(cfg), Discriminator(cfg))
+    nets = GANModels(Generator(cfg), Discriminator(cfg))
     nets.load_state_dict(state['nets'])
     return nets.eval(), state['memory']
 
@@ -224,17 +227,17 @@ def detail(x): # images [B, 3, H, W]
 @torch.no_grad()
 def measure(work, n=450):
     "Fréchet distances to as many held-out stills, by the shipped pack's image classifier at 64 pixels; detail at 256."
-    from sound_video.training import mini_judge # takes seconds
-    judge, (nets, memory), ae = mini_judge(), networks_of(work), autoencoder_of(work)
+    from sound_video.app.training import mini_image_classifier # takes seconds
+    image_classifier, (nets, memory), ae = mini_image_classifier(), networks_of(work), autoencoder_of(work)
     rows, labels = still_file(work, 'valid').rows()[:n], torch.from_numpy(still_file(work, 'valid').labels[:n])
     real = [as_images(torch.from_numpy(np.array(x))) for x in np.array_split(rows, len(rows) // 9)]
     again = [ae.decode(ae.encode(x)).clamp(-1, 1) for x in real]
     fake = list(generated(nets.ema, ae, labels))
     of = scenes_of(KIND_NAMES)[1]
-    right = [scene_accuracy(small(x), of[c], judge) * len(x) for x, c in zip(fake, labels.split(8))]
+    right = [scene_accuracy(small(x), of[c], image_classifier) * len(x) for x, c in zip(fake, labels.split(8))]
     found = dict(images=memory['images'], stills=len(labels), scene=round(sum(right) / len(labels), 3))
     for name, made in dict(generated=fake, reconstructed=again).items():
-        found[f'fid of {name}'] = round(fid(map(small, real), map(small, made), judge), 2)
+        found[f'fid of {name}'] = round(fid(map(small, real), map(small, made), image_classifier), 2)
         found[f'detail of {name}'] = round(sum(map(detail, made)) / len(made) / sum(map(detail, real)) * len(real), 3)
     say(json.dumps(found))
     return found
