@@ -203,6 +203,7 @@ def _check_generate(a):
     picture = a.start is not None and not (a.start.isdecimal() and not os.path.exists(a.start))
     _refuse(
         _without('--mix', a.mix, '--prompt', a.prompt),
+        (a.timeline is not None and a.scenes is not None, '--scenes is short for --timeline: leave one of them out'),
         (
             a.speed is not None and _is_number(a.motion),
             '--motion with a number means --speed, and --speed is given too: leave one of them out',
@@ -212,7 +213,8 @@ def _check_generate(a):
                 picture and getattr(a, dest) is not None,
                 f'{option} changes nothing where --start is a picture: leave one of them out, or start with a seed',
             )
-            for option, dest in (('--prompt', 'prompt'), ('--class', 'class_name'), ('--psi', 'psi'))
+            for option, dest in (('--prompt', 'prompt'), ('--class', 'class_name'), ('--psi', 'psi'),
+                ('--timeline', 'timeline'), ('--scenes', 'scenes'))
         ),
     )
 
@@ -241,7 +243,8 @@ def _options(a): # -> {option of `SoundVideo.generate`: value}
     from sound_video.app.request import class_shares
     start = int(a.start) if a.start and a.start.isdecimal() and not os.path.exists(a.start) else a.start
     return dict(fps=a.fps, seed=a.seed, psi=_or(a.psi, .7), motion=a.motion, class_name=class_shares(a.class_name),
-        speed=_or(a.speed, 1.), prompt=a.prompt, mix=_or(a.mix, .5), start=start)
+        speed=_or(a.speed, 1.), prompt=a.prompt, mix=_or(a.mix, .5), start=start,
+        timeline=a.scenes if a.timeline is None else Path(a.timeline))
 
 def _make(sv, a, sound, out):
     "One video."
@@ -339,6 +342,8 @@ def _output(sound, out): # -> path to write to
         help='what to show, such as "raining", or a mix, such as "thunder=.5,raining=.5" (default: what is heard; the'
         ' seed chooses where nothing is)',
     ),
+    arg('--timeline', metavar='FILE', help='what to show when: JSON, as name --timeline --json prints it'),
+    arg('--scenes', metavar='TEXT', help='the same in short: "0:raining, 6:thunder", in s or minutes:seconds'),
     arg('--prompt', metavar='TEXT', help='words for what to show, beside what is heard'),
     arg('--mix', help='0 to 1: how much the words of --prompt count (default: 0.5)'),
     arg(
@@ -353,6 +358,8 @@ def _output(sound, out): # -> path to write to
   sound-video generate storm.ogg --class thunder --fps 25 --motion reactive
   sound-video generate waves.mp3 --prompt "a beach at night" --mix 0.4
   sound-video generate wind.wav --start hills.jpg
+  sound-video generate day.wav --timeline day.json
+  sound-video generate day.wav --scenes "0:raining, 6:thunder"
   sound-video generate "sounds/*.mp3" -o videos
   sound-video generate rain.wav --pack my-pack --seed 3 --psi 1
   sound-video generate sounds -o videos -v --skip-existing
@@ -527,9 +534,15 @@ def _windows(heard):
 def _name_one(sv, a, sound):
     heard = sv.name(_with_track(sound, a), None if a.labels is None else a.labels.split(','))
     if heard.silent: _say(f"'{sound}' is silent: there is nothing to name, and every label is as likely as another")
+    found = _timeline(sv, a, sound) if a.timeline else None
     if a.json:
-        return print(json.dumps(dict(sound=str(sound), **heard.to_dict(), windows=list(_windows(heard)))), flush=True)
-    print(heard, '', *_over_time(heard), sep='\n', flush=True)
+        said = dict(sound=str(sound), **heard.to_dict(), windows=list(_windows(heard)))
+        return print(json.dumps(said | (found.to_dict() if found else {})), flush=True)
+    print(heard, '', *([found] if found else _over_time(heard)), sep='\n', flush=True)
+
+def _timeline(sv, a, sound):
+    from sound_video.app.generate import listen
+    return listen(sv, _with_track(sound, a))
 
 def _name_all(a, sounds): # -> exit status
     from sound_video.core.errors import UserError
@@ -562,17 +575,20 @@ def _check_can_hear(a):
             " it has none)"
         ),
     ),
+    arg('--timeline', action='store_true', help="from when to when each of the model's scenes is heard"),
     arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)'),
     arg(
         '--json',
         action='store_true',
-        help='one JSON object for each sound: sound, seconds, labels with probabilities, windows',
+        help='one JSON object for each sound: sound, seconds, labels with probabilities, windows; and segments'
+        ' with --timeline',
     ),
     _track_option('of a film that has several'),
     _VERBOSE,
     examples='''  sound-video name rain.wav
   sound-video name holiday.mp4 --labels "a beach,a campfire,wind in trees"
   sound-video name storm.ogg --json
+  sound-video name day.wav --timeline --json > day.json
   sound-video name rain.wav --pack my-pack
   sound-video name sounds -v
   sound-video name holiday.mp4 --audio-track 1''',

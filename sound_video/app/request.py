@@ -14,6 +14,7 @@ from ..core.errors import (
     UserError, check_choice, check_flag, check_number, check_path, check_seed, check_text, check_whole, value_met)
 from ..media.formats import check_file
 from ..media.timing import parse_fps
+from ..hearing.timeline import Timeline
 from .pack_config import PackConfig
 
 # %% ../../nbs/app/02_request.ipynb #4e900006
@@ -31,6 +32,7 @@ class Request:
     prompt:str = None
     mix:float = .5
     start:object = None      # a path, uint8 [H, W, 3], a seed, or None
+    timeline:object = None   # a `Timeline`, a path, the short form as text, or None: as heard
 
     def checked(self, config:PackConfig):
         "The request with every value as the pipeline takes it; a `UserError` for what the model cannot do."
@@ -38,11 +40,14 @@ class Request:
         asked = replace(self, motion=motion, speed=speed,
             fps=parse_fps(self.fps), seed=check_seed(self.seed), psi=check_number('psi', self.psi, 0, 2),
             mix=check_number('mix', self.mix, 0, 1), start=self._start(), class_name=self._classes(config),
-            prompt=self.prompt if self.prompt is None else check_text('prompt', self.prompt))
+            prompt=self.prompt if self.prompt is None else check_text('prompt', self.prompt),
+            timeline=self._timeline(config))
+        if asked.timeline is not None and self.class_name is not None:
+            raise UserError('a timeline and a class contradict each other: leave one of them out')
         if asked.steers and not (motion == 'learned' or callable(motion) and config.can_move):
             raise UserError(
-                'a mix of scenes, a prompt or a start needs learned motion: leave out the reactive motion, or take a'
-                ' pack that has learnt to move'
+                'a mix of scenes, a timeline, a prompt or a start needs learned motion: leave out the reactive motion,'
+                ' or take a pack that has learnt to move'
             )
         return asked
 
@@ -59,7 +64,7 @@ class Request:
     @property
     def steers(self)->bool:
         "Does it ask for more than a scene?"
-        return bool(self.shares) or self.prompt is not None or self.start is not None
+        return bool(self.shares) or not (self.prompt is None and self.start is None and self.timeline is None)
 
     def _classes(self, config):
         if isinstance(self.class_name, dict):
@@ -78,6 +83,15 @@ class Request:
             from sound_video.core.arrays import as_pixels # not above: it imports torch
             return as_pixels(start, what='start is a seed, the path of a picture, or uint8 [H, W, 3]')
         return start if start is None else check_whole('start', start, 0, 2**63 - 1)
+
+    def _timeline(self, config): # -> `Timeline`, or None
+        if self.timeline is None: return None
+        if isinstance(self.timeline, Timeline): found = self.timeline
+        elif isinstance(self.timeline, str) and ':' in self.timeline: found = Timeline.parse(self.timeline)
+        else: found = Timeline.load(self.timeline)
+        for s in found:
+            for name in (s.scene, s.kind): config.fitting(name)
+        return found
 
     def _motion(self, config): # -> one of `MOTIONS` or a function, {group: factor}
         motion, speed, groups = self.motion, self.speed, config.layer_groups

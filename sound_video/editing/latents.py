@@ -30,8 +30,8 @@ def latent_basis(G, n=8192, seed=0): # as for `sample_w`
 
 @dataclass(frozen=True)
 class LatentSpace:
-    """Latents in units of their standard deviations along their principal axes: there a step of one length is as ordinary
-    in every direction."""
+    """Latents in units of their standard deviations along their principal axes: there a step of one length is as
+    ordinary in every direction."""
     mean:torch.Tensor # [D]
     axes:torch.Tensor # [D, D]
 

@@ -46,7 +46,7 @@ class InverterConfig(Config):
 
 # %% ../../nbs/motion/00_inversion.ipynb #0035da4c
 class Inverter(nn.Module):
-    "The vector of a sound and a draw of chance to a latent of W+: the mean latent, and what a head for each layer adds."
+    "The vector of a sound and a random draw to a latent of W+: the mean latent, and what a head for each layer adds."
     def __init__(self, cfg:InverterConfig, mean=None, std=None): # of the generator's latents [D]
         super().__init__()
         self.cfg, h = cfg, cfg.hidden
@@ -87,8 +87,8 @@ def latent_norm(w, mean, std): # latents [B, L, D] -> []
 
 # %% ../../nbs/motion/00_inversion.ipynb #b563b729
 class LatentCritic(nn.Module):
-    """Whitened latents [B, L, D] and vectors of sounds [B, dim] -> scores [B], large for latents that the generator would
-    draw."""
+    """Whitened latents [B, L, D] and vectors of sounds [B, dim] -> scores [B], large for latents that the generator
+    would draw."""
     def __init__(self, cfg:InverterConfig):
         super().__init__()
         h, act = cfg.hidden, nn.LeakyReLU(.2)
