@@ -51,8 +51,8 @@ def test_a_table_that_is_none(folder, capsys, text, says):
     'more, says',
     [
         (['image_classifier', '--recordings', '{}'], 'stage audio'),
-        (['--data', 'clips', '--recordings', '{}'], 'nine scenes'),
-        (['--recordings', '{}/nowhere'], 'is not a folder'),
+        (['--data', '{}', '--recordings', '{}'], 'nine scenes'),
+        (['--recordings', '{}/nowhere'], 'no such folder of recordings'),
         (['--recordings', '{}/raining'], 'has no recordings'),
     ],
 )

@@ -15,7 +15,7 @@ LOOSE = {
 def found():
     env = os.environ | dict(PYTHONPATH=f'{here.parent}{os.pathsep}{here}')
     said = subprocess.run(
-        [sys.executable, here / 'shared.py', *([] if EVERY else ['judge,stylegan', 'clip'])],
+        [sys.executable, here / 'shared.py', *([] if EVERY else ['image_classifier,stylegan', 'clip'])],
         env=env,
         capture_output=True,
         text=True,
@@ -55,7 +55,7 @@ def test_losses_and_metrics(found):
 def test_each_process_reads_its_rows(found):
     for (rows, pictures), *of_two in [f for name, f in found.items() if name.startswith('read by')]:
         assert rows and all(
-            half == {k: n // 2 if k != 'Opponents' or 'PictureEncoder' not in rows else n for k, n in rows.items()}
+            half == {k: n // 2 if k != 'GANPair' or 'ImageEncoder' not in rows else n for k, n in rows.items()}
             for half, _ in of_two
         )  # the vectors of sounds are few numbers
         assert all(half == {k: n // 2 for k, n in pictures.items()} for _, half in of_two)

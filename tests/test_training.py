@@ -70,7 +70,7 @@ def test_resumed_training_ends_the_same(tmp_path, brief, whole, resolution):
 
 def test_later_stages_interrupted_end_the_same(tmp_path, brief, whole):
     beside(whole, tmp_path/'broken')
-    for network in ('Clip', 'AudioEncoder', 'Inverter', 'PictureEncoder', 'VideoNet', 'TrajectoryGenerator'):
+    for network in ('Clip', 'AudioEncoder', 'Inverter', 'ImageEncoder', 'VideoNet', 'TrajectoryGenerator'):
         with pytest.raises(KeyboardInterrupt):
             train(tmp_path / 'broken', 'tiny', resume=network != 'Clip', cbs=StopLater(network))
         assert not (tmp_path/'broken').exists()
@@ -240,7 +240,7 @@ def test_every_stage_computes_in_what_the_machine_has_or_in_what_is_asked(
         'Clip',
         'AudioEncoder',
         'Inverter',
-        'PictureEncoder',
+        'ImageEncoder',
         'VideoNet',
         'TrajectoryGenerator',
     }

@@ -722,7 +722,9 @@ _PRESETS = ('tiny', 'mini', 'finetune', 'landscape256', *(
 def _check_train(a):
     "Refuse what is no stage, preset or data, before anything heavy is loaded."
     from sound_video.core.errors import UserError, check_whole
-    for what, word, among in (*(('stage', s, _STAGES) for s in a.stages), ('preset', a.preset, _PRESETS)):
+    recipes = sys.modules.get('sound_video.app.recipes') # which may know more
+    presets = recipes.PRESETS if recipes else _PRESETS
+    for what, word, among in (*(('stage', s, _STAGES) for s in a.stages), ('preset', a.preset, presets)):
         if word not in among:
             near = get_close_matches(word, among, 1, .6)
             guess = f"did you mean '{near[0]}'? " if near else ''

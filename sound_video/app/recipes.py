@@ -113,13 +113,13 @@ PRESETS = {
             **_mini | dict(z_dim=32, w_dim=32, img_resolution=32, channel_base=256, channel_max=32, num_layers=2)
         ),
         16,
-        (640, 320),
+        (480, 240),
         180,
         90,
         2,
-        ClipRecipe(720, 90, 6, 36),
-        HearingRecipe(EncoderConfig(width=8, hidden=128), 180, 90, 2, 10, 18, recorded=18),
-        InversionRecipe(180, 2, 6, 180, 3, 64, 36),
+        ClipRecipe(360, 90, 8, 36),
+        HearingRecipe(EncoderConfig(width=8, hidden=128), 108, 45, 2, 14, 18, recorded=18),
+        InversionRecipe(108, 2, 6, 108, 3, 64, 36),
         TrajectoryRecipe(36, 9, 2, 3, 3.0, 12, 24),
     ),
     'mini': Recipe(
