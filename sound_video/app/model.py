@@ -97,7 +97,7 @@ def _read_encoder(path, config): # folder of the pack
     "The audio encoder of a pack, checked."
     if not (path and config.hearing):
         raise UserError(
-            f"the model{f' in {str(path)!r}' if path else ''} cannot hear: give it ears with sound-video train clip"
+            f"the model{f' in {str(path)!r}' if path else ''} cannot hear: train them with sound-video train clip"
             " audio --out PACK, or take a pack that has hearing in its config.json"
         )
     try:

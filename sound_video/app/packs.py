@@ -163,7 +163,7 @@ def save_pack(path, # folder to be made, or replaced
 
 # %% ../../nbs/app/01_packs.ipynb #594403f4
 def _build(config, file):
-    "The generator that the configuration describes, with chance weights."
+    "The generator that the configuration describes, with random weights."
     arch = config.generator.get('architecture')
     if arch not in _ARCHITECTURES:
         raise UserError(

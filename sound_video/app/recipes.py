@@ -34,7 +34,7 @@ class HearingRecipe(Config):
     encoder:EncoderConfig
     sounds:int        # in an epoch: of the world so many, of a smaller folder all, again and again
     valid:int         # and in the validation set
-    takes:int         # guises of each sound
+    takes:int         # augmented views of each sound
     epochs:int
     batch:int = 128
     lr:float = 3e-3
@@ -45,7 +45,7 @@ class HearingRecipe(Config):
 class InversionRecipe(Config):
     "How the inverter and the picture encoder are trained."
     sounds:int         # in an epoch: of the world so many, of a smaller folder all, again and again
-    takes:int          # guises of each
+    takes:int          # augmented views of each
     epochs:int         # of the inverter, over the sounds
     stills:int         # pictures
     image_epochs:int # of the picture encoder, over the stills

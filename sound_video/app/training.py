@@ -312,7 +312,7 @@ def train_clip(
 # %% ../../nbs/app/07_training.ipynb #d005c064
 @torch.no_grad()
 def measure_hearing(hearing, dl)->dict: # of validation sounds, as `hearing_dls` gives it
-    "Sounds named rightly, sounds and captions whose nearest picture is of the right scene."
+    "Top-1 accuracy of sounds; sounds and captions whose nearest picture is of the right scene."
     from sound_video.hearing.naming import label_vectors
     rows = [
         (hearing.encoder(mels).chunk(2)[0].cpu(), words.cpu(), pictures.cpu(), scenes.cpu())
@@ -368,7 +368,7 @@ def train_hearing(
 
 # %% ../../nbs/app/07_training.ipynb #0193c3f5
 def _key(encoder, clips, *more): # a `WorldSounds`, `FolderClips`, …
-    "Short text that changes with the ears, the clips and whatever else is given."
+    "Short text that changes with the encoder, the clips and whatever else is given."
     files = [
         (str(f.path), f.start, f.seconds, (st := f.path.stat()).st_size, st.st_mtime_ns)
         for f in getattr(clips, 'files', ())
@@ -394,7 +394,7 @@ def _kept(work, name, key, write): # a function of a path
 @torch.no_grad()
 def hear_all(sounds, # as `WorldSounds` or `FolderSounds`
              encoder, takes:int, seed=0):
-    "The vectors of sounds in some guises [takes, N, dim]."
+    "The vectors of sounds in some augmented views [takes, N, dim]."
     from sound_video.hearing.alignment import from_bytes, guises # not above: it takes seconds
     mels, device = guises(sounds, encoder.cfg, takes, seed), next(encoder.parameters()).device
     return torch.stack(
@@ -557,7 +557,7 @@ class VideoClassifierLoader(SeededLoader):
         return (x.flip(-1) if self.shuffle and self.playing % 2 else x), *b[1:]
 
 class WatchedScene(Metric):
-    "The part of the clips whose scene is named rightly."
+    "The part of the clips whose scene is named correctly."
     name = 'scene'
     def reset(self): self.right, self.n = 0, 0
     def accumulate(self, learn):

@@ -237,7 +237,7 @@ class Guard(Callback):
             facts['loss'],
         )
         raise UserError(
-            f"training of {self.stage} stopped in {facts['place']}, where it gave no numbers ({broken}; more in"
+            f"training of {self.stage} stopped in {facts['place']}, where the loss became NaN or Inf ({broken}; more in"
             f" '{self.file}'); the last checkpoint is good: {advice}"
         )
 

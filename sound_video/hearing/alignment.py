@@ -131,7 +131,11 @@ def _kept(make, parts, idxs):
     return torch.from_numpy(np.load(file))
 
 def guises(
-    sounds, cfg: EncoderConfig, takes: int, seed=0, parts=None  # of each sound: one plain, the others in guises
+    sounds,
+    cfg: EncoderConfig,
+    takes: int,
+    seed=0,
+    parts=None,  # of each sound: one plain, the others in augmented views
 ):  # folder for what is done, so that an interrupted run goes on -> uint8 [takes, n, bands, steps]
     "Every sound in several takes, as mel spectrograms."
     dress = partial(_kept, partial(_dressed, sounds, cfg, Mel(cfg.mel), takes, seed), parts)
@@ -141,7 +145,7 @@ def guises(
 
 # %% ../../nbs/hearing/08_alignment.ipynb #0774d47d
 class AugmentedViews:
-    "Sounds in several guises, with the vectors of pictures that go with them."
+    "Sounds in several augmented views, with the vectors of pictures that go with them."
     def __init__(self, mels,     # uint8 [takes, N, bands, steps]
                  pictures,       # unit vectors [N, views, D]
                  labels, vocab): # int64 [N]; names
@@ -248,8 +252,8 @@ def hearing_dls(
     bs=128,
     n=9000,  # sounds in a batch, and in an epoch: of the world so many, of a smaller folder all, again and again
     n_valid=900,
-    takes=4,  # guises of each
-    cache=None,  # folder for what is dear to make; None: in memory
+    takes=4,  # augmented views of each
+    cache=None,  # folder for what is expensive to compute; None: in memory
     seed=0,
     device=None,
 ):
@@ -273,12 +277,14 @@ def hearing_dls(
 
 # %% ../../nbs/hearing/08_alignment.ipynb #86edc3b2
 class HearingLoss:
-    "The sum of three contrasts: with captions, with pictures, and between guises."
+    "The sum of three contrasts: with captions, with pictures, and between augmented views."
     def __init__(self, scale, # what cosines are multiplied with, CLIP's own
                  words=1., pictures=1., guises=1.): # weights; what has the weight 0 is not computed
         self.scale, self.weights = float(scale), (words, pictures, guises)
 
-    def __call__(self, pred, words, pictures, agree, alike, scenes=None): # pred: unit vectors of both guises [2B, D]
+    def __call__(
+        self, pred, words, pictures, agree, alike, scenes=None
+    ):  # pred: unit vectors of both augmented views [2B, D]
         a, b = pred.chunk(2)
         both = (
             lambda other, target: (contrast((a, other, self.scale), target) + contrast((b, other, self.scale), target))

@@ -43,7 +43,7 @@ class RecordedSounds:
         return np.resize(x[start:start + n], n)
 
 def recorded_takes(files, cfg:EncoderConfig, n, takes, cache=None, seed=0): # as for `RecordedSounds` and `hearing_dls`
-    "Recordings in guises: mels, uint8 [takes, n, bands, steps], and scenes, int64 [n]."
+    "Recordings in augmented views: mels, uint8 [takes, n, bands, steps], and scenes, int64 [n]."
     sounds = RecordedSounds(files, n, cfg.seconds + 1, cfg.mel.rate)
     return _made(sounds, 'recorded', cfg, takes, seed, cache)['mels'], sounds.labels
 

@@ -72,7 +72,7 @@ def truncated_latents(E:Inverter,
                     z,      # one draw for all, or one for each [Z] or [B, Z]
                     psi=.7, # 0: the middle, 1: the draw
                     n=64):  # draws that the middle is taken of
-    "Latents drawn towards the middle of what each sound may look like [B, L, D]."
+    "Latents drawn toward the mean of what each sound may look like [B, L, D]."
     middle = torch.stack([E(v, o.expand(len(v), -1)) for o in E.draw(n, 1)]).mean(0)
     return middle.lerp(E(v, z.expand(len(v), -1)), psi)
 

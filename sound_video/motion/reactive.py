@@ -117,7 +117,7 @@ class Walk:
 def truncated(G, # generator with `mapping(z, c, psi)`
               z, # [n, Z]
               c=None, psi=.7): # class index [1], or None
-    "Latents drawn towards the mean of their class: [n, L, D]."
+    "Latents drawn toward the mean of their class: [n, L, D]."
     if c is None: return G.mapping(z, None, psi)
     many = torch.randn(512, z.shape[1], generator=torch.Generator().manual_seed(0)).to(z)
     middle = G.mapping(many, c.expand(len(many))).mean(0)

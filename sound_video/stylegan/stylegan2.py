@@ -107,7 +107,7 @@ class Mapping(nn.Module):
 
     @torch.no_grad()
     def track(self, w, beta=.998): # w [B, L, D]
-        "Move the middle towards the mean of `w`."
+        "Move the middle toward the mean of `w`."
         self.w_avg.lerp_(w[:,0].mean(0), 1 - beta)
 
 # %% ../../nbs/stylegan/04_stylegan2.ipynb #94451f24
