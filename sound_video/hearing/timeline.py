@@ -78,7 +78,7 @@ class Timeline(list):
     @classmethod
     def _ordered(cls, segments):
         for a, b in zip(segments, segments[1:]):
-            if b.start < a.end - 1e-6:
+            if b.start < max(a.end - 1e-6, a.start):
                 raise UserError(f'segments follow one another: the one at {b.start:g} s begins before the last ends')
         return cls(segments)
 
