@@ -52,8 +52,9 @@ def place(tmp_path_factory):
     d, rng = tmp_path_factory.mktemp('examples'), np.random.default_rng(0)
     sound = (.4 * rng.normal(size=RATE) * np.abs(np.sin(np.linspace(0, 6, RATE)))).astype(np.float32)
     picture = rng.integers(0, 255, (64, 80, 3), np.uint8)
-    for n in ('rain.wav', 'wind.wav', 'song.mp3', 'fire.mp3', 'waves.mp3', 'storm.ogg'):
+    for n in ('rain.wav', 'wind.wav', 'day.wav', 'song.mp3', 'fire.mp3', 'waves.mp3', 'storm.ogg'):
         soundfile.write(d / n, sound, RATE)
+    (d/'day.json').write_text('{"segments": [{"start": 0, "end": 1, "scene": "raining"}]}')
     for n in ('hills.jpg', 'beach.jpg'): write_image(d/n, picture)
     for n in ('my-videos/raining', 'landscape/raining'): (d/n).mkdir(parents=True)
     for n in ('beach.mp4', 'holiday.mp4', 'my-videos/raining/0.mp4', 'landscape/raining/0.mp4'):

@@ -153,7 +153,7 @@ def embed_windows(encoder:AudioEncoder,
 def join_windows(parts): # of windows, as `embed_windows` yields them
     "All of them: starts in s [T], unit vectors [T, dim], levels in dB of full scale [T]."
     found = None
-    for part in progress(parts, desc='listening'):
+    for part in parts:
         # moved each time: many small tensors left between large ones would keep memory from being returned
         found = part if found is None else tuple(map(torch.cat, zip(found, part)))
     return found
@@ -161,7 +161,8 @@ def join_windows(parts): # of windows, as `embed_windows` yields them
 def embed_sound(encoder:AudioEncoder, sound, hop=None): # as for `as_sound`; s from window to window
     "All windows of a sound: starts in s [T], unit vectors [T, dim], levels in dB of full scale [T]."
     c = encoder.cfg
-    return join_windows(embed_windows(encoder, sound_windows(sound, c.mel.rate, c.seconds, hop)))
+    windows = sound_windows(sound, c.mel.rate, c.seconds, hop)
+    return join_windows(embed_windows(encoder, progress(windows, desc='listening')))
 
 
 # %% ../../nbs/hearing/02_encoder.ipynb #efe2825d

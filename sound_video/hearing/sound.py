@@ -8,11 +8,13 @@ Docs: https://sound-video.github.io/sound_video/hearing/sound.html.md"""
 __all__ = ['DENSE_HOP', 'Windows', 'Sound']
 
 # %% ../../nbs/hearing/03_sound.ipynb #50d00003
+from math import ceil
 from typing import NamedTuple
 from ..core.arrays import as_sound
 from .encoder import AudioEncoder, embed_windows, join_windows, shares
 from .features import FEATURE_RATE, FeatureReader, Features, windows_of
-from ..media.sounds import stream_rates
+from ..core.devices import progress
+from ..media.sounds import declared_seconds, stream_rates
 import torch
 
 # %% ../../nbs/hearing/03_sound.ipynb #50d00008
@@ -77,6 +79,10 @@ class Sound:
         "Is it too quiet to be heard?"
         return self.features.silent
 
+    def _n_windows(self): # None where it is unknown
+        seconds, length = declared_seconds(self.source), self.encoder.cfg.seconds
+        return seconds and 1 + max(0, ceil((seconds - length) / (self.hop or length)))
+
     def _listen(self, analyse): # are features wanted?
         "One pass over the samples."
         hear = self.encoder is not None and self._windows is None
@@ -96,7 +102,8 @@ class Sound:
                 n += b.shape[1]
                 yield b
         def paced():
-            for part in embed_windows(self.encoder, windows_of(counted(), c.mel.rate, c.seconds, self.hop)):
+            windows = windows_of(counted(), c.mel.rate, c.seconds, self.hop)
+            for part in embed_windows(self.encoder, progress(windows, self._n_windows(), 'listening')):
                 if reader: reader.read_to(float(part[0][-1]))
                 yield part
         starts, vectors, levels = join_windows(paced())

@@ -335,6 +335,10 @@ class Video:
         if not callable(frames): next(images_of(frames), None) # looks at the first
         self._frames, self.fps, self.sound = frames, parse_fps(fps), sound if sound is None else as_sound(sound)
 
+    def __repr__(self):
+        sound = 'no sound' if self.sound is None else 'sound'
+        return f'{type(self).__name__}({float(self.fps):g} fps, {sound})'
+
     def frames(self): # iterator of uint8 [H, W, 3]
         "The frames one by one, from the beginning."
         return images_of(self._frames() if callable(self._frames) else self._frames)
