@@ -1,5 +1,5 @@
-"""How long does a command take from start to end, beside importing torch? Interleaved, in processes of their own; medians
-in seconds. `arithmetic` is what the same call takes in a process that has made it once. Run by hand: `python
+"""How long does a command take from start to end, beside importing torch? Interleaved, in processes of their own;
+medians in seconds. `arithmetic` is what the same call takes in a process that has made it once. Run by hand: `python
 benchmarks/bench_start.py`."""
 import argparse, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
@@ -43,6 +43,6 @@ def main():
             s = statistics.median(seconds)
             print(f'{name:24} {s:5.2f} s   {s / torch:.2f} times torch')
         said = subprocess.run([sys.executable, '-c', WARM], cwd=d, capture_output=True, text=True).stdout
-        for line in said.splitlines(): print('arithmetic of {}: {:.2f} s'.format(line.split()[0], float(line.split()[1])))
+        for name, seconds in map(str.split, said.splitlines()): print(f'arithmetic of {name}: {float(seconds):.2f} s')
 
 if __name__ == '__main__': main()
