@@ -259,7 +259,7 @@ def test_what_does_not_agree_is_one_line(tmp_path, capsys):
         (['--from', start, '--preset', 'mini', '--data', plain], '16 pixels'),
         (['--from', start, '--preset', 'three', '--data', plain], 'StyleGAN3-T'),
         (['--from', tmp_path / 'none', '--preset', 'two', '--data', plain], 'no pack'),
-        (['--preset', 'two', '--data', tmp_path / 'none.zip'], 'is not there'),
+        (['--preset', 'two', '--data', tmp_path / 'none.zip'], 'no such folder'),
         (['--preset', 'two', '--data', plain, '--set', 'bach=2'], 'bach'),
         (['--preset', 'two', '--data', folder_of(tmp_path / 'few', 4)], 'too few'),
     ):

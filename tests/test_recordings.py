@@ -80,7 +80,7 @@ def test_the_shared_table_is_split_by_people():
 def test_everyone_is_credited():
     page = ''.join(
         l
-        for c in json.loads((ROOT / 'nbs/02g_recordings.ipynb').read_text(encoding='utf-8'))['cells']
+        for c in json.loads((ROOT / 'nbs/data/03_recordings.ipynb').read_text(encoding='utf-8'))['cells']
         if c['cell_type'] == 'markdown'
         for l in c['source']
     )
