@@ -1,7 +1,7 @@
 """How long does a command take from start to end, beside importing torch? Interleaved, in processes of their own;
 medians in seconds. `arithmetic` is what the same call takes in a process that has made it once. Run by hand: `python
 benchmarks/bench_start.py`."""
-import argparse, statistics, subprocess, sys, tempfile, time
+import argparse, os, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 import numpy as np, soundfile
 
@@ -42,7 +42,8 @@ def main():
         for name, seconds in took.items():
             s = statistics.median(seconds)
             print(f'{name:24} {s:5.2f} s   {s / torch:.2f} times torch')
-        said = subprocess.run([sys.executable, '-c', WARM], cwd=d, capture_output=True, text=True).stdout
+        env = os.environ | dict(OMP_WAIT_POLICY='PASSIVE') # as the commands set it
+        said = subprocess.run([sys.executable, '-c', WARM], cwd=d, env=env, capture_output=True, text=True).stdout
         for name, seconds in map(str.split, said.splitlines()): print(f'arithmetic of {name}: {float(seconds):.2f} s')
 
 if __name__ == '__main__': main()
