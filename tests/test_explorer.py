@@ -303,7 +303,8 @@ def test_in_a_browser(tmp_path):
         check_entries(page, tmp_path)
         page.set_viewport_size(dict(width=390, height=800)) # nothing sticks out on a telephone
         assert page.evaluate('document.scrollingElement.scrollWidth') <= 390
-        assert not wrong, wrong
+        # Jupyter's widget manager may ask for a widget that was closed in the meantime: nothing is missing on the page
+        assert not [w for w in wrong if 'widget model not found' not in w], wrong
 
 if __name__ == '__main__': # the picture in the notebook
     import tempfile

@@ -14,6 +14,7 @@ from ..core.arrays import as_sound
 from .encoder import AudioEncoder, embed_windows, join_windows, shares
 from .features import FEATURE_RATE, FeatureReader, Features, windows_of
 from ..core.devices import progress
+from ..core.errors import check_number
 from ..media.sounds import declared_seconds, stream_rates
 import torch
 
@@ -33,7 +34,8 @@ class Sound:
     def __init__(self, source, # path, or (samples [C, N] or [N], rate in Hz), as for `as_sound`
                  encoder:AudioEncoder=None, # None: for features only
                  hop=None): # s from one window to the next; as long as a window by default
-        self.source, self.encoder, self.hop = as_sound(source), encoder, hop
+        self.source, self.encoder = as_sound(source), encoder
+        self.hop = hop if hop is None else check_number('hop', hop, 0, 1e9)
         self._features = self._windows = self._dense = self._seconds = None
 
     @classmethod
