@@ -1,11 +1,15 @@
 "What is heard from when to when, as commands print it and take it back, and the video that follows."
-import json
+import json, math
+from unittest.mock import patch
 import numpy as np, pytest, soundfile, torch
 from sound_video.app import cli
 from sound_video.app.edit import SoundVideo
+from sound_video.app.generate import context_mean
 from sound_video.app.pack_config import default_pack
 from sound_video.core.errors import UserError
-from sound_video.hearing.timeline import Segment, Timeline, viterbi
+from sound_video.hearing.sound import Windows
+from sound_video.hearing.timeline import Segment, Timeline, viterbi, votes
+from sound_video.media import sounds
 from sound_video.media.videos import read_frames
 from sound_video.world.clips import render
 
@@ -48,6 +52,57 @@ def test_the_scene_changes_with_the_sound(day):
     assert short.class_name == 'thunder → raining'
     assert sv.generate(day, fps=4, timeline=Timeline([Segment(0, 18, 'thunder')]))[4].shape == (64, 64, 3)
 
+@needs_model
+@pytest.mark.parametrize('words', [['generate', '--fps', '1', '-o', 'x.mp4'], ['name', '--timeline']])
+def test_decoded_once_to_be_heard(day, tmp_path, monkeypatch, words):
+    "And once more, in step with the frames, for the sound of the video; no window is heard twice."
+    monkeypatch.chdir(tmp_path)
+    command, *more = words
+    from sound_video.hearing.encoder import AudioEncoder
+    heard, hear = [], AudioEncoder.hear
+    monkeypatch.setattr(AudioEncoder, 'hear', lambda self, x: (heard.append(len(x)), hear(self, x))[1])
+    with patch.object(sounds, '_blocks', side_effect=sounds._blocks) as decoder:
+        assert cli.main([command, str(day), *more]) == 0
+    assert decoder.call_count == (2 if command == 'generate' else 1)
+    assert sum(heard) == 14 # of five seconds, from 0, 1, … and 13 s on
+
+def test_a_model_without_classes_has_no_timeline():
+    from sound_video.app.generate import listen
+    from sound_video.app.pack_config import PackConfig
+    from sound_video.hearing.encoder import AudioEncoder, EncoderConfig
+    class Classless:
+        config = PackConfig({}, {}, hearing=dict(scale=1.))
+        encoder = AudioEncoder(EncoderConfig(width=4, hidden=8))
+    with pytest.raises(UserError, match='no classes'): listen(Classless, (torch.zeros(1, RATE), RATE))
+
+def dense(n, dim=4): # seconds
+    starts = torch.arange(n - 4.)
+    v = torch.nn.functional.normalize(torch.randn(len(starts), dim, generator=torch.Generator().manual_seed(0)), dim=1)
+    return Windows(starts, v, torch.zeros(len(starts)), torch.full((len(starts),), 1 / len(starts)))
+
+def test_what_is_far_away_has_no_vote():
+    "However long the sound: here a scene that is heard in its first minute only."
+    for hours in (.1, 3):
+        w = dense(n := round(hours * 3600))
+        p = torch.where((w.starts < 60)[:, None], torch.tensor([.9, .1]), torch.tensor([.1, .9]))
+        found = votes(w, p.log(), 5., float(n)).exp()
+        assert len(found) == n and (found[:58, 0] > .89).all() and (found[70:, 1] > .89).all()
+
+def test_hours_need_little_memory():
+    "Means over neighbours are those of all pairs, without a matrix of them."
+    w = dense(900)
+    counts = (torch.arange(len(w.starts)) % 7 > 0).float()
+    pairs = torch.exp(-.5 * ((w.starts[:, None] - w.starts) / 15.)**2) * counts
+    all_at_once = torch.nn.functional.normalize(pairs @ w.vectors, dim=1)
+    assert torch.allclose(context_mean(w.starts, w, w.starts, counts), all_at_once, atol=1e-5)
+    w, kept = dense(10 * 3600), []
+    matmul = torch.Tensor.__matmul__
+    with patch.object(torch.Tensor, '__matmul__', lambda a, b: (kept.append(a.numel()), matmul(a, b))[1]):
+        context_mean(w.starts, w, w.starts, w.weights)
+    assert max(kept) < 256 * 512
+    quiet = context_mean(w.starts[:600], w, w.starts, torch.zeros(len(w.starts)))
+    assert torch.allclose(quiet.norm(dim=1), torch.ones(600), atol=1e-5) # where nothing counts, everything does
+
 def test_of_two_states_the_likely_one_stays():
     odd = torch.tensor([[-.1, -2.3]] * 5 + [[-1.2, -.4]] + [[-.1, -2.3]] * 5)
     assert viterbi(odd, -3.) == [0] * 11 and viterbi(odd, -.1)[5] == 1
@@ -63,6 +118,13 @@ def test_of_two_states_the_likely_one_stays():
 )
 def test_short_forms_that_are_none(text, says):
     with pytest.raises(UserError, match=says): Timeline.parse(text)
+
+def test_a_short_form_is_kept(tmp_path):
+    "With its open end; and many segments have a short title."
+    Timeline.parse('0:raining, 1:30:silence').save(tmp_path/'t.json')
+    assert Timeline.load(tmp_path/'t.json') == [Segment(0, 90, 'raining'), Segment(90, math.inf, None)]
+    many = Timeline(Segment(i, i + 1, 'thunder' if i % 2 else 'raining') for i in range(40))
+    assert many.title == 'raining → thunder → raining → 36 more → thunder'
 
 @pytest.mark.parametrize(
     'rows, says',

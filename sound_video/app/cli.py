@@ -270,6 +270,8 @@ def _make_all(a, places): # -> exit status
     return 2 if failed else 0
 
 # %% ../../nbs/app/09_cli.ipynb #2d147a61
+_PACK = arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)')
+_MIX = arg('--mix', help='0 to 1: how much the words of --prompt count (default: 0.5)')
 _VERBOSE = arg('-v', '--verbose', action='store_true', help='name each file that is passed over, and why')
 def _track_option(of):
     return arg(
@@ -325,7 +327,7 @@ def _output(sound, out): # -> path to write to
         ),
     ),
     arg('--skip-existing', action='store_true', help='keep videos that exist, so that an interrupted run goes on'),
-    arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)'),
+    _PACK,
     arg('--fps', default='30', help='frames a second, such as 30, 23.976 or 30000/1001 (default: 30)'),
     arg('--seed', type=int, default=0, help='another seed, another scene (default: 0)'),
     arg('--psi', type=float, help='0 to 2: lower is more typical, higher more varied (default: 0.7)'),
@@ -345,7 +347,7 @@ def _output(sound, out): # -> path to write to
     arg('--timeline', metavar='FILE', help='what to show when: JSON, as name --timeline --json prints it'),
     arg('--scenes', metavar='TEXT', help='the same in short: "0:raining, 6:thunder", in s or minutes:seconds'),
     arg('--prompt', metavar='TEXT', help='words for what to show, beside what is heard'),
-    arg('--mix', help='0 to 1: how much the words of --prompt count (default: 0.5)'),
+    _MIX,
     arg(
         '--start',
         metavar='IMAGE',
@@ -449,7 +451,7 @@ def _check_strip(a, video):
         help='what may change: coarse (composition), mid (objects), fine (colours, textures) (default: all)',
     ),
     arg('--prompt', metavar='TEXT', help='words for where to go, beside what is heard'),
-    arg('--mix', help='0 to 1: how much the words of --prompt count (default: 0.5)'),
+    _MIX,
     arg('--prompt-layers', metavar='A,B', help='layers that follow the words; the others then follow the sound alone'),
     arg('--negative', metavar='TEXT', help='words to keep away from'),
     arg(
@@ -467,7 +469,7 @@ def _check_strip(a, video):
     _track_option('of SOUND, and with --track original of the video'),
     arg('--fps', metavar='N', help="frames a second (default: the video's own; 30 for a picture)"),
     arg('--strip', metavar='FILE', help='also write the picture and the way to its edit, side by side'),
-    arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)'),
+    _PACK,
     arg('--seed', type=int, help='of the optimisation and of the motion (default: 0)'),
     examples='''  sound-video edit hills.jpg rain.wav
   sound-video edit hills.jpg rain.wav -o hills.mp4 --schedule loudness
@@ -532,17 +534,19 @@ def _windows(heard):
         )
 
 def _name_one(sv, a, sound):
-    heard = sv.name(_with_track(sound, a), None if a.labels is None else a.labels.split(','))
+    from sound_video.hearing.sound import Sound
+    whole = Sound(_with_track(sound, a), sv.encoder, dense=a.timeline)
+    heard = sv.name(whole, None if a.labels is None else a.labels.split(','))
     if heard.silent: _say(f"'{sound}' is silent: there is nothing to name, and every label is as likely as another")
-    found = _timeline(sv, a, sound) if a.timeline else None
+    found = _timeline(sv, whole) if a.timeline else None
     if a.json:
         said = dict(sound=str(sound), **heard.to_dict(), windows=list(_windows(heard)))
         return print(json.dumps(said | (found.to_dict() if found else {})), flush=True)
     print(heard, '', *([found] if found else _over_time(heard)), sep='\n', flush=True)
 
-def _timeline(sv, a, sound):
+def _timeline(sv, sound):
     from sound_video.app.generate import listen
-    return listen(sv, _with_track(sound, a))
+    return listen(sv, sound)
 
 def _name_all(a, sounds): # -> exit status
     from sound_video.core.errors import UserError
@@ -558,8 +562,8 @@ def _check_can_hear(a):
     "Refuse a model that cannot hear, and labels of which nothing is left."
     from sound_video.app.pack_config import default_pack, read_config
     from sound_video.core.errors import UserError
-    if not read_config(a.pack or default_pack()).can_hear:
-        raise UserError(f"the model in '{a.pack}' cannot hear: train its stages clip and audio, or take another pack")
+    if not read_config(pack := a.pack or default_pack()).can_hear:
+        raise UserError(f"the model in '{pack}' cannot hear: train its stages clip and audio, or take another pack")
     if a.labels is not None and not a.labels.replace(',', ' ').strip():
         raise UserError('no labels: give one or more, such as "rain,wind in trees"')
 
@@ -576,7 +580,7 @@ def _check_can_hear(a):
         ),
     ),
     arg('--timeline', action='store_true', help="from when to when each of the model's scenes is heard"),
-    arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)'),
+    _PACK,
     arg(
         '--json',
         action='store_true',
@@ -923,7 +927,7 @@ def _evaluate_hearing(a):
 @command(
     'evaluate',
     'Measure a model on sounds that it was not trained on: the table of results.',
-    arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)'),
+    _PACK,
     arg('--data', default='world', metavar='DIR', help='a folder of clips (default: the procedural world)'),
     arg('--clips', type=int, default=135, help='test clips (default: 135)'),
     arg('--rows', metavar='A,B,…', help='which rows, separated by commas (default: all that the model has)'),

@@ -97,8 +97,8 @@ def _read_encoder(path, config): # folder of the pack
     "The audio encoder of a pack, checked."
     if not (path and config.hearing):
         raise UserError(
-            f"the model{f' in {str(path)!r}' if path else ''} cannot hear: train them with sound-video train clip"
-            " audio --out PACK, or take a pack that has hearing in its config.json"
+            f"the model{f' in {str(path)!r}' if path else ''} cannot hear: train its stages clip and audio, or take"
+            " another pack"
         )
     try:
         float(config.hearing['scale'])

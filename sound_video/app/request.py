@@ -66,6 +66,11 @@ class Request:
         "Does it ask for more than a scene?"
         return bool(self.shares) or not (self.prompt is None and self.start is None and self.timeline is None)
 
+    def follows_scenes(self, config)->bool:
+        "Does the video go from scene to scene, as the timeline says or as is heard?"
+        one = self.class_name is not None or self.start is not None or self.motion == 'reactive'
+        return config.can_move and bool(config.class_names) and (self.timeline is not None or not one)
+
     def _classes(self, config):
         if isinstance(self.class_name, dict):
             shares = {check_text('class_name', k): v for k, v in self.class_name.items()}
@@ -87,7 +92,8 @@ class Request:
     def _timeline(self, config): # -> `Timeline`, or None
         if self.timeline is None: return None
         if isinstance(self.timeline, Timeline): found = self.timeline
-        elif isinstance(self.timeline, str) and ':' in self.timeline: found = Timeline.parse(self.timeline)
+        elif isinstance(self.timeline, str) and self.timeline.lstrip()[:1].isdigit() and ':' in self.timeline:
+            found = Timeline.parse(self.timeline)
         else: found = Timeline.load(self.timeline)
         for s in found:
             for name in (s.scene, s.kind): config.fitting(name)

@@ -33,15 +33,16 @@ class Sound:
     encoder is given, the pass that computes the features lets it listen, too."""
     def __init__(self, source, # path, or (samples [C, N] or [N], rate in Hz), as for `as_sound`
                  encoder:AudioEncoder=None, # None: for features only
-                 hop=None): # s from one window to the next; as long as a window by default
-        self.source, self.encoder = as_sound(source), encoder
+                 hop=None,    # s from one window to the next; as long as a window by default
+                 dense=False): # will `dense_windows` be asked for? Then they come from the same pass
+        self.source, self.encoder, self.dense = as_sound(source), encoder, dense
         self.hop = hop if hop is None else check_number('hop', hop, 0, 1e9)
-        self._features = self._windows = self._dense = self._seconds = None
+        self._features = self._windows = self._dense_windows = self._seconds = None
 
     @classmethod
-    def of(cls, sound, encoder=None): # a `Sound` of this encoder, a path, or (samples, rate)
+    def of(cls, sound, encoder=None, dense=False): # a `Sound` of this encoder, a path, or (samples, rate)
         "The sound itself, if it is a `Sound`; else one that is made of it."
-        if not isinstance(sound, cls): return cls(sound, encoder)
+        if not isinstance(sound, cls): return cls(sound, encoder, dense=dense)
         return sound if encoder is None or sound.encoder is encoder else cls(sound.source, encoder)
 
     def with_hop(self, hop): # s
@@ -65,10 +66,12 @@ class Sound:
         return self._windows
 
     @property
-    def dense(self)->Windows:
-        "What the encoder hears in windows of which each second begins one."
-        if self._dense is None: self._dense = self.with_hop(DENSE_HOP).windows
-        return self._dense
+    def dense_windows(self)->Windows:
+        "What the encoder hears in windows of which about each second begins one."
+        if self._dense_windows is None:
+            self.dense = True
+            self._listen(False)
+        return self._dense_windows
 
     @property
     def seconds(self):
@@ -81,22 +84,41 @@ class Sound:
         "Is it too quiet to be heard?"
         return self.features.silent
 
+    @property
+    def _every(self): # how many dense windows begin in the time of one
+        return max(1, round(self.encoder.cfg.seconds / DENSE_HOP))
+
+    @property
+    def _step(self): # s from window to window of a pass
+        length = self.encoder.cfg.seconds
+        if self.dense: return length / self._every
+        return length if self.hop is None else self.hop
+
     def _n_windows(self): # None where it is unknown
-        seconds, length = declared_seconds(self.source), self.encoder.cfg.seconds
-        return seconds and 1 + max(0, ceil((seconds - length) / (self.hop or length)))
+        seconds = declared_seconds(self.source)
+        return seconds and 1 + max(0, ceil((seconds - self.encoder.cfg.seconds) / max(self._step, 1e-3)))
 
     def _listen(self, analyse): # are features wanted?
         "One pass over the samples."
-        hear = self.encoder is not None and self._windows is None
+        hear = self.encoder is not None and (self._dense_windows if self.dense else self._windows) is None
         rates = ([FEATURE_RATE] if analyse else []) + ([self.encoder.cfg.mel.rate] if hear else [])
         streams = stream_rates(self.source, rates)
         reader = FeatureReader(streams[0]) if analyse else None
-        if hear: self._windows = self._heard(streams[-1], reader)
+        if hear: self._keep(self._heard(streams[-1], reader))
         if analyse: self._features = reader.finish()
         if analyse: self._seconds = self._features.seconds
 
+    def _keep(self, found): # what the encoder heard: starts [T], vectors [T, dim], levels [T]
+        def weighted(starts, v, levels):
+            return Windows(starts, v, levels, shares(starts, levels, self.encoder.cfg.seconds))
+        if not self.dense: self._windows = weighted(*found)
+        else:
+            self._dense_windows, last = weighted(*found), len(found[0]) - 1
+            one_after_another = [i for i in range(last + 1) if i % self._every == 0 or i == last]
+            self._windows = weighted(*(x[one_after_another] for x in found))
+
     def _heard(self, blocks, reader):
-        "The encoder's windows; the features keep pace."
+        "What the encoder hears; the features keep pace."
         c, n = self.encoder.cfg, 0
         def counted():
             nonlocal n
@@ -104,10 +126,10 @@ class Sound:
                 n += b.shape[1]
                 yield b
         def paced():
-            windows = windows_of(counted(), c.mel.rate, c.seconds, self.hop)
+            windows = windows_of(counted(), c.mel.rate, c.seconds, self._step)
             for part in embed_windows(self.encoder, progress(windows, self._n_windows(), 'listening')):
                 if reader: reader.read_to(float(part[0][-1]))
                 yield part
-        starts, vectors, levels = join_windows(paced())
+        found = join_windows(paced())
         self._seconds = n / c.mel.rate
-        return Windows(starts, vectors, levels, shares(starts, levels, c.seconds))
+        return found

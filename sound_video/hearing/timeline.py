@@ -10,6 +10,7 @@ __all__ = ['Segment', 'Timeline', 'votes', 'viterbi', 'segments_of']
 # %% ../../nbs/hearing/10_timeline.ipynb #71e00003
 import json, re
 from dataclasses import asdict, dataclass
+from math import ceil, inf, log
 from ..core.errors import UserError, atomic, check_number, check_path, check_text, value_met
 
 # %% ../../nbs/hearing/10_timeline.ipynb #71e00008
@@ -17,7 +18,7 @@ from ..core.errors import UserError, atomic, check_number, check_path, check_tex
 class Segment:
     "A stretch of a sound in which one scene is heard."
     start:float       # s
-    end:float         # s
+    end:float         # s; infinity, or null in a file: to the end of the sound
     scene:str=None    # None: silence
     kind:str=None     # of the scene; None: any
     p:float=1.        # mean probability of the scene, 0 to 1
@@ -27,14 +28,20 @@ class Timeline(list):
     def __repr__(self): return '\n'.join(f'{_clock(s.start):>7} to {_clock(s.end):>7}  {_called(s)}' for s in self)
 
     @property
+    def title(self)->str:
+        "Its scenes in a line: 'raining → thunder'; the first and the last of many."
+        names = [s.scene or 'silence' for s in self]
+        if len(names) > 6: names = [*names[:3], f'{len(names) - 4} more', names[-1]]
+        return ' → '.join(names)
+
+    @property
     def scenes(self)->list:
         "The scenes that are heard, in order of appearance."
         return list(dict.fromkeys(s.scene for s in self if s.scene is not None))
 
     def to_dict(self):
-        return dict(
-            segments=[{k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(s).items()} for s in self]
-        )
+        def plain(v): return v if not isinstance(v, float) else None if v == inf else round(v, 3)
+        return dict(segments=[{k: plain(v) for k, v in asdict(s).items()} for s in self])
 
     def save(self, path):
         "Write it as JSON."
@@ -70,7 +77,7 @@ class Timeline(list):
             m = re.fullmatch(r'\s*(?:(\d+):)?(\d+(?:\.\d+)?)\s*:\s*(.+?)\s*', part)
             if not m: raise UserError(f"scenes are written as '0:raining, 6:thunder', not {value_met(part)}")
             found.append((60 * int(m[1] or 0) + float(m[2]), m[3]))
-        ends = [*(start for start, _ in found[1:]), float('inf')]
+        ends = [*(start for start, _ in found[1:]), inf]
         return cls._ordered(
             [Segment(start, end, None if name == 'silence' else name) for (start, name), end in zip(found, ends)]
         )
@@ -85,14 +92,15 @@ class Timeline(list):
 def _segment(i, row):
     if not isinstance(row, dict) or not {'start', 'end', 'scene'} <= set(row):
         raise UserError(f'segment {i} must have start, end and scene')
-    start, end = (check_number(f'{k} of segment {i}', row[k], 0, 1e9) for k in ('start', 'end'))
+    start = check_number(f'start of segment {i}', row['start'], 0, 1e9)
+    end = inf if row['end'] is None else check_number(f'end of segment {i}', row['end'], 0, 1e9)
     if end <= start: raise UserError(f'segment {i} must end after it starts')
     names = {
         k: row.get(k) if row.get(k) is None else check_text(f'{k} of segment {i}', row[k]) for k in ('scene', 'kind')
     }
     return Segment(start, end, **names, p=check_number(f'p of segment {i}', row.get('p', 1.), 0, 1))
 
-def _clock(s): return f'{int(s) // 60}:{s % 60:04.1f}' if s != float('inf') else 'end'
+def _clock(s): return f'{int(s) // 60}:{s % 60:04.1f}' if s != inf else 'end'
 
 def _called(s):
     if s.scene is None: return 'silence'
@@ -102,12 +110,18 @@ def _called(s):
 _STEP = 1.        # s
 _STAY = 20.       # s that a scene lasts, on average
 
-def votes(windows, logp, seconds, length): # of the dense `Sound.dense`; log-probabilities [T, S]; s; s -> [n, S]
+def votes(windows, logp, seconds, length): # of `Sound.dense_windows`; log-probabilities [T, S]; s; s -> [n, S]
     "The log-probabilities of each second, by all windows that cover it: those most that have it in their middle."
-    import torch
-    at = torch.arange(0, max(length - _STEP/2, _STEP/2), _STEP) + _STEP/2
-    near = (1 - ((windows.starts + seconds/2 - at[:, None]).abs() / (seconds/2))).clamp(min=1e-3)
-    return near @ logp / near.sum(1, keepdim=True)
+    n, middle = max(1, ceil(length/_STEP - .5)), windows.starts + seconds/2
+    total, weight = logp.new_zeros(n, logp.shape[1]), logp.new_zeros(n, 1)
+    reach = ceil(seconds / 2 / _STEP) + 1
+    for k in range(-reach, reach + 1): # so that the memory grows with the length, and not with its square
+        i = (middle / _STEP).long() + k
+        near = (1 - (middle - (i + .5) * _STEP).abs() / (seconds/2)).clamp(min=1e-3)[:, None]
+        here = (i >= 0) & (i < n)
+        total.index_add_(0, i[here], (near * logp)[here])
+        weight.index_add_(0, i[here], near[here])
+    return total / weight
 
 def viterbi(logp, switch): # [n, S]; log-probability of a change from one step to the next -> states [n]
     "The likeliest sequence of states (Rabiner, 1989), each as likely to follow on any other."
@@ -127,7 +141,6 @@ def segments_of(
 ):  # probabilities [T, S]; names; levels in dB below which nothing is heard; s; s
     "The segments of a sound, of which kinds are not known yet."
     import torch
-    from math import log
     silent = (windows.levels < quiet).float()[:, None]
     logp = torch.cat([p.clamp(min=1e-4).log() * (1 - silent) + log(1e-3) * silent, log(1e-3) * (1 - silent)], 1)
     each = votes(windows, logp, seconds, length)
