@@ -16,6 +16,7 @@ from ..core.devices import check_device
 from ..media.videos import Video
 from ..media.timing import frame_times, n_frames, parse_fps
 from .score import KINDS, Moment, Score, check_scene, compose, kind_index, uniform
+from .drawing import Canvas
 from .land import draw_explosion, draw_fire_crackling, draw_thunder, draw_wind_noise
 from .water import (
     draw_raining, draw_splashing_water, draw_squishing_water, draw_underwater_bubbling, draw_waterfall_burbling)
@@ -37,11 +38,11 @@ _draw = {
 def draw(scene:str,       # one of `SCENES`
          seeds,           # int64 [B]
          moment:Moment,   # of B pictures
-         size:int,        # of a side in pixels
-        ): # float32 [B, 3, size, size] in [-1, 1]
+         canvas,          # `Canvas`, or the pixels of a square's side
+        ): # float32 [B, 3, H, W] in [-1, 1]
     "Draw a batch of pictures of one scene."
-    size = check_whole('size', size, 16, 1024)
-    return _draw[scene](seeds, moment, size) * 2 - 1
+    if not isinstance(canvas, Canvas): canvas = Canvas(check_whole('size', canvas, 16, 1024))
+    return _draw[scene](seeds, moment, canvas) * 2 - 1
 
 # %% ../../nbs/world/05_clips.ipynb #270a95fa
 _SECONDS = 8. # length of the clips that stills are taken from

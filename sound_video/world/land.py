@@ -15,11 +15,11 @@ __all__ = ['STORM_HOURS', 'FIRE_HOURS', 'GLOW', 'SOOT', 'DUST', 'BLAST_HOURS', '
 # %% ../../nbs/world/02_land.ipynb #a3ca80ef
 import math
 from dataclasses import replace
-import torch, torch.nn.functional as F
+import torch
 from .score import Moment, choice, delays, hashed, kind_index, uniform, wander
 from .drawing import (
-    FAIR, Look, blend, clouds, coords, crest, develop, dome, firs, forest, glow, ground, haze, inside, lamp, look,
-    mountains, noise, over, per, per_seed, rgb, sky, somewhere, step, streaks, tint)
+    FAIR, Canvas, Look, blend, clouds, coords, crest, develop, dome, firs, forest, glow, ground, haze, inside, lamp,
+    look, mountains, noise, over, per, per_seed, rgb, sampled, sky, somewhere, step, streaks, tint)
 
 # %% ../../nbs/world/02_land.ipynb #78d1d6f8
 def recent(m,         # Moment
@@ -40,14 +40,14 @@ def some(m, i): # Moment, indices
     return Moment(m.t[i], m.level[i], m.flow[i], m.age[i], m.strengths[i])
 
 # %% ../../nbs/world/02_land.ipynb #b84423a0
-def by_kind(seeds, m, size, # as for the scenes
+def by_kind(seeds, m, canvas, # as for the scenes
             which,          # int64 [B]: which painter
-            painters):      # functions of seeds, m, size
+            painters):      # functions of seeds, m, canvas
     "Paint each item with its painter."
-    out = torch.empty(len(seeds), 3, size, size, device=seeds.device)
+    out = torch.empty(len(seeds), 3, *canvas.shape, device=seeds.device)
     for k, paint in enumerate(painters):
         i = (which == k).nonzero()[:, 0]
-        if len(i): out[i] = paint(seeds[i], some(m, i), size)
+        if len(i): out[i] = paint(seeds[i], some(m, i), canvas)
     return out
 
 # %% ../../nbs/world/02_land.ipynb #84868c95
@@ -72,15 +72,14 @@ def shaken(picture, t, amount): # [B, 3, S, S]; seconds [B]; how far, in widths 
     "A picture taken by a camera that the blast shakes."
     i = (amount > 1e-4).nonzero()[:, 0]
     if not len(i): return picture
-    x, y = coords(picture.shape[-1], picture.device)
+    x, y = coords(Canvas.of(picture), picture.device)
     dx, dy = (per(amount[i] * f(2 * math.pi * 7.3 * t[i])) for f in (torch.cos, torch.sin))
-    grid = torch.stack(torch.broadcast_tensors(2 * (x + dx) - 1, 1 - 2 * (y + .7 * dy)), -1)
-    return picture.index_copy(0, i, F.grid_sample(picture[i], grid, align_corners=False, padding_mode='border'))
+    return picture.index_copy(0, i, sampled(picture[i], x + dx, y + .7 * dy))
 
 # %% ../../nbs/world/02_land.ipynb #3b1f3cba
 def _mass(seeds, x, y, horizon):
     "Thickness of the storm's cloud, positive inside, and its relief, both planes, and the height of its base."
-    size, up = x.shape[-1], ((y - horizon) / (1 - horizon)).clamp(min=0)
+    canvas, up = Canvas.spanned(x, y), ((y - horizon) / (1 - horizon)).clamp(min=0)
     tower, tx, base = (
         (span(seeds, 'tower', 0, 1) > 0.7).float(),
         span(seeds, 'tower x', 0.25, 0.75),
@@ -97,16 +96,16 @@ def _mass(seeds, x, y, horizon):
         ox + 1.5 * (x + dx - 0.5) * far + 0.5 * bend,
         oy + (1 - tower) * 1.5 * far + tower * 2.2 * (y + dy),
         ('billow', 'fbm'),
-        3 / size,
+        3 / canvas.unit,
     )
     here = n(0., 0.)
     relief = (here - n(.03, .05))[:, 0]
     return shape + 1.3 * (here.mean(1) - .5), relief + .5 * (here[:, 0] - .5), base
 
 # %% ../../nbs/world/02_land.ipynb #0a33e927
-def _storm_sky(lk, seeds, size, horizon):
+def _storm_sky(lk, seeds, canvas, horizon):
     "The sky of a thunderstorm in its own light and in that of lightning."
-    x, y = coords(size, seeds.device)
+    x, y = coords(canvas, seeds.device)
     body, relief, base = _mass(seeds, x, y, horizon)
     alpha, deep = step(0, .3, body), body.clamp(0, 1.2)
     up = ((y - horizon) / (1 - horizon)).clamp(0, 1)
@@ -133,18 +132,18 @@ def _terrain(picture, lk, seeds, horizon):
 # %% ../../nbs/world/02_land.ipynb #c833ad71
 STORM_HOURS = ('storm', 'storm', 'night', 'moonlight', 'blue dusk', 'grey', 'rose dusk', 'sunset')
 
-def _storm(seeds, size):
+def _storm(seeds, canvas):
     "What stays still in a thunderstorm: the picture in its own light, what lightning adds, the horizon."
     lk = look(seeds, STORM_HOURS)
     horizon = span(seeds, 'horizon', .1, .32)
     lk = replace(lk, zenith=lk.zenith * .4, horizon=lk.horizon * .55, sun=lk.sun * .3, light=lk.light * .7)
     bolt = torch.tensor([.62, .66, 1.], device=seeds.device).expand(len(seeds), 3)
     lit = replace(lk, light=bolt * .5, shade=bolt * .12, horizon=bolt * .2, haze=lk.haze * .5)
-    own, flash = _storm_sky(lk, seeds, size, horizon)
+    own, flash = _storm_sky(lk, seeds, canvas, horizon)
     hue = torch.lerp(bolt, blend(seeds, 'bolt', 'b8c4ff ffffff d8b0ff ffd8c0'), .5)
     own, added = _terrain(own, lk, seeds, horizon), _terrain(flash * tint(hue), lit, seeds, horizon)
     faint = 0.12 * lamp(
-        *coords(size, seeds.device), span(seeds, 'faint x', 0.2, 0.8), 0.75, 0.3
+        *coords(canvas, seeds.device), span(seeds, 'faint x', 0.2, 0.8), 0.75, 0.3
     )  # the cloud is never quite dark
     return dict(own=glow(own, added, faint), added=added, horizon=horizon, hue=hue, exposure=lk.exposure)
 
@@ -164,7 +163,7 @@ def zigzag(seeds, key:str, u, # [B, n]
 def bolt(seeds, x, y, top, foot, # seeds of the bolts; coordinates; x and y of both ends [B]
          branches=4):
     "Brightness of a branching bolt's channel and of the glow around it: two planes."
-    size, rows = x.shape[-1], y[:, :, 0]
+    canvas, rows = Canvas.spanned(x, y), y[:, :, 0]
     u = (top[1][:, None] - rows) / (top[1] - foot[1])[:, None]
     trunk = torch.lerp(top[0][:, None], foot[0][:, None], u) + .16 * zigzag(seeds, 'trunk', u + 3)
     lines, thick = [trunk], [torch.ones_like(u) * ((u > 0) & (u < 1))]
@@ -176,10 +175,10 @@ def bolt(seeds, x, y, top, foot, # seeds of the bolts; coordinates; x and y of b
         thick.append((1 - along).clamp(0, 1) * (along > 0) * .6)
     core, halo = 0., 0.
     for line, t in zip(lines, thick):
-        lean = (line[:, 1:] - line[:, :-1]) * size
+        lean = (line[:, 1:] - line[:, :-1]) * canvas.unit
         lean = torch.cat([lean, lean[:, -1:]], 1)
         d = (x - line[..., None]).abs() / (1 + lean**2).sqrt()[..., None]
-        w = (.006 * t).clamp(min=.35 / size)[..., None]
+        w = (.006 * t).clamp(min=.35 / canvas.unit)[..., None]
         core = core + torch.exp(-(d / w)**2) * t[..., None]
         halo = halo + t[..., None] * (.022 / (d + .022))**2
     return core, halo
@@ -199,9 +198,9 @@ def flame_flicker(seeds, k, age): # seeds [B], number of the event and seconds s
 # %% ../../nbs/world/02_land.ipynb #3954d0a0
 def _pour(x, y, m, slant): # coordinates, moment, lean of the rain [B, 1, 1]
     "Near rain as falling streaks: plane."
-    size = x.shape[-1]
+    canvas = Canvas.spanned(x, y)
     fall = per(6 * m.flow + .3 * m.t)
-    s = noise(9 * (x + slant * y), .8 * y + fall, 'fine', 9 / size)
+    s = noise(9 * (x + slant * y), .8 * y + fall, 'fine', 9 / canvas.unit)
     sheets = noise(1.5 * (x + slant * y) + .3 * fall, .5 * y + .3 * fall, 'smooth')
     return (step(.62, 1., s) + .25 * sheets) * (.25 + 1.1 * sheets) * per(m.level)
 
@@ -209,7 +208,7 @@ def _pour(x, y, m, slant): # coordinates, moment, lean of the rain [B, 1, 1]
 def _strike(picture, still, seeds, kj, power, channel, cloud, inner, drift):
     """Light one strike: `kj` its number, `power` its strength, how bright channel and cloud are, whether it stays in
     the cloud, how far it has drifted; all [B]."""
-    x, y = coords(picture.shape[-1], seeds.device)
+    x, y = coords(Canvas.of(picture), seeds.device)
     chance = lambda key: hashed(seeds, key, kj[:, None])[:, 0]
     h, px = still['horizon'][:, 0, 0], .12 + .76 * chance('strike x')
     high = torch.lerp(h, torch.ones_like(h), .45 + .25 * chance('strike y'))
@@ -227,7 +226,7 @@ def _strike(picture, still, seeds, kj, power, channel, cloud, inner, drift):
 # %% ../../nbs/world/02_land.ipynb #780ad0b3
 def _play(picture, still, seeds, m):
     "Lightning that goes on inside the cloud and travels through it while the thunder rolls."
-    x, y = coords(picture.shape[-1], picture.device)
+    x, y = coords(Canvas.of(picture), picture.device)
     ox, oy = somewhere(seeds, 'play')
     n = noise(ox + 1.2 * x + per(2.6 * m.t), oy + 1.2 * y - per(3.2 * m.t), 'smooth')
     return glow(
@@ -239,9 +238,9 @@ def _play(picture, still, seeds, m):
 # %% ../../nbs/world/02_land.ipynb #92667f71
 def draw_thunder(seeds, # int64 [B]
                  m,     # Moment of B pictures
-                 size): # pixels
-    "A thunderstorm, lit by its strikes: [B, 3, size, size]."
-    still, kind = per_seed(_storm, seeds, size), kind_index('thunder', seeds)
+                 canvas): # pixels
+    "A thunderstorm, lit by its strikes: [B, 3, H, W]."
+    still, kind = per_seed(_storm, seeds, canvas), kind_index('thunder', seeds)
     inner, wet, picture = (kind == 1) | (kind == 2), (kind == 3) | (kind == 5), still['own']
     age, strength, k = recent(m, 2, 2.5)
     channel, cloud = flame_flicker(seeds, k, age)
@@ -264,7 +263,7 @@ def draw_thunder(seeds, # int64 [B]
         picture = glow(
             picture,
             torch.tensor([0.24, 0.26, 0.29], device=seeds.device),
-            _pour(*coords(size, seeds.device), m, span(seeds, 'slant', -0.3, 0.3)) * per(shine),
+            _pour(*coords(canvas, seeds.device), m, span(seeds, 'slant', -0.3, 0.3)) * per(shine),
         )
     return develop(picture, 1.25 * still['exposure'])
 
@@ -297,7 +296,7 @@ def fire_height(m): # relative to a full blaze
     return per(.16 + .64 * m.level + .08 * m.pulse(.12).clamp(max=1.5))
 
 # %% ../../nbs/world/02_land.ipynb #1c6ceebe
-def sparks(m, seeds, px, py, reach, size, # place of the fire and how high sparks fly [B, 1, 1]
+def sparks(m, seeds, px, py, reach, canvas, # place of the fire and how high sparks fly [B, 1, 1]
            n=7, events=6):
     "Sparks of the last crackles: plane."
     age, strength, k = recent(m, events, 1.1)
@@ -310,7 +309,7 @@ def sparks(m, seeds, px, py, reach, size, # place of the fire and how high spark
         py + reach * (0.15 * w + (0.5 + 1.1 * v) * a * (1.15 - 0.4 * a)),
     )
     (x0, y0), (x1, y1) = at((a - .05).clamp(min=0)), at(a)
-    return streaks(x0, y0, x1, y1, s.sqrt() * (1 - a / (.5 + .6 * v)).clamp(min=0), .006, size, 3)
+    return streaks(x0, y0, x1, y1, s.sqrt() * (1 - a / (.5 + .6 * v)).clamp(min=0), .006, canvas, 3)
 
 # %% ../../nbs/world/02_land.ipynb #77e466db
 def capsule(x, y, x0, y0, x1, y1, r): # ends and radius, numbers or [B, 1, 1]
@@ -323,20 +322,20 @@ def capsule(x, y, x0, y0, x1, y1, r): # ends and radius, numbers or [B, 1, 1]
 # %% ../../nbs/world/02_land.ipynb #01abdf7d
 def logs(picture, seeds, px, py, wide, n=4): # over a picture; foot and size of the fire [B, 1, 1]
     "Lay `n` logs criss-cross under a fire, lit by it from above."
-    size = picture.shape[-1]
-    x, y = coords(size, picture.device)
+    canvas = Canvas.of(picture)
+    x, y = coords(canvas, picture.device)
     bark = blend(seeds, 'bark', '4a3426 5c4434 3a2a22')
     for j in range(n):
         a = uniform(seeds, f'log {j}', 4)
         tilt, side = per(a[:, 0] - .5) * .5, (-1)**j * .25 * wide * per(a[:, 1])
         cx, cy, half = px + side, py + wide * .1 * (per(a[:, 2]) - .2), wide * (.75 + .3 * per(a[:, 3]))
         d, across = capsule(x, y, cx - half, cy - half * tilt, cx + half, cy + half * tilt, wide * .13)
-        grain = noise(6 * x / wide.clamp(min=.1), 30 * (y - x * tilt), 'fbm', 8 / size)
+        grain = noise(6 * x / wide.clamp(min=.1), 30 * (y - x * tilt), 'fbm', 8 / canvas.unit)
         hot = torch.exp(-((x - px) / wide)**2 * 2.5) * (.25 + .75 * across.abs().clamp(0, 1)**2)
         colour = tint(bark) * (0.12 + 0.5 * grain * (1 - across.clamp(min=-1) ** 2 * 0.7))[:, None] + flame_light(
             hot * (0.35 + 0.35 * grain)
         )
-        picture = over(picture, colour, inside(d, size))
+        picture = over(picture, colour, inside(d, canvas))
     return picture
 
 # %% ../../nbs/world/02_land.ipynb #ab7dcb82
@@ -362,7 +361,7 @@ def _hearth(seeds):
     )
 
 # %% ../../nbs/world/02_land.ipynb #e165a34a
-def _camp(seeds, size):
+def _camp(seeds, canvas):
     "A clearing at night: the picture in its own light, what the fire adds, and the fire's place."
     lk, at, h = look(seeds, FIRE_HOURS), _hearth(seeds), span(seeds, 'horizon', .3, .5)
     one, two = blend(seeds, 'one', '5c4c34 4a5434 786850 a0a4ac'), blend(seeds, 'two', '6c5840 566038 887458')
@@ -372,7 +371,7 @@ def _camp(seeds, size):
         p = forest(p, lk, seeds, 'far', h - .05, trees * .5, leaf, .4, 16)
         p = forest(p, lk, seeds, 'near', h - .08, trees, leaf * .6, .1, 7)
         return ground(p, lk, seeds, h - .03, one, two, rough=1.6)
-    own = paint(sky(lk, seeds, size, h, FAIR) * .8, lk)
+    own = paint(sky(lk, seeds, canvas, h, FAIR) * .8, lk)
     added = paint(torch.zeros_like(own), _firelit(lk, seeds.device))
     return dict(own=logs(own * .7, seeds, at['px'], at['py'], at['wide']), added=added, exposure=lk.exposure, **at)
 
@@ -386,9 +385,9 @@ def bricks(x, y, seeds, rows=14.): # rows to the picture
     return .6 + .4 * hashed(seeds, 'brick', i) + .25 * (noise(8*x, 8*y) - .5), 1 - step(.04, .16, edge)
 
 # %% ../../nbs/world/02_land.ipynb #a80a7804
-def _room(seeds, size):
+def _room(seeds, canvas):
     "A fireplace seen from the room: as `_camp`."
-    x, y = coords(size, seeds.device)
+    x, y = coords(canvas, seeds.device)
     at, warm = _hearth(seeds), torch.tensor(GLOW, device=seeds.device)
     half, top, floor = span(seeds, 'half', .27, .42), span(seeds, 'arch', .55, .78), at['py'] - .05
     arch = top - y - span(seeds, 'round', 0, .25) * ((x - at['px']) / half)**2
@@ -402,9 +401,9 @@ def _room(seeds, size):
     wood = tint(blend(seeds, 'wood', '5c3a24 7a5434 3c2c24')) * (.6 + .5 * noise(2*x, 18*y))[:, None]
     hearth = tint(blend(seeds, 'hearth', '5c5450 7c7470 4c3c34')) * (.7 + .5 * noise(5*x, 14*y))[:, None]
     p = over(
-        over(over(wall.expand(-1, 3, size, size), hearth, inside(floor - y, size)), soot, inside(hole, size)),
+        over(over(wall.expand(-1, 3, *canvas.shape), hearth, inside(floor - y, canvas)), soot, inside(hole, canvas)),
         wood,
-        inside(shelf, size),
+        inside(shelf, canvas),
     )
     rim = torch.exp(-(hole / .05)**2) * (hole < 0)
     ambient = (
@@ -420,9 +419,9 @@ def _room(seeds, size):
     )
 
 # %% ../../nbs/world/02_land.ipynb #4a0e9f34
-def _torch(seeds, size):
+def _torch(seeds, canvas):
     "A torch: as `_camp`."
-    x, y = coords(size, seeds.device)
+    x, y = coords(canvas, seeds.device)
     at = _hearth(seeds) | dict(py=span(seeds, 'fire y', .30, .48))
     lk, h = look(seeds, FIRE_HOURS), span(seeds, 'horizon', .15, .35)
     stone, mortar = bricks(x, y, seeds, 8.)
@@ -441,11 +440,11 @@ def _torch(seeds, size):
             1.2,
         )
         return ground(p, lk, seeds, h, blend(seeds, 'one', '5c4c34 4a5434'), blend(seeds, 'two', '6c5840 566038'))
-    own = torch.lerp(paint(sky(lk, seeds, size, h) * .8, lk), wall * .03, indoors[:, None].expand(-1, 3, size, size))
+    own = torch.lerp(paint(sky(lk, seeds, canvas, h) * .8, lk), wall * .03, indoors[:, None].expand(-1, 3, *canvas.shape))
     added = torch.lerp(
         paint(torch.zeros_like(own), _firelit(lk, seeds.device)),
         wall * tint(torch.tensor(GLOW, device=x.device)),
-        indoors[:, None].expand(-1, 3, size, size),
+        indoors[:, None].expand(-1, 3, *canvas.shape),
     )
     lean = span(seeds, 'held', -.12, .12)
     d, across = capsule(x, y, at['px'], at['py'], at['px'] + lean, at['py'] * 0 - .1, at['wide'] * .42)
@@ -454,15 +453,15 @@ def _torch(seeds, size):
         * ((0.12 + 0.8 * torch.exp(-6 * (at['py'] - y).clamp(min=0))) * (1 - 0.7 * across**2))[:, None]
     )
     return dict(
-        own=over(own, handle, inside(d, size)), added=added * (1 - inside(d, size))[:, None], exposure=lk.exposure, **at
+        own=over(own, handle, inside(d, canvas)), added=added * (1 - inside(d, canvas))[:, None], exposure=lk.exposure, **at
     )
 
 # %% ../../nbs/world/02_land.ipynb #e2e75f5a
-def _field(seeds, size):
+def _field(seeds, canvas):
     "A burning field: as `_camp`, with the trees that stand before the fire."
     lk, at = look(seeds, FIRE_HOURS + ('hazy', 'sunset')), _hearth(seeds)
     h = span(seeds, 'horizon', .28, .42)
-    x, y = coords(size, seeds.device)
+    x, y = coords(canvas, seeds.device)
     smoky = replace(lk, haze=lk.haze * 1.5)
     one, two = blend(seeds, 'one', '6c5c34 4c3c2c 7c6c3c'), blend(seeds, 'two', '3c3024 5c4c30')
     def paint(p, lk):
@@ -478,7 +477,7 @@ def _field(seeds, size):
             1.2,
         )
         return ground(p, lk, seeds, h, one, two, rough=1.8)
-    own = paint(sky(smoky, seeds, size, h, FAIR) * .7, smoky)
+    own = paint(sky(smoky, seeds, canvas, h, FAIR) * .7, smoky)
     added = paint(torch.zeros_like(own), _firelit(lk, seeds.device))
     stand = (
         h
@@ -489,7 +488,7 @@ def _field(seeds, size):
     return dict(
         own=own,
         added=added,
-        before=inside(stand, size) * inside(y - h + 0.12, size),
+        before=inside(stand, canvas) * inside(y - h + 0.12, canvas),
         horizon=h,
         exposure=lk.exposure,
         **(at | dict(px=torch.full_like(h, 0.5), py=h - 0.06))
@@ -518,9 +517,9 @@ def dancing(x, y, seeds, m, px, py): # coordinates; moment; foot of the fire [B,
     return 1 + 1.8 * (n - .5) * per(.05 + .95 * m.level.clamp(max=1.2)**1.2)
 
 # %% ../../nbs/world/02_land.ipynb #70ded38b
-def _burn(seeds, m, size, still, bends=1., lean=0., reach=1.):
+def _burn(seeds, m, canvas, still, bends=1., lean=0., reach=1.):
     "Paint the fire of a place."
-    x, y = coords(size, seeds.device)
+    x, y = coords(canvas, seeds.device)
     px, py, wide, tall = (still[k] for k in ('px', 'py', 'wide', 'tall'))
     high = tall * fire_height(m)
     bright = per(.5 + .5 * m.level + .15 * m.pulse(.2).clamp(max=1.5))
@@ -529,31 +528,31 @@ def _burn(seeds, m, size, still, bends=1., lean=0., reach=1.):
     p = glow(p, torch.tensor(GLOW, device=x.device), .25 * bright * lamp(x, y, px, py + .4 * high, .5 * wide + .06)**2)
     heat = flames(x, y, seeds, m, px, py, wide, high, bends, lean)
     p = over(p, flame_light(heat), step(.05, .6, heat) * .8) + flame_light(heat) * .35
-    glints = sparks(m, seeds, px, py + .3 * high, reach * (.25 + .6 * tall), size)
+    glints = sparks(m, seeds, px, py + .3 * high, reach * (.25 + .6 * tall), canvas)
     return glow(p, torch.tensor([2., .9, .25], device=x.device), glints)
 
 # %% ../../nbs/world/02_land.ipynb #ecccd7ac
-def _paint_camp(seeds, m, size):
-    still = per_seed(_camp, seeds, size)
-    return develop(_burn(seeds, m, size, still), still['exposure'])
+def _paint_camp(seeds, m, canvas):
+    still = per_seed(_camp, seeds, canvas)
+    return develop(_burn(seeds, m, canvas, still), still['exposure'])
 
-def _paint_room(seeds, m, size):
-    still = per_seed(_room, seeds, size)
-    return develop(_burn(seeds, m, size, still, 1.2, reach=.5), still['exposure'])
+def _paint_room(seeds, m, canvas):
+    still = per_seed(_room, seeds, canvas)
+    return develop(_burn(seeds, m, canvas, still, 1.2, reach=.5), still['exposure'])
 
-def _paint_torch(seeds, m, size):
-    still = per_seed(_torch, seeds, size)
+def _paint_torch(seeds, m, canvas):
+    still = per_seed(_torch, seeds, canvas)
     wind = (
         (span(seeds, 'wind', -1, 1)).sign()
         * per(0.15 + 1.3 * m.level)
         * (1 + 0.3 * (wander(seeds, 'gust', m.flow[:, None] * 3)[:, :, None] - 0.5))
     )
-    return develop(_burn(seeds, m, size, still, .7, wind), still['exposure'])
+    return develop(_burn(seeds, m, canvas, still, .7, wind), still['exposure'])
 
 # %% ../../nbs/world/02_land.ipynb #902cc3b1
-def _paint_field(seeds, m, size):
-    still = per_seed(_field, seeds, size)
-    x, y = coords(size, seeds.device)
+def _paint_field(seeds, m, canvas):
+    still = per_seed(_field, seeds, canvas)
+    x, y = coords(canvas, seeds.device)
     h, rise, lean = still['horizon'], per(m.flow * .8 + .03 * m.t), span(seeds, 'smoke lean', -.5, .5)
     density, relief = smoke(
         x, y, seeds, 'smoke', still['px'] + span(seeds, 'smoke x', -0.3, 0.3), h - 0.05, 0.9, 1.1, rise, lean
@@ -568,15 +567,15 @@ def _paint_field(seeds, m, size):
     )
     own = over(still['own'], fume, .85 * density)
     own = over(own, flame_light(far * .8), step(.05, .6, far) * .8)
-    p = _burn(seeds, m, size, still | dict(own=own, wide=still['wide'] * 1.5), 4.)
+    p = _burn(seeds, m, canvas, still | dict(own=own, wide=still['wide'] * 1.5), 4.)
     return develop(over(p, torch.tensor([.006, .004, .004], device=x.device), still['before'] * .93), still['exposure'])
 
 # %% ../../nbs/world/02_land.ipynb #163bd935
-def draw_fire_crackling(seeds, m, size): # int64 [B], Moment, pixels
-    "A burning fire: [B, 3, size, size]."
+def draw_fire_crackling(seeds, m, canvas): # int64 [B], Moment, pixels
+    "A burning fire: [B, 3, H, W]."
     place = torch.tensor([0, 1, 0, 0, 2, 0, 3], device=seeds.device)[kind_index('fire crackling', seeds)]
     m = replace(m, strengths=m.strengths * (.1 + .9 * m.level[:, None]))
-    return by_kind(seeds, stirred(m, .12), size, place, (_paint_camp, _paint_room, _paint_field, _paint_torch))
+    return by_kind(seeds, stirred(m, .12), canvas, place, (_paint_camp, _paint_room, _paint_field, _paint_torch))
 
 # %% ../../nbs/world/02_land.ipynb #c5ce32b6
 SOOT, DUST = torch.tensor([.08, .07, .065]), torch.tensor([.34, .29, .23]) # how much light smoke and dust throw back
@@ -607,7 +606,7 @@ def fireball(
     return colour, step(0, .3, body) * torch.exp(-(age - .9).clamp(min=0) / .9)
 
 # %% ../../nbs/world/02_land.ipynb #44b99e78
-def debris(seeds, age, strength, k, px, py, reach, size, # age, strength, number, place and reach of each event [B, n]
+def debris(seeds, age, strength, k, px, py, reach, canvas, # age, strength, number, place and reach of each event [B, n]
            n=22, up=.5, life=1.3): # pieces; how much they prefer the upward direction
     "Glowing pieces of the last blasts: plane."
     i = k[..., None] * n + torch.arange(n, device=k.device)
@@ -620,7 +619,7 @@ def debris(seeds, age, strength, k, px, py, reach, size, # age, strength, number
         return px[..., None] + far * vx, py[..., None] + far * vy - .16 * t**2
     (x0, y0), (x1, y1) = at((a - .09).clamp(min=0)), at(a)
     light = strength[..., None] * (1 - a / (life * (.4 + .6 * fade))).clamp(min=0)
-    return streaks(*(c.flatten(1) for c in (x0, y0, x1, y1, light)), .007, size, 4)
+    return streaks(*(c.flatten(1) for c in (x0, y0, x1, y1, light)), .007, canvas, 4)
 
 # %% ../../nbs/world/02_land.ipynb #62bf4599
 def houses(x, y, seeds, key, base, tall, n=9.): # coordinates; foot and height of the tallest; how many across
@@ -634,17 +633,14 @@ def houses(x, y, seeds, key, base, tall, n=9.): # coordinates; foot and height o
     cols, rows = 4., n * 5.5
     wu, wv = (u - i) * cols, y * rows
     lit = hashed(seeds, key + ' w', (wu.floor() + 7 * i * cols).long() + 997 * wv.floor().long()) > .55
-    pane = (
-        inside(0.28 - (wu - wu.floor() - 0.5).abs(), 1, 8 * n / x.shape[-1])
-        * inside(0.3 - (wv - wv.floor() - 0.5).abs(), 1, 8 * n / x.shape[-1])
-        * (d > 0.008)
-    )
+    edge = lambda half, w: ((half - (w - w.floor() - .5).abs()) * Canvas.spanned(x, y).unit / (8 * n) + .5).clamp(0, 1)
+    pane = edge(.28, wu) * edge(.3, wv) * (d > .008)
     return d, lit * pane, (.7 + .5 * hashed(seeds, key + ' t', i.long())) * (1 - .4 * pane)
 
 # %% ../../nbs/world/02_land.ipynb #ec7e5ce3
 BLAST_HOURS = ('noon', 'morning', 'golden hour', 'hazy', 'sunset', 'overcast', 'rose dusk', 'blue dusk', 'night')
 
-def _site(seeds, size):
+def _site(seeds, canvas):
     "What stays still where something blows up: the picture, what the flash adds, and the horizon."
     kind = kind_index('explosion', seeds)
     lk, night = look(seeds, BLAST_HOURS), look(seeds, ('night', 'moonlight', 'blue dusk', 'rose dusk'))
@@ -658,7 +654,7 @@ def _site(seeds, size):
     h, town = span(seeds, 'horizon', .2, .42), per(kind == 5) | (per(kind == 6) & (span(seeds, 'town', 0, 1) > .5))
     cone = per(kind == 7)
     one, two = blend(seeds, 'one', 'a08860 8c7a50 5c6c38 7c7468'), blend(seeds, 'two', 'c0a878 6c6444 7c8450 988c80')
-    x, y = coords(size, seeds.device)
+    x, y = coords(canvas, seeds.device)
     d, windows, tone = houses(x, y, seeds, 'town', h - .03, torch.where(town, .38, -.5))
     def paint(p, lk, lamps):
         p = mountains(
@@ -680,12 +676,12 @@ def _site(seeds, size):
                 tint(blend(seeds, 'walls', '9c948a a89078 8c9098') * (lk.shade * 0.7 + lk.light * 0.5)) * tone[:, None],
                 0.3,
             ),
-            inside(d, size),
+            inside(d, canvas),
         )
         p = glow(p, torch.tensor([.9, .6, .25], device=x.device), windows * lamps * per(lk.light.mean(1) < .3))
         return ground(p, lk, seeds, h, one, two, rough=1.6, dry=1.2)
-    own = paint(sky(lk, seeds, size, h, FAIR), lk, .7)
-    added = paint(clouds_alone(lk, seeds, size, h), _firelit(lk, seeds.device), 0.)
+    own = paint(sky(lk, seeds, canvas, h, FAIR), lk, .7)
+    added = paint(clouds_alone(lk, seeds, canvas, h), _firelit(lk, seeds.device), 0.)
     return dict(own=own, added=added, horizon=h, lk=lk)
 
 # %% ../../nbs/world/02_land.ipynb #f19e74ad
@@ -700,24 +696,24 @@ def _crater(seeds, h): # horizon [B, 1, 1]
 # %% ../../nbs/world/02_land.ipynb #6273ce6f
 def _cone(picture, lk, seeds, h):
     "Lay a volcano over a picture where the horizon is not negative."
-    size = picture.shape[-1]
-    x, y = coords(size, picture.device)
+    canvas = Canvas.of(picture)
+    x, y = coords(canvas, picture.device)
     px, top, half = _crater(seeds, h.clamp(min=0))
     ox, oy = somewhere(seeds, 'cone')
     u = (x - px) / (y - h + .42).clamp(min=.02) # gullies run down from the crater
-    gully = noise(ox + 4 * u + .5 * y, oy + .6 * y, 'ridged', 4 / size)
+    gully = noise(ox + 4 * u + .5 * y, oy + .6 * y, 'ridged', 4 / canvas.unit)
     away = ((x - px).abs() - half).clamp(min=0)
     d = (top - .04 * gully - .95 * away * (1 - .5 * away) * span(seeds, 'steep', .8, 1.4) - y) * (h > 0)
     lit = (.45 + .45 * lk.side * torch.tanh(6 * (x - px)) + .5 * (gully - .5)).clamp(.05, 1.2)
     colour = tint(blend(seeds, 'lava rock', '5c5048 4c4848 6c5c50')) * (
         tint(lk.shade) * 0.8 + tint(lk.light) * lit[:, None]
     )
-    return over(picture, haze(lk, colour, .3), inside(d, size) * (h > 0))
+    return over(picture, haze(lk, colour, .3), inside(d, canvas) * (h > 0))
 
 # %% ../../nbs/world/02_land.ipynb #1dfff61f
-def clouds_alone(lk, seeds, size, h):
+def clouds_alone(lk, seeds, canvas, h):
     "How the sky answers a flash: clouds over black."
-    x, y = coords(size, seeds.device)
+    x, y = coords(canvas, seeds.device)
     colour, alpha = clouds(_firelit(lk, seeds.device, .7), seeds, x, y, h, FAIR)
     return colour * alpha[:, None] + .012
 
@@ -730,10 +726,10 @@ _BLAST = dict(
 )
 
 # %% ../../nbs/world/02_land.ipynb #397dd687
-def _paint_blasts(seeds, m, size):
+def _paint_blasts(seeds, m, canvas):
     "Blasts on the ground, and volcanoes."
-    x, y = coords(size, seeds.device)
-    still, kind = per_seed(_site, seeds, size), kind_index('explosion', seeds)
+    x, y = coords(canvas, seeds.device)
+    still, kind = per_seed(_site, seeds, canvas), kind_index('explosion', seeds)
     lk, h, vent = still['lk'], still['horizon'], per(kind == 7)
     reach, warm, spread = (torch.tensor(v, device=x.device)[kind] for v in _BLAST.values())
     cx, cy, _ = _crater(seeds, h)
@@ -765,9 +761,9 @@ def _paint_blasts(seeds, m, size):
             x, y, seeds * 7 + k[:, j], lk, per(px[:, j]), per(py[:, j]), per(r[:, j]), per(age[:, j]), per(warm)
         )
         p = over(p, colour, alpha * per(strength[:, j] > 0))
-    bits = debris(seeds, age, strength, k, px, py, 1.3 * r, size, up=.5)
+    bits = debris(seeds, age, strength, k, px, py, 1.3 * r, canvas, up=.5)
     p = glow(p, torch.tensor([2.2, 1., .3], device=x.device), bits * per(warm.clamp(.2, 1)))
-    if vent.any(): p = torch.where(vent[:, None], _lava(p, x, y, seeds, m, cx, cy, size), p)
+    if vent.any(): p = torch.where(vent[:, None], _lava(p, x, y, seeds, m, cx, cy, canvas), p)
     return develop(p, lk.exposure)
 
 # %% ../../nbs/world/02_land.ipynb #580d15d5
@@ -792,7 +788,7 @@ def _column(p, x, y, seeds, m, lk, px, py, kind):
     return over(p, flame_light(heat), step(.05, .6, heat) * .9)
 
 # %% ../../nbs/world/02_land.ipynb #7409c8b0
-def _lava(p, x, y, seeds, m, cx, cy, size):
+def _lava(p, x, y, seeds, m, cx, cy, canvas):
     "Glow of the crater, streams of lava and a fountain that follows the level."
     hot = per(.5 + m.level + .8 * m.pulse(.3).clamp(max=1))
     down = (cy - y).clamp(min=0)
@@ -810,14 +806,14 @@ def _lava(p, x, y, seeds, m, cx, cy, size):
     u, v = hashed(seeds, 'f u', turn) - .5, hashed(seeds, 'f v', turn)
     high = (.10 + .25 * m.level[:, None]) * (.4 + .6 * v)
     at = lambda a: (cx[:, 0] + .22 * u * a * (.5 + v), cy[:, 0] - .02 + 4 * high * a * (1 - a))
-    drops = streaks(*at((a - .05).clamp(min=0)), *at(a), .8 * (1 - a) + .1, .008, size, 3)
+    drops = streaks(*at((a - .05).clamp(min=0)), *at(a), .8 * (1 - a) + .1, .008, canvas, 3)
     p = glow(p, torch.tensor(GLOW, device=x.device), hot * .8 * lamp(x, y, cx, cy + .02, .05)**1.5)
     return p + flame_light((.9 * stream * hot.clamp(max=1.3)).clamp(max=1.2)) + flame_light(drops.clamp(max=1.2)) * .9
 
 # %% ../../nbs/world/02_land.ipynb #ab3580b4
 SHELLS = 'ff5040 ffb040 fff0c0 60ff80 50b0ff a070ff ff60c0 ffffff ffd860'
 
-def shells(seeds, m, size, n=5, stars=56):
+def shells(seeds, m, canvas, n=5, stars=56):
     "Light of the last fireworks: [B, 3, S, S], and the glow each gives: place and light [B, n], colour [B, n, 3]."
     lead = .7
     early = replace(m, age=m.age + lead) # so that the climb before the burst shows too
@@ -842,14 +838,14 @@ def shells(seeds, m, size, n=5, stars=56):
         (a * torch.where(hashed(seeds, 'willow', k)[..., None] > 0.6, 0.35, 0.75) - 0.06).clamp(min=0)
     ), at(a)
     light = strength[..., None] * (1 - a / (1.1 + 1.3 * own)).clamp(min=0)**.8 * (age[..., None] >= 0)
-    planes = streaks(*(c.flatten(0, 1) for c in (x0, y0, x1, y1, 1.3 * light)), .0075, size, 7).view(B, n, -1)
+    planes = streaks(*(c.flatten(0, 1) for c in (x0, y0, x1, y1, 1.3 * light)), .0075, canvas, 7).view(B, n, -1)
     palette = rgb(SHELLS).to(seeds.device)
     colour = palette[(hashed(seeds, 'shell c', k) * len(palette)).long()]
     climb = ((age + lead) / lead).clamp(0, 1)
-    tail = streaks(px, py * (climb - .12), px, py * climb, .8 * strength * (age < 0), .006, size, 5)
+    tail = streaks(px, py * (climb - .12), px, py * climb, .8 * strength * (age < 0), .006, canvas, 5)
     picture = (
-        torch.einsum('bnc,bnp->bcp', colour * 2.2, planes).view(B, 3, size, size)
-        + planes.sum(1).view(B, 1, size, size) ** 2 * 0.25
+        torch.einsum('bnc,bnp->bcp', colour * 2.2, planes).view(B, 3, *canvas.shape)
+        + planes.sum(1).view(B, 1, *canvas.shape) ** 2 * 0.25
     )
     flash = strength * (age >= 0) * (torch.exp(-age / .3) + 2 * torch.exp(-age.abs() / .08))
     return glow(picture, torch.tensor([1., .7, .4], device=seeds.device), tail), px, py, reach, flash, colour
@@ -858,31 +854,28 @@ def shells(seeds, m, size, n=5, stars=56):
 def mirror(picture, horizon, seeds, t, # [B, 3, S, S], [B, 1, 1]; ripples move with t [B]
            wet):  # where there is water: plane or [B, 1, 1]
     "Reflect the upper part of a picture in water below the horizon."
-    size = picture.shape[-1]
-    x, y = coords(size, picture.device)
+    canvas = Canvas.of(picture)
+    x, y = coords(canvas, picture.device)
     down = (horizon - y).clamp(min=0)
     ox, oy = somewhere(seeds, 'ripple')
-    n = noise(ox + 1.5 * (x - .5) / (down + .12), oy + 3.5 / (down + .12) + per(.12 * t), 'fbm', 4 / size) - .5
+    n = noise(ox + 1.5 * (x - .5) / (down + .12), oy + 3.5 / (down + .12) + per(.12 * t), 'fbm', 4 / canvas.unit) - .5
     gx, gy = x + .05 * n * (down * 4).clamp(max=1), horizon + down * 1.05 + .22 * n * (down * 5).clamp(max=1)
-    grid = torch.stack(torch.broadcast_tensors(2 * gx - 1, 1 - 2 * gy.clamp(0, 1)), -1).expand(
-        len(picture), size, size, 2
-    )
-    seen = F.grid_sample(picture, grid, align_corners=False, padding_mode='border')
-    return over(picture, seen * (.62 - .25 * down)[:, None], inside(horizon - y, size) * wet)
+    seen = sampled(picture, gx, gy.clamp(0, canvas.top))
+    return over(picture, seen * (.62 - .25 * down)[:, None], inside(horizon - y, canvas) * wet)
 
 # %% ../../nbs/world/02_land.ipynb #2e324a60
-def _show(seeds, size):
+def _show(seeds, canvas):
     "What stays still at a firework: the picture, the horizon, whether there is water, exposure."
     lk = look(seeds, ('night', 'night', 'moonlight', 'blue dusk'))
     h, water = span(seeds, 'horizon', .14, .3), (span(seeds, 'water', 0, 1) > .45).float()
-    x, y = coords(size, seeds.device)
-    p = sky(lk, seeds, size, h, ('clear', 'cirrus', 'clear', 'mackerel'))
+    x, y = coords(canvas, seeds.device)
+    p = sky(lk, seeds, canvas, h, ('clear', 'cirrus', 'clear', 'mackerel'))
     p = mountains(
         p, lk, seeds, 'far', h - 0.03, span(seeds, 'far', 0.02, 0.22), blend(seeds, 'rock', '5c5c64 4c5454'), 0.8, 1.2
     )
     town = (span(seeds, 'town', 0, 1) > .3).float()
     d, windows, _ = houses(x, y, seeds, 'town', h - .02, span(seeds, 'tall', .08, .26) * town, 12.)
-    p = over(p, torch.tensor([.006, .007, .012], device=x.device), inside(d, size))
+    p = over(p, torch.tensor([.006, .007, .012], device=x.device), inside(d, canvas))
     p = glow(p, torch.tensor([.75, .5, .22], device=x.device), windows * town)
     p = glow(p, torch.tensor([.30, .16, .06], device=x.device), town * .35 * torch.exp(-(y - h).abs() / .07))
     leaf = blend(seeds, 'leaf', '2c3c28 3c4430')
@@ -890,11 +883,11 @@ def _show(seeds, size):
     return dict(own=ground(p, lk, seeds, h, leaf, leaf * .7), horizon=h, water=water, exposure=lk.exposure)
 
 # %% ../../nbs/world/02_land.ipynb #70473320
-def _paint_fireworks(seeds, m, size):
+def _paint_fireworks(seeds, m, canvas):
     "Fireworks over a town, hills or a lake."
-    x, y = coords(size, seeds.device)
-    still = per_seed(_show, seeds, size)
-    light, px, py, reach, flash, colour = shells(seeds, m, size)
+    x, y = coords(canvas, seeds.device)
+    still = per_seed(_show, seeds, canvas)
+    light, px, py, reach, flash, colour = shells(seeds, m, canvas)
     p = still['own']
     for j in range(px.shape[1]):
         near = lamp(x, y, per(px[:, j]), per(py[:, j]), per(.6 * reach[:, j]))
@@ -906,10 +899,10 @@ def _paint_fireworks(seeds, m, size):
     )
 
 # %% ../../nbs/world/02_land.ipynb #c22d4a68
-def draw_explosion(seeds, m, size): # int64 [B], Moment, pixels
-    "Blasts, fireworks, volcanoes: [B, 3, size, size]."
+def draw_explosion(seeds, m, canvas): # int64 [B], Moment, pixels
+    "Blasts, fireworks, volcanoes: [B, 3, H, W]."
     kind = kind_index('explosion', seeds)
-    picture = by_kind(seeds, m, size, ((kind == 2) | (kind == 3)).long(), (_paint_blasts, _paint_fireworks))
+    picture = by_kind(seeds, m, canvas, ((kind == 2) | (kind == 3)).long(), (_paint_blasts, _paint_fireworks))
     tremor = .4 * (kind == 7) * m.level**1.2
     return shaken(picture, m.t, .012 * (heard('explosion', seeds, m, .25) + tremor))
 
@@ -922,19 +915,19 @@ def cover(layer, colour, alpha): # plants [B, 4, S, S]; light; coverage
 def crown(x, y, seeds, key, px, py, wide, tall): # centre and half sizes of the foliage [B, 1, 1]
     "A leafy crown: signed distance and relief, two planes."
     ox, oy = somewhere(seeds, key)
-    n = noise(ox + 5 * x, oy + 5 * y, ('billow', 'fine'), 5 / x.shape[-1])
+    n = noise(ox + 5 * x, oy + 5 * y, ('billow', 'fine'), 5 / Canvas.spanned(x, y).unit)
     body = 1 - ((x - px) / wide)**2 - ((y - py) / tall)**2 + .9 * (n[:, 0] - .5) + .35 * (n[:, 1] - .5)
     return body * torch.minimum(wide, tall) * .5, n[:, 0] * .6 + n[:, 1] * .4
 
 # %% ../../nbs/world/02_land.ipynb #eff83ce0
 def leafy(layer, x, y, seeds, lk, key, px, py, tall, leaf): # foot and height of the tree [B, 1, 1]
     "A broad-leaved tree."
-    size, up = x.shape[-1], (y - py) / tall
+    canvas, up = Canvas.spanned(x, y), (y - py) / tall
     trunk = (.04 + .03 * (1 - up).clamp(0, 1)**3) * tall - (x - px - .03 * tall * torch.sin(4 * up)).abs()
     bark = tint(blend(seeds, 'bark', '4c3a2c 5c4c3c 6c6458')) * (
         tint(lk.shade) + tint(lk.light) * (0.5 + 0.5 * lk.side * torch.sign(x - px))[:, None]
     )
-    layer = cover(layer, bark, inside(torch.minimum(trunk, torch.minimum(.7 - up, up) * tall), size))
+    layer = cover(layer, bark, inside(torch.minimum(trunk, torch.minimum(.7 - up, up) * tall), canvas))
     wide = tall * span(seeds, key + ' wide', .32, .5)
     for j, (dx, dy, s) in enumerate(((0., .68, 1.), (-.45, .55, .62), (.5, .58, .58), (.1, .88, .6))):
         jx, jy = span(seeds, f'{key} dx{j}', -.15, .15), span(seeds, f'{key} dy{j}', -.06, .06)
@@ -942,7 +935,7 @@ def leafy(layer, x, y, seeds, lk, key, px, py, tall, leaf): # foot and height of
             x, y, seeds, f'{key}{j}', px + (dx + jx) * wide, py + (dy + jy) * tall, wide * s * 0.85, tall * 0.33 * s
         )
         lit = (.1 + .75 * relief + .5 * (up - .6) + .35 * lk.side * (x - px) / wide).clamp(.05, 1.25)
-        layer = cover(layer, tint(leaf) * (tint(lk.shade) * .75 + tint(lk.light) * 1.2 * lit[:, None]), inside(d, size))
+        layer = cover(layer, tint(leaf) * (tint(lk.shade) * .75 + tint(lk.light) * 1.2 * lit[:, None]), inside(d, canvas))
     return layer
 
 # %% ../../nbs/world/02_land.ipynb #f2011445
@@ -963,28 +956,28 @@ def frond(
 # %% ../../nbs/world/02_land.ipynb #fadc7185
 def palm(layer, x, y, seeds, lk, key, px, py, tall, leaf):
     "A palm tree."
-    size, up = x.shape[-1], (y - py) / tall
+    canvas, up = Canvas.spanned(x, y), (y - py) / tall
     bow = span(seeds, key + ' bow', -.25, .25) * tall
     spine = x - px - bow * up.clamp(0, 1)**2
     trunk = torch.minimum((.02 + .015 * (1 - up).clamp(0, 1)) * tall - spine.abs(), torch.minimum(up, 1 - up) * tall)
     bark = tint(rgb('6c5840').to(x.device)) * (
         tint(lk.shade) * 0.8 + tint(lk.light) * (0.5 + 0.4 * lk.side * torch.sign(spine))[:, None]
     )
-    layer = cover(layer, bark * (.8 + .2 * torch.sin(60 * up))[:, None], inside(trunk, size))
+    layer = cover(layer, bark * (.8 + .2 * torch.sin(60 * up))[:, None], inside(trunk, canvas))
     a = uniform(seeds, key + ' fronds', 27).view(-1, 3, 9)
     for j in (4, 3, 5, 2, 6, 1, 7, 0, 8):
         reach, way = tall * (.38 + .14 * per(a[:, 0, j])), per((j - 4) / 4. + .22 * (a[:, 1, j] - .5) + .01)
         d, s = frond(x, y, px + bow, py + tall, reach, way, per(a[:, 2, j]))
         lit = (.4 + .3 * torch.sin(40 * s) + .5 * (y - py - tall * .9) / tall + .2 * per(a[:, 2, j])).clamp(.08, 1.2)
-        layer = cover(layer, tint(leaf) * (tint(lk.shade) * .8 + tint(lk.light) * lit[:, None]), inside(d, size))
+        layer = cover(layer, tint(leaf) * (tint(lk.shade) * .8 + tint(lk.light) * lit[:, None]), inside(d, canvas))
     return layer
 
 # %% ../../nbs/world/02_land.ipynb #a50aad92
 def fir_tree(layer, x, y, seeds, lk, key, px, py, tall, leaf, snow): # snow: share of white [B, 1, 1]
     "A fir tree."
-    size, up = x.shape[-1], (y - py) / tall
+    canvas, up = Canvas.spanned(x, y), (y - py) / tall
     ox, oy = somewhere(seeds, key)
-    n = noise(ox + 6 * x, oy + 6 * y, ('fbm', 'fine'), 6 / size)
+    n = noise(ox + 6 * x, oy + 6 * y, ('fbm', 'fine'), 6 / canvas.unit)
     tiers = up * 6.5 + .6 * (n[:, 0] - .5)
     rung = tiers - tiers.floor()
     wide = tall * span(seeds, key + ' wide', .2, .28)
@@ -994,14 +987,14 @@ def fir_tree(layer, x, y, seeds, lk, key, px, py, tall, leaf, snow): # snow: sha
     lit = (.15 + .45 * n[:, 1] + .5 * (1 - rung) + .4 * lk.side * (x - px) / wide).clamp(.05, 1.2)
     white = (snow * step(.5, 1., n[:, 1] * .6 + .6 * (1 - rung)))[:, None]
     colour = tint(leaf) * (1 - white) + .7 * white
-    return cover(layer, colour * (tint(lk.shade) * .8 + tint(lk.light) * lit[:, None]), inside(d, size))
+    return cover(layer, colour * (tint(lk.shade) * .8 + tint(lk.light) * lit[:, None]), inside(d, canvas))
 
 # %% ../../nbs/world/02_land.ipynb #167db00c
 def grass(
     layer, x, y, seeds, lk, base, tall, leaf, dry, rows=5
 ):  # where the farthest row stands, height of the nearest blades [B, 1, 1]
     "A meadow."
-    size = x.shape[-1]
+    canvas = Canvas.spanned(x, y)
     ox, oy = somewhere(seeds, 'meadow')
     clump = noise(ox + 2.5 * x, oy + 2 * y, 'fbm')
     for j in range(rows):
@@ -1019,7 +1012,7 @@ def grass(
         layer = cover(
             layer,
             colour * (tint(lk.shade) * (0.45 + 0.3 * up.clamp(0, 1))[:, None] + tint(lk.light) * lit[:, None]),
-            inside(d, size),
+            inside(d, canvas),
         )
     return layer
 
@@ -1047,12 +1040,12 @@ def _only(layer, where, paint, *args): # items to paint, bool [B]; arguments, th
     return layer.index_copy(0, i, paint(layer[i], *map(cut, args))) if len(i) else layer
 
 # %% ../../nbs/world/02_land.ipynb #340561b2
-def _plants(seeds, lk, size, h):
+def _plants(seeds, lk, canvas, h):
     "The layer of plants, upright, and their give."
-    x, y = (c.expand(len(seeds), size, size) for c in coords(size, seeds.device))
+    x, y = (c.expand(len(seeds), *canvas.shape) for c in coords(canvas, seeds.device))
     kind = kind_index('wind noise', seeds)
     sort = torch.tensor(_SORT, device=x.device)[kind, choice(seeds, 'sort', 2)]
-    layer, give = torch.zeros(len(seeds), 4, size, size, device=x.device), torch.zeros_like(x)
+    layer, give = torch.zeros(len(seeds), 4, *canvas.shape, device=x.device), torch.zeros_like(x)
     leaf, dry = blend(seeds, 'leaf', '4c6a2c 3c5a30 6c7a30 8a6a2c 4a5a3a'), blend(
         seeds, 'dry', 'a09048 8c9440 d0b870 c0a850'
     )
@@ -1101,7 +1094,7 @@ def _plants(seeds, lk, size, h):
 # %% ../../nbs/world/02_land.ipynb #fc6619f2
 WIND_HOURS = ('morning', 'noon', 'hazy', 'golden hour', 'sunset', 'overcast', 'grey', 'dawn', 'rose dusk')
 
-def _windy(seeds, size):
+def _windy(seeds, canvas):
     "What stays still in the wind: sky and land, and the layer of plants."
     kind = kind_index('wind noise', seeds)
     lk, pale = look(seeds, WIND_HOURS), look(seeds, ('overcast', 'grey', 'blue dusk'))
@@ -1112,7 +1105,7 @@ def _windy(seeds, size):
             for a, b in zip(vars(lk).values(), vars(pale).values())
         )
     )
-    h, (x, y) = span(seeds, 'horizon', .16, .42), coords(size, seeds.device)
+    h, (x, y) = span(seeds, 'horizon', .16, .42), coords(canvas, seeds.device)
     pick = lambda key, grassy, desert, snow: torch.where(
         sand[:, None],
         blend(seeds, key, desert),
@@ -1145,24 +1138,23 @@ def _windy(seeds, size):
         two,
         rough=1.2,
     )
-    plants, give = _plants(seeds, lk, size, h)
-    return dict(own=p, plants=plants, give=give, horizon=h, lk=lk, dust=two, open=inside(y - skyline, size))
+    plants, give = _plants(seeds, lk, canvas, h)
+    return dict(own=p, plants=plants, give=give, horizon=h, lk=lk, dust=two, open=inside(y - skyline, canvas))
 
 # %% ../../nbs/world/02_land.ipynb #52b51f8d
 def sway_plants(
     layer, give, seeds, m, way
 ):  # plants [B, 4, S, S] and their give; moment; where the wind blows to, -1 or 1 [B, 1, 1]
     "The layer of plants, bent by the wind."
-    x, y = coords(layer.shape[-1], layer.device)
+    x, y = coords(Canvas.of(layer), layer.device)
     level, flow = per(m.level), per(m.flow)
     ox, oy = somewhere(seeds, 'gusts')
     wave = noise(ox + 1.3 * x - 3.6 * way * flow, oy + .8 * y + .8 * flow, ('smooth', 'fine'))
     bend = give * level * (way * (.35 + 1.1 * (wave[:, 0] - .3)) + .2 * (wave[:, 1] - .5))
-    grid = torch.stack(torch.broadcast_tensors(2 * (x - bend) - 1, 1 - 2 * (y + .4 * bend.abs())), -1)
-    return F.grid_sample(layer, grid, align_corners=False, padding_mode='border')
+    return sampled(layer, x - bend, y + .4 * bend.abs())
 
 # %% ../../nbs/world/02_land.ipynb #89b39559
-def flying(seeds, m, size, way, n=56): # moment; direction [B, 1, 1]
+def flying(seeds, m, canvas, way, n=56): # moment; direction [B, 1, 1]
     "Leaves or flakes carried by the wind: plane."
     i = torch.arange(n, device=seeds.device).expand(len(seeds), n)
     u, v, w = (hashed(seeds, 'fly ' + c, i) for c in 'uvw')
@@ -1172,7 +1164,7 @@ def flying(seeds, m, size, way, n=56): # moment; direction [B, 1, 1]
     x0 = torch.where(way[:, 0] > 0, x0, 1 - x0)
     length = way[:, 0] * (.004 + .05 * m.level[:, None])
     there = (m.level[:, None] * 1.6 - .8 * v).clamp(0, .5) / .5
-    return streaks(x0 - length, y0, x0, y0 + .01 * torch.sin(9 * trip), there * (.7 + .6 * w), .006 + .005 * w, size, 4)
+    return streaks(x0 - length, y0, x0, y0 + .01 * torch.sin(9 * trip), there * (.7 + .6 * w), .006 + .005 * w, canvas, 4)
 
 # %% ../../nbs/world/02_land.ipynb #fa2f0eee
 #       breeze, howling, gusts, desert, grass, trees, microphone, blizzard
@@ -1184,7 +1176,7 @@ _WIND = dict(
 
 def _veil(p, seeds, m, still, strength, white, way): # picture, ..., how dense [B, 1, 1], whether snow [B]
     "Lay drifting dust or snow over a picture."
-    x, y = coords(p.shape[-1], p.device)
+    x, y = coords(Canvas.of(p), p.device)
     ox, oy = somewhere(seeds, 'veil')
     run = way * per(m.flow)
     drift = noise(ox + 1.2 * x - 3 * run, oy + 4.5 * y + .4 * torch.sin(5 * x - 8 * run) + .3 * per(m.flow))
@@ -1200,10 +1192,10 @@ def _veil(p, seeds, m, still, strength, white, way): # picture, ..., how dense [
     )
 
 # %% ../../nbs/world/02_land.ipynb #872640c6
-def draw_wind_noise(seeds, m, size): # int64 [B], Moment, pixels
-    "Wind over land: [B, 3, size, size]."
-    x, y = coords(size, seeds.device)
-    m, still, kind = stirred(m, .6), per_seed(_windy, seeds, size), kind_index('wind noise', seeds)
+def draw_wind_noise(seeds, m, canvas): # int64 [B], Moment, pixels
+    "Wind over land: [B, 3, H, W]."
+    x, y = coords(canvas, seeds.device)
+    m, still, kind = stirred(m, .6), per_seed(_windy, seeds, canvas), kind_index('wind noise', seeds)
     lk, h, way, white = still['lk'], still['horizon'], span(seeds, 'way', -1, 1).sign(), kind == 7
     veil, flakes, cloud = (per(torch.tensor(v, device=x.device)[kind]) for v in _WIND.values())
     colour, alpha = clouds(
@@ -1217,4 +1209,4 @@ def draw_wind_noise(seeds, m, size): # int64 [B], Moment, pixels
     leaf = torch.where(
         white[:, None], 0.9 * light.clamp(max=1), blend(seeds, 'flying', 'a08030 c07030 50602c 806040') * light
     )
-    return develop(over(p, leaf, (flakes * flying(seeds, m, size, way)).clamp(0, 1)), lk.exposure)
+    return develop(over(p, leaf, (flakes * flying(seeds, m, canvas, way)).clamp(0, 1)), lk.exposure)

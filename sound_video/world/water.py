@@ -13,11 +13,11 @@ __all__ = ['WET', 'LAYERS', 'AIRY', 'SUNNY', 'SKIN', 'GROUND', 'LIMBS', 'force',
 # %% ../../nbs/world/03_water.ipynb #6c1266c8
 import math
 from dataclasses import replace
-import torch, torch.nn.functional as F
+import torch
 from .score import hashed, kind_index, uniform
 from .drawing import (
-    DAY, blend, coords, crest, develop, firs, forest, glow, ground, haze, inside, look, mountains, noise, over, per,
-    per_seed, sky, somewhere, splat, step, tint)
+    DAY, Canvas, blend, coords, crest, develop, firs, forest, glow, ground, haze, inside, look, mountains, noise, over, per,
+    per_seed, sampled, sky, somewhere, splat, step, tint)
 
 # %% ../../nbs/world/03_water.ipynb #719601c9
 def force(m,         # Moment of B pictures
@@ -55,12 +55,12 @@ def as_heard(scene:str, seeds, m):
     return replace(m, strengths=m.strengths * share[:, None])
 
 def painted(which,    # int64 [B]: which painter each seed has
-            painters, # functions of seeds and size that return dicts of tensors
-            seeds, size):
+            painters, # functions of seeds and canvas that return dicts of tensors
+            seeds, canvas):
     "What each seed's painter returns, in the order of the seeds: dict of tensors [B, ...]."
     order = which.argsort(stable=True)
     rows = [(seeds[which == k], painters[k]) for k in which.unique().tolist()]
-    parts = [{k: v.expand(len(s), *v.shape[1:]) for k, v in paint(s, size).items()} for s, paint in rows]
+    parts = [{k: v.expand(len(s), *v.shape[1:]) for k, v in paint(s, canvas).items()} for s, paint in rows]
     back = order.argsort()
     return {k: torch.cat([p[k] for p in parts])[back] for k in parts[0]}
 
@@ -105,28 +105,29 @@ def spray(seeds, m, x0, y0, # from where [B, events]
     return x.flatten(1), y.flatten(1), seen.flatten(1)
 
 # %% ../../nbs/world/03_water.ipynb #d7ca0289
-def patches(px, py, reach, size): # places [B, N]; half a square's side, a fraction; pixels
+def patches(px, py, reach, canvas): # places [B, N]; half a square's side, a fraction; pixels
     """The square of pixels around each particle: offsets x [B, N, 1, P], y [B, N, P, 1]; pixel numbers and which lie in
     the picture [B, N, P, P]."""
-    P = int(2 * reach * size) + 2
+    P = int(2 * reach * canvas.unit) + 2
     o = torch.arange(P, device=px.device)
-    ix = (px * size - P / 2 + .5).floor().long()[..., None] + o
-    iy = ((1 - py) * size - P / 2 + .5).floor().long()[..., None] + o
-    dx, dy = (ix + .5) / size - px[..., None], 1 - (iy + .5) / size - py[..., None]
-    seen = ((iy >= 0) & (iy < size))[..., :, None] & ((ix >= 0) & (ix < size))[..., None, :]
-    at = iy.clamp(0, size - 1)[..., :, None] * size + ix.clamp(0, size - 1)[..., None, :]
+    unit, (H, W) = canvas.unit, canvas.shape
+    ix = ((px - canvas.left) * unit - P / 2 + .5).floor().long()[..., None] + o
+    iy = ((canvas.top - py) * unit - P / 2 + .5).floor().long()[..., None] + o
+    dx, dy = (ix + .5) / unit + canvas.left - px[..., None], canvas.top - (iy + .5) / unit - py[..., None]
+    seen = ((iy >= 0) & (iy < H))[..., :, None] & ((ix >= 0) & (ix < W))[..., None, :]
+    at = iy.clamp(0, H - 1)[..., :, None] * W + ix.clamp(0, W - 1)[..., None, :]
     return dx[..., None, :], dy[..., :, None], at, seen
 
-def gathered(value, at, seen, size): # [B, N, P, P]
+def gathered(value, at, seen, canvas): # [B, N, P, P]
     "The sum of what particles paint: plane [B, S, S]."
-    out = torch.zeros(len(at), size * size, device=at.device)
-    return out.scatter_add_(1, at.view(len(at), -1), (value * seen).view(len(at), -1)).view(-1, size, size)
+    out = torch.zeros(len(at), canvas.height * canvas.width, device=at.device)
+    return out.scatter_add_(1, at.view(len(at), -1), (value * seen).view(len(at), -1)).view(-1, *canvas.shape)
 
-def puffs(px, py, radius, strength, size, reach): # [B, N] each; pixels; largest radius · 1.5
+def puffs(px, py, radius, strength, canvas, reach): # [B, N] each; pixels; largest radius · 1.5
     "Soft round drops: plane."
-    dx, dy, at, seen = patches(px, py, reach, size)
-    q = (dx**2 + dy**2) / radius.clamp(min=.5 / size)[..., None, None]**2
-    return gathered((1 - q / 2.2).clamp(min=0)**2 * strength[..., None, None], at, seen, size)
+    dx, dy, at, seen = patches(px, py, reach, canvas)
+    q = (dx**2 + dy**2) / radius.clamp(min=.5 / canvas.unit)[..., None, None]**2
+    return gathered((1 - q / 2.2).clamp(min=0)**2 * strength[..., None, None], at, seen, canvas)
 
 # %% ../../nbs/world/03_water.ipynb #c8d4e2e2
 def ripples(m, x, y, x0, y0, flat, # coordinates; from where [B, events]; height of a ring over its width
@@ -144,11 +145,9 @@ def ripples(m, x, y, x0, y0, flat, # coordinates; from where [B, events]; height
 
 def reflected(picture, x, y, level, dx, dy): # the water's edge [B, 1, 1]; shifts by waves, planes
     "The picture above `level` seen in the water below it: picture."
-    up = (level - y) * (.95 * (1 - level) / level).clamp(max=1) # squeezed where there is more water than sky
-    sx, sy = torch.broadcast_tensors(2 * (x + dx) - 1, 1 - 2 * (level + (up + dy).abs()).clamp(max=.998))
-    return F.grid_sample(
-        picture.expand(len(sx), -1, -1, -1), torch.stack([sx, sy], -1), align_corners=False, padding_mode='reflection'
-    )
+    top = Canvas.of(picture).top
+    up = (level - y) * (.95 * (top - level) / level).clamp(max=1) # squeezed where there is more water than sky
+    return sampled(picture, x + dx, (level + (up + dy).abs()).clamp(max=top - .002), 'reflection')
 
 # %% ../../nbs/world/03_water.ipynb #943d45c5
 WET = ('grey', 'overcast', 'storm', 'grey', 'blue dusk', 'storm', 'overcast', 'grey', 'overcast', 'blue dusk')
@@ -166,31 +165,31 @@ def leaf(x, y, cx, cy, turn, long, wide):
     u, v = ((x - cx) * c + (y - cy) * s) / long, (y - cy) * c - (x - cx) * s
     return wide * (1 - u.abs().clamp(max=1)**1.6) * (1 - .35 * u) - v.abs() - (u.abs() - 1).clamp(min=0), v, u
 
-def _bare(seeds, size):
+def _bare(seeds, canvas):
     "Nothing near."
-    return dict(near=torch.zeros(len(seeds), 4, size, size, device=seeds.device))
+    return dict(near=torch.zeros(len(seeds), 4, *canvas.shape, device=seeds.device))
 
 # %% ../../nbs/world/03_water.ipynb #7a78908e
-def _leaves(seeds, size, n=6):
+def _leaves(seeds, canvas, n=6):
     "Large wet leaves."
-    (x, y), lk = coords(size, seeds.device), _wet_look(seeds)
+    (x, y), lk = coords(canvas, seeds.device), _wet_look(seeds)
     U = lambda k: uniform(seeds, 'leaf ' + k, n)[:, :, None, None]
     cx, cy, turn, long = 1.1 * U('x') - .05, .42 * U('y')**.8 - .04, 3.1 * U('turn'), .20 + .22 * U('long')
     green, light = tint(blend(seeds, 'leaf', '3e8a44 5fa03c 7a9a3a 3f9a64')), tint(lk.shade * 1.1 + lk.light * .8)
-    out = _bare(seeds, size)['near']
+    out = _bare(seeds, canvas)['near']
     for k in range(n):
         d, v, u = leaf(x, y, cx[:, k], cy[:, k], turn[:, k], long[:, k], .42 * long[:, k])
         rib = torch.exp(-(v / .008)**2) + .5 * step(.5, 1., torch.sin(34 * u + 60 * v.abs()))
         gloss = step(0, .09, d) * (.25 + .3 * v.sign()) + .35 * torch.exp(-((v - .1 * long[:, k]) / .02)**2)
         colour = light * (green * (.55 + .6 * step(0, .05, d) + .25 * rib)[:, None] + (.22 * gloss)[:, None])
-        dark = torch.cat([out[:, :3] * (1 - .5 * inside(d + .03, size, .06)[:, None]), out[:, 3:]], 1)
-        out = torch.lerp(dark, torch.cat([colour, torch.ones_like(d)[:, None]], 1), inside(d, size)[:, None])
+        dark = torch.cat([out[:, :3] * (1 - .5 * inside(d + .03, canvas, .06)[:, None]), out[:, 3:]], 1)
+        out = torch.lerp(dark, torch.cat([colour, torch.ones_like(d)[:, None]], 1), inside(d, canvas)[:, None])
     return dict(near=out)
 
 # %% ../../nbs/world/03_water.ipynb #6436094c
-def _roof(seeds, size):
+def _roof(seeds, canvas):
     "A tiled roof."
-    (x, y), lk = coords(size, seeds.device), _wet_look(seeds)
+    (x, y), lk = coords(canvas, seeds.device), _wet_look(seeds)
     eave = vary(seeds, 'roof y', 0.32, 0.5) + vary(seeds, 'roof tilt', -0.28, 0.28) * (x - 0.5)
     down = (eave - y).clamp(min=0)
     v = 9 * down**0.8
@@ -204,34 +203,34 @@ def _roof(seeds, size):
         tint(blend(seeds, 'tiles', '7a3a2c 5a4a48 3c4650 8a5a3c') * (lk.shade * 0.8 + lk.light * 0.6)) * lit[:, None]
         + tint(lk.horizon) * wet[:, None]
     )
-    return dict(near=torch.cat([colour, inside(eave - y, size)[:, None]], 1))
+    return dict(near=torch.cat([colour, inside(eave - y, canvas)[:, None]], 1))
 
-def _branch(seeds, size):
+def _branch(seeds, canvas):
     "A wet branch across the top."
-    (x, y), lk = coords(size, seeds.device), _wet_look(seeds)
+    (x, y), lk = coords(canvas, seeds.device), _wet_look(seeds)
     h = (
         vary(seeds, 'branch y', 0.80, 0.92)
         + vary(seeds, 'branch tilt', -0.2, 0.2) * (x - 0.5)
         + 0.03 * (noise(2 * x, 0 * x + vary(seeds, 'bend', 0, 8), 'smooth') - 0.5)
     )
-    a = inside(.016 - (y - h).abs(), size)
-    colour = over(torch.zeros(len(seeds), 3, size, size, device=x.device), lk.shade * .10, a)
+    a = inside(.016 - (y - h).abs(), canvas)
+    colour = over(torch.zeros(len(seeds), 3, *canvas.shape, device=x.device), lk.shade * .10, a)
     for k in range(7):
         place = (
             vary(seeds, f'leaf x {k}'),
             h - 0.03 + 0.05 * (vary(seeds, f'leaf y {k}') - 0.5),
             vary(seeds, f'leaf turn {k}', -2.6, -0.5),
         )
-        c = inside(leaf(x, y, *place, .085, .03)[0], size)
+        c = inside(leaf(x, y, *place, .085, .03)[0], canvas)
         colour, a = over(
             colour, blend(seeds, f'leaf {k}', '2e5a30 5a7a2c 7a6a2a') * (lk.shade + lk.light * 0.6) * 0.8, c
         ), torch.maximum(a, c)
     return dict(near=torch.cat([colour, a[:, None]], 1))
 
 # %% ../../nbs/world/03_water.ipynb #5e1e5f94
-def _wet_ground(seeds, lk, kind, h, land, size):
+def _wet_ground(seeds, lk, kind, h, land, canvas):
     "Ground with puddles that mirror the land: picture, coverage of the water."
-    x, y = coords(size, seeds.device)
+    x, y = coords(canvas, seeds.device)
     ox, oy = somewhere(seeds, 'puddle')
     soil, green = (
         blend(seeds, 'soil', '4a4c50 5c5648 46503c 56606a'),
@@ -241,32 +240,32 @@ def _wet_ground(seeds, lk, kind, h, land, size):
     down = (h - y).clamp(min=1e-3)
     far = 0.12 / (down + 0.04)
     n = noise(ox + 1.1 * (x - 0.5) * far, oy + 1.6 * far, 'smooth')
-    pool = step(0, 0.10, per(by(kind, [0.42, 0.62, 0.85, 0.4, 0.4, 1.2, 0.45, 0.8])) - n) * inside(h - y, size)
+    pool = step(0, 0.10, per(by(kind, [0.42, 0.62, 0.85, 0.4, 0.4, 1.2, 0.45, 0.8])) - n) * inside(h - y, canvas)
     water = (
         reflected(land, x, y, h, 0.012 * (n - 0.5), 0.03 * (n - 0.5)) * (0.55 + 0.35 * torch.exp(-5 * down))[:, None]
     )
     dry = ground(land, lk, seeds, h, torch.where(meadow, green, soil), soil * 1.3) * 0.85
     return over(dry, water * 0.9 + 0.03 * tint(lk.horizon), pool), pool
 
-def _wet_land(seeds, size):
+def _wet_land(seeds, canvas):
     "What stands still in the rain: look, picture, coverage of open water, rings, horizon."
     kind, lk = kind_index('raining', seeds), _wet_look(seeds)
     h = per(by(kind, [.36, .38, .34, .5, .5, .46, .34, .56])) + vary(seeds, 'horizon', -.07, .07)
-    p = sky(lk, seeds, size, h, ('overcast', 'storm')) * .8
+    p = sky(lk, seeds, canvas, h, ('overcast', 'storm')) * .8
     rock, green = blend(seeds, 'rock', '50606a 4a5a50 5c5a64'), blend(seeds, 'leafy', '34502e 46582e 2e4a40')
     p = mountains(p, lk, seeds, 'far', h - .02, .30, rock, 1.5)
     p = mountains(p, lk, seeds, 'near', h - .02, .13, green, .8, 1., 'fbm')
     p = forest(p, lk, seeds, 'firs', h - .012, .06, green, .55, 26.)
-    p, pool = _wet_ground(seeds, lk, kind, h, p, size)
-    near = painted(by(kind, [0, 0, 0, 1, 2, 0, 0, 3]).long(), [_bare, _leaves, _roof, _branch], seeds, size)['near']
+    p, pool = _wet_ground(seeds, lk, kind, h, p, canvas)
+    near = painted(by(kind, [0, 0, 0, 1, 2, 0, 0, 3]).long(), [_bare, _leaves, _roof, _branch], seeds, canvas)['near']
     p = over(p, near[:, :3], near[:, 3])
-    return dict(lk=lk, p=p, pool=pool * (1 - near[:, 3]), h=h, rings=_ring_planes(seeds, h, size))
+    return dict(lk=lk, p=p, pool=pool * (1 - near[:, 3]), h=h, rings=_ring_planes(seeds, h, canvas))
 
 # %% ../../nbs/world/03_water.ipynb #a3509835
-def _ring_planes(seeds, h, size, counts=(5.0, 8.0)):
+def _ring_planes(seeds, h, canvas, counts=(5.0, 8.0)):
     """For two grids of cells on the water: distance from the strike in radii, phase, and how well it is seen [B, 2, 3,
     S, S]."""
-    x, y = coords(size, seeds.device)
+    x, y = coords(canvas, seeds.device)
     down = (h - y).clamp(min=1e-3)
     far = 0.12 / (down + 0.04)
     out = []
@@ -275,7 +274,7 @@ def _ring_planes(seeds, h, size, counts=(5.0, 8.0)):
         i, j = a.floor(), b.floor()
         cx, cy, phase = (hashed(seeds, f'ring {n} {k}', (i * 977 + j * 131 + 5000).long()) for k in 'xyp')
         d = ((a - i - 0.34 - 0.32 * cx) ** 2 + (b - j - 0.34 - 0.32 * cy) ** 2).sqrt() / 0.34
-        seen = step(0.55, 0.12, 0.156 * n / (down + 0.04) ** 2 / size)  # not where a pixel holds half a cell
+        seen = step(0.55, 0.12, 0.156 * n / (down + 0.04) ** 2 / canvas.unit)  # not where a pixel holds half a cell
         out.append(torch.stack(torch.broadcast_tensors(d, phase, seen), 1))
     return torch.stack(out, 1)
 
@@ -298,9 +297,9 @@ LAYERS = (
     (54.0, 0.11, 0.0020, 2.9, 0.35),
 )  # columns, length, half width, speed, brightness
 
-def _streak_planes(seeds, size):
+def _streak_planes(seeds, canvas):
     "For each layer: nearness to the streak, place along it, the column's number in [0, 1): [B, 4, 3, S, S]."
-    x, y = coords(size, seeds.device)
+    x, y = coords(canvas, seeds.device)
     lean = (
         per(by(kind_index('raining', seeds), [0.06, 0.08, 0.10, 0.05, 0.08, 0.08, 0.45, 0.03]))
         * vary(seeds, 'lean', 0.6, 1.4)
@@ -310,8 +309,8 @@ def _streak_planes(seeds, size):
     for k, (n, long, wide, *_) in enumerate(LAYERS):
         c = (x + lean * y * (1 + .1 * k)) * n + 100 * (k + 1); i = c.floor()
         r, q = (hashed(seeds, f'column {k} {j}', i.long()) for j in 'rq')
-        w = max(wide, .6 / size) # at least a pixel, and then fainter
-        near = (1 - (c - i - .2 - .6 * q).abs() / (n * w)).clamp(min=0) * min(1, wide * size / .6)**.6
+        w = max(wide, .6 / canvas.unit) # at least a pixel, and then fainter
+        near = (1 - (c - i - .2 - .6 * q).abs() / (n * w)).clamp(min=0) * min(1, wide * canvas.unit / .6)**.6
         out.append(torch.stack([near, y / (long * 3.2) + 7 * r + 0 * x, r + 0 * y], 1))
     return torch.stack(out, 1)
 
@@ -344,22 +343,22 @@ def _crowns(seeds, m, amount, h, n=44):
         (0.003 + 0.0035 * near).repeat(1, 3),
     )
 
-def _falling_rain(seeds, m, size, w, amount, ex, ey):
+def _falling_rain(seeds, m, canvas, w, amount, ex, ey):
     "Streaks, crowns and the splash of each event: plane of light."
     px, py, s, r = _crowns(seeds, m, amount, w['h'])
     sx, sy, strength = spray(seeds, m, ex, ey, 10, .42)
-    dots = splat(*(torch.cat(v, 1) for v in ((px, sx), (py, sy), (s, strength), (r, torch.full_like(sx, .009)))), size)
+    dots = splat(*(torch.cat(v, 1) for v in ((px, sx), (py, sy), (s, strength), (r, torch.full_like(sx, .009)))), canvas)
     return (
-        _streaks(per_seed(_streak_planes, seeds, size), m, amount) * per(0.45 + 0.35 * force(m).clamp(max=1))
+        _streaks(per_seed(_streak_planes, seeds, canvas), m, amount) * per(0.45 + 0.35 * force(m).clamp(max=1))
         + 0.8 * dots
     )
 
 # %% ../../nbs/world/03_water.ipynb #ebd4eae3
-def draw_raining(seeds, m, size):  # int64 [B]  # Moment of B pictures  # pixels
-    "Rain on land, leaves, roofs and lakes: [B, 3, size, size] in [0, 1]."
+def draw_raining(seeds, m, canvas):  # int64 [B]  # Moment of B pictures  # pixels
+    "Rain on land, leaves, roofs and lakes: [B, 3, H, W] in [0, 1]."
     m = as_heard('raining', seeds, m)
-    (x, y), kind, g = coords(size, seeds.device), kind_index('raining', seeds), force(m)
-    w = per_seed(_wet_land, seeds, size)
+    (x, y), kind, g = coords(canvas, seeds.device), kind_index('raining', seeds), force(m)
+    w = per_seed(_wet_land, seeds, canvas)
     lk = w['lk']
     amount = (0.07 + 0.60 * g).clamp(max=0.95) * by(kind, [1, 1, 1, 1, 1, 1, 1, 0.35])
     _, _, i = latest(m, 2)
@@ -375,7 +374,7 @@ def draw_raining(seeds, m, size):  # int64 [B]  # Moment of B pictures  # pixels
         g.clamp(max=1.3) * by(kind, [0.25, 0.35, 0.5, 0.25, 0.3, 0.3, 0.45, 0.15])
     )
     p = over(p, lk.horizon * 0.85, sheet.clamp(max=0.8))
-    return develop(glow(p, light, _falling_rain(seeds, m, size, w, amount, ex, ey)), lk.exposure)
+    return develop(glow(p, light, _falling_rain(seeds, m, canvas, w, amount, ex, ey)), lk.exposure)
 
 # %% ../../nbs/world/03_water.ipynb #aabdabe8
 AIRY = DAY + ('morning', 'noon', 'hazy', 'morning', 'noon', 'rose dusk', 'blue dusk')
@@ -387,27 +386,27 @@ def _fall_look(seeds):
 
 def _cliff(lk, seeds, x, y, top, foot):
     "A mossy rock face between two heights: colour and coverage."
-    size = y.shape[1]
+    canvas = Canvas.spanned(x, y)
     ox, oy = somewhere(seeds, 'cliff')
-    face = lambda dx, dy, kinds: noise(ox + 2.2 * (x + dx), oy + 1.1 * (y + dy), kinds, 2 / size)
+    face = lambda dx, dy, kinds: noise(ox + 2.2 * (x + dx), oy + 1.1 * (y + dy), kinds, 2 / canvas.unit)
     ridge, fbm, heap = face(0.0, 0.0, ('ridged', 'fbm', 'billow')).unbind(1)
     lit = (0.62 + 1.3 * (ridge - face(0.02 * lk.side, 0.015, 'ridged')) + 0.5 * (heap - 0.5)).clamp(0.06, 1.3) * (
         0.55 + 0.45 * step(0, 0.5, y - foot)
     )
     moss = 0.9 * step(0.45, 0.75, fbm + 0.35 * step(0.12, 0.0, top - y) + 0.25 * (ridge - 0.5))
     rock, green = blend(seeds, 'rock', '6c6258 54504c 80705c 4c545c'), blend(seeds, 'moss', '44662c 5c7c34 2e5a34')
-    colour = over(tint(rock).expand(-1, 3, size, size), green, moss)
+    colour = over(tint(rock).expand(-1, 3, *canvas.shape), green, moss)
     return colour * (tint(lk.shade) * 0.75 + tint(lk.light) * lit[:, None]) * (0.35 + 0.65 * lit[:, None]), inside(
-        top - y, size
+        top - y, canvas
     )
 
 # %% ../../nbs/world/03_water.ipynb #bf0b4aca
 def boulder(p, lk, seeds, cx, cy, r, key):
     "Lay a rounded stone over a picture: picture and coverage."
-    size = p.shape[-1]
-    x, y = coords(size, p.device)
+    canvas = Canvas.of(p)
+    x, y = coords(canvas, p.device)
     ox, oy = somewhere(seeds, 'stone ' + key)
-    n = noise(ox + 2.2 * x, oy + 2.2 * y, 'fbm', 2 / size)
+    n = noise(ox + 2.2 * x, oy + 2.2 * y, 'fbm', 2 / canvas.unit)
     u, v = (x - cx) / r, (y - cy) / (0.72 * r)
     lit = (0.45 + 0.44 * v + 0.25 * u * lk.side + 0.7 * (n - 0.5)).clamp(0.06, 1.2)[:, None]
     colour = (
@@ -415,7 +414,7 @@ def boulder(p, lk, seeds, cx, cy, r, key):
         * (tint(lk.shade) * 0.6 + tint(lk.light) * lit)
         * (0.4 + 0.6 * lit)
     )
-    a = inside((1 - (u**2 + v**2 + 1e-6).sqrt() - 0.5 * (n - 0.5)) * r, size) * (y > cy - 0.6 * r)
+    a = inside((1 - (u**2 + v**2 + 1e-6).sqrt() - 0.5 * (n - 0.5)) * r, canvas) * (y > cy - 0.6 * r)
     return over(p, colour, a), a
 
 # %% ../../nbs/world/03_water.ipynb #8b9ef201
@@ -444,9 +443,9 @@ def _steps(seeds, kind, x, y, lip, foot):
     return field, across, time, foam, cx
 
 # %% ../../nbs/world/03_water.ipynb #0051d5a6
-def _fall_scene(seeds, size):
+def _fall_scene(seeds, canvas):
     "A cliff with falling water: picture and where water is."
-    kind, lk, (x, y) = kind_index('waterfall burbling', seeds), _fall_look(seeds), coords(size, seeds.device)
+    kind, lk, (x, y) = kind_index('waterfall burbling', seeds), _fall_look(seeds), coords(canvas, seeds.device)
     foot = vary(seeds, 'foot', 0.22, 0.34) + per(by(kind, [0, 0, -0.03, -0.02, 0, 0.06, 0]))
     far = per(by(kind, [0, 0, 0, 0, 0, 1, 0]))
     lip = foot + per(by(kind, [0.48, 0, 0.42, 0.36, 0, 0.33, 0])) + vary(seeds, 'lip', -0.04, 0.07)
@@ -458,7 +457,7 @@ def _fall_scene(seeds, size):
     trees = 0.07 * firs(x, seeds, 'firs', 18.0) * notch * step(0.25, 0.6, crest(seeds, 'wood', x, 1.0, 'smooth'))
     green = blend(seeds, 'leaf', '3c5a30 4c6a2c 2c4a34')
     p = mountains(
-        sky(lk, seeds, size, foot + 0.1),
+        sky(lk, seeds, canvas, foot + 0.1),
         lk,
         seeds,
         'far',
@@ -467,7 +466,7 @@ def _fall_scene(seeds, size):
         blend(seeds, 'far rock', '7a7c84 6a7a74 8c8078'),
         1.3,
     )
-    p = over(p, green * (lk.shade * 0.7 + lk.light * 0.35), inside(top + trees - y, size))
+    p = over(p, green * (lk.shade * 0.7 + lk.light * 0.35), inside(top + trees - y, canvas))
     rock, a = _cliff(lk, seeds, x, y, top, foot)
     p = forest(
         over(p, haze(lk, rock, 0.08 + 0.9 * far), a), lk, seeds, 'bank', foot - 0.015, 0.075, green, 0.15, 16.0, 1.3
@@ -486,15 +485,15 @@ def _fall_scene(seeds, size):
         level=foot,
         cx=cx,
         cy=foot,
-        pool=inside(foot - y, size).expand_as(foam),
+        pool=inside(foot - y, canvas).expand_as(foam),
     )
 
 # %% ../../nbs/world/03_water.ipynb #1a500a74
-def _stream_scene(seeds, size):
+def _stream_scene(seeds, canvas):
     "A brook between stones: picture and where water is."
-    kind, lk, (x, y) = kind_index('waterfall burbling', seeds), _fall_look(seeds), coords(size, seeds.device)
+    kind, lk, (x, y) = kind_index('waterfall burbling', seeds), _fall_look(seeds), coords(canvas, seeds.device)
     h, broad = vary(seeds, 'brook h', 0.60, 0.74), per(by(kind, [1, 0.75, 1, 1, 1, 1, 1.35]))
-    p, green = sky(lk, seeds, size, h - 0.03), blend(seeds, 'leaf', '3c5a30 4c6a2c 5a6a2c 2c4a34')
+    p, green = sky(lk, seeds, canvas, h - 0.03), blend(seeds, 'leaf', '3c5a30 4c6a2c 5a6a2c 2c4a34')
     p = mountains(p, lk, seeds, 'hill', h - 0.03, 0.28, green * 0.9, 0.9, 1.2, 'fbm')
     p = forest(
         forest(p, lk, seeds, 'wood', h - 0.05, 0.22, green, 0.5, 14.0),
@@ -519,11 +518,11 @@ def _stream_scene(seeds, size):
         * (0.75 + 0.5 * noise(0.8 * x + vary(seeds, 'edge', 0, 8), 3 / (down + 0.15), 'fbm'))
     ).clamp(min=1e-3)
     field = 1 - (x - mid).abs() / half
-    ground_, bed = inside(h - y, size), inside(field * half, size) * inside(h - y, size)
+    ground_, bed = inside(h - y, canvas), inside(field * half, canvas) * inside(h - y, canvas)
     p = over(
         p,
         blend(seeds, 'mud', '3a3026 4a4234 34383a') * (lk.shade + lk.light * 0.5),
-        0.85 * inside(field * half + 0.02, size, 0.03) * ground_,
+        0.85 * inside(field * half + 0.02, canvas, 0.03) * ground_,
     )
     rows = torch.sin(7 * far + 2.5 * noise(x * 1.5 + vary(seeds, 'rows', 0, 8), 0 * y + 1.0, 'smooth'))
     foam = 0.8 * step(0.6, 1.0, rows) * bed * step(0.02, 0.1, down)
@@ -535,15 +534,15 @@ def _stream_scene(seeds, size):
         foam=foam,
         mist=torch.zeros_like(bed),
         level=h,
-        cx=mid[:, size * 2 // 3, :1, None],
+        cx=mid[:, canvas.unit * 2 // 3, :1, None],
         cy=torch.full_like(h, 0.28),
         pool=bed,
     )
 
 # %% ../../nbs/world/03_water.ipynb #cce2faf3
-def _stones(w, seeds, size, scene, n=7):
+def _stones(w, seeds, canvas, scene, n=7):
     "Lay stones into the water, with foam at their feet: what water is where, as before."
-    (x, y), lk, brook = coords(size, seeds.device), _fall_look(seeds), scene is _stream_scene
+    (x, y), lk, brook = coords(canvas, seeds.device), _fall_look(seeds), scene is _stream_scene
     for k in range(n):
         u, v, r = vary(seeds, f'stone x {k}'), vary(seeds, f'stone y {k}'), vary(seeds, f'stone r {k}', .025, .085)
         cy = .62 - .62 * (k + .8 * v) / n if brook else w['level'] - .01 - .03 * v
@@ -561,16 +560,16 @@ def _stones(w, seeds, size, scene, n=7):
     return w
 
 # %% ../../nbs/world/03_water.ipynb #2ba320c1
-def _fountain_scene(seeds, size):
+def _fountain_scene(seeds, canvas):
     "A fountain in a garden: picture and where water is."
-    lk, (x, y) = _fall_look(seeds), coords(size, seeds.device)
+    lk, (x, y) = _fall_look(seeds), coords(canvas, seeds.device)
     h, cx, cy, rx = (
         vary(seeds, 'garden h', 0.34, 0.46),
         vary(seeds, 'basin x', 0.4, 0.6),
         vary(seeds, 'basin y', 0.17, 0.22),
         vary(seeds, 'basin r', 0.30, 0.42),
     )
-    p, green = sky(lk, seeds, size, h), blend(seeds, 'leaf', '3c5a30 4c6a2c 2c4a34')
+    p, green = sky(lk, seeds, canvas, h), blend(seeds, 'leaf', '3c5a30 4c6a2c 2c4a34')
     p = mountains(p, lk, seeds, 'hedge far', h - 0.02, 0.22, green, 0.5, 2.0, 'billow')
     p = mountains(p, lk, seeds, 'hedge', h - 0.02, 0.10, green * 0.8, 0.15, 3.0, 'billow')
     p = ground(
@@ -586,9 +585,9 @@ def _fountain_scene(seeds, size):
     box = lambda lo, hi, half: torch.minimum(torch.minimum(y - lo, hi - y), half - (x - cx).abs())
     stone, lit = blend(seeds, 'basin', 'b8ac98 a0a09c c8bca4'), (0.42 + 0.35 * ((x - cx) / rx) * lk.side)[:, None]
     marble = tint(stone) * (tint(lk.shade) * 0.7 + tint(lk.light) * lit)
-    p = over(p, torch.zeros_like(stone), 0.45 * inside(disc(cy - 0.085, rx * 1.2), size, 0.05))
-    p = over(p, marble, inside(torch.maximum(disc(cy - 0.06, rx * 1.06), box(cy - 0.06, cy, rx * 1.06)), size))
-    p = over(p, stone * (lk.shade * 0.8 + lk.light), inside(disc(cy, rx * 1.06), size))
+    p = over(p, torch.zeros_like(stone), 0.45 * inside(disc(cy - 0.085, rx * 1.2), canvas, 0.05))
+    p = over(p, marble, inside(torch.maximum(disc(cy - 0.06, rx * 1.06), box(cy - 0.06, cy, rx * 1.06)), canvas))
+    p = over(p, stone * (lk.shade * 0.8 + lk.light), inside(disc(cy, rx * 1.06), canvas))
     top = cy + 0.16
     bowl = disc(top, rx * 0.36)
     post = inside(
@@ -599,7 +598,7 @@ def _fountain_scene(seeds, size):
                 torch.minimum(bowl + 0.02, top - y),
             ]
         ),
-        size,
+        canvas,
     )
     zero = torch.zeros_like(post)
     return dict(
@@ -612,7 +611,7 @@ def _fountain_scene(seeds, size):
         level=cy + 0.02,
         cx=cx,
         cy=cy,
-        pool=inside(disc(cy, rx * 0.95), size) * (1 - post),
+        pool=inside(disc(cy, rx * 0.95), canvas) * (1 - post),
     )
 
 # %% ../../nbs/world/03_water.ipynb #11360699
@@ -628,23 +627,23 @@ def _jets(seeds, m, cx, cy, n=7, dots=40):
     return x.flatten(1), y.flatten(1), (.9 - .45 * f + 0 * y).flatten(1)
 
 # %% ../../nbs/world/03_water.ipynb #0b321267
-def _fall_still(seeds, size):
+def _fall_still(seeds, canvas):
     "What stands still by falling water: look, picture and where water is."
     which = by(kind_index('waterfall burbling', seeds), [0, 1, 0, 0, 2, 0, 1]).long()
-    stony = lambda scene: lambda s, size: _stones(scene(s, size), s, size, scene)
-    return painted(which, [stony(_fall_scene), stony(_stream_scene), _fountain_scene], seeds, size) | dict(
+    stony = lambda scene: lambda s, canvas: _stones(scene(s, canvas), s, canvas, scene)
+    return painted(which, [stony(_fall_scene), stony(_stream_scene), _fountain_scene], seeds, canvas) | dict(
         lk=_fall_look(seeds)
     )
 
 # %% ../../nbs/world/03_water.ipynb #9072c8fc
 def _pools(w, lk, x, y, s, g):
     "Picture with the pools' mirrors, and the noise of their foam."
-    size, near = y.shape[1], (w['level'] - y)
+    canvas, near = Canvas.spanned(x, y), (w['level'] - y)
     q = noise(
         4.5 * (x - 0.5) / (near + 0.25).clamp(min=0.1) + 0.9 * s,
         1.6 / (near + 0.16).clamp(min=0.05) + 1.2 * s,
         ('smooth', 'fbm'),
-        3 / size,
+        3 / canvas.unit,
     )
     wave = (q - .5) * (.25 + .75 * g.clamp(max=1.2))[:, None]
     water = reflected(w['p'], x, y, w['level'], .05 * wave[:, 0], .09 * wave[:, 1]) * .62 + tint(lk.horizon * .05)
@@ -653,9 +652,9 @@ def _pools(w, lk, x, y, s, g):
 
 def _white_water(p, w, seeds, kind, white, x, y, s, g, foam):
     "Running water, foam and mist over the picture."
-    size, brook = y.shape[1], per(by(kind, [0, 1, 0, 0, 0, 0, 1])) > 0
+    canvas, brook = Canvas.spanned(x, y), per(by(kind, [0, 1, 0, 0, 0, 0, 1])) > 0
     speed = per(by(kind, [3.2, 2.6, 2.6, 3., 0, 1.8, 2.2]))
-    n = noise(2.6 * w['across'] + vary(seeds, 'water', 0, 8), 2 * w['along'] - s * speed, ('fbm', 'smooth'), 2.5 / size)
+    n = noise(2.6 * w['across'] + vary(seeds, 'water', 0, 8), 2 * w['along'] - s * speed, ('fbm', 'smooth'), 2.5 / canvas.unit)
     n = .6 * n[:, 0] + .4 * n[:, 1]
     field = torch.where(brook, w['field'].clamp(max=.45) - .75 + .5 * w['foam'], w['field'])
     body = step(0.0, 0.35, field - 0.45 * (1 - g.clamp(max=1)) + 0.9 * (n - 0.5)) * torch.where(
@@ -664,18 +663,18 @@ def _white_water(p, w, seeds, kind, white, x, y, s, g, foam):
     p = over(p, tint(white) * (.22 + .95 * n)[:, None], body)
     boil = w['foam'] * (.35 + 1.1 * g.clamp(max=1.3)) * (.35 + .9 * foam)
     p = over(p, white, boil.clamp(max=.95) * torch.where(brook, .8, 1.))
-    fog = noise(1.6 * x, 1.6 * y - .9 * s, 'fbm', 1.6 / size)
+    fog = noise(1.6 * x, 1.6 * y - .9 * s, 'fbm', 1.6 / canvas.unit)
     return over(p, white * .9, (w['mist'] * (.25 + .9 * fog) * (.25 + .75 * g.clamp(max=1.2))).clamp(max=.9))
 
 # %% ../../nbs/world/03_water.ipynb #dfabdc18
 def draw_waterfall_burbling(seeds, # int64 [B]
                             m,     # Moment of B pictures
-                            size): # pixels
-    "Falls, brooks and fountains: [B, 3, size, size] in [0, 1]."
+                            canvas): # pixels
+    "Falls, brooks and fountains: [B, 3, H, W] in [0, 1]."
     m = as_heard('waterfall burbling', seeds, m)
     w, (x, y), kind = (
-        per_seed(_fall_still, seeds, size),
-        coords(size, seeds.device),
+        per_seed(_fall_still, seeds, canvas),
+        coords(canvas, seeds.device),
         kind_index('waterfall burbling', seeds),
     )
     lk, g, s = w['lk'], per(force(m)), per(stir(m))
@@ -690,7 +689,7 @@ def draw_waterfall_burbling(seeds, # int64 [B]
     jx, jy, b = _jets(seeds, m, w['cx'], w['cy'])
     a, b = a * by(kind, [.8, .8, .8, .8, .8, .3, .8])[:, None], b * (kind == 4)[:, None]
     r = torch.cat([torch.full_like(px, .008), torch.full_like(jx, .0068)], 1)
-    dots = splat(torch.cat([px, jx], 1), torch.cat([py, jy], 1), torch.cat([a, b], 1), r, size)
+    dots = splat(torch.cat([px, jx], 1), torch.cat([py, jy], 1), torch.cat([a, b], 1), r, canvas)
     return develop(over(p, white * 1.2, dots.clamp(max=.95)), lk.exposure)
 
 # %% ../../nbs/world/03_water.ipynb #21cf4c9c
@@ -711,19 +710,19 @@ def _front(colour, a, foam=None):
     "What a painter of near things returns: colour and coverage [B, 4, S, S], foam [B, S, S]."
     return dict(front=torch.cat([colour, a[:, None]], 1), foam=torch.zeros_like(a) if foam is None else foam)
 
-def _nothing(seeds, size):
+def _nothing(seeds, canvas):
     "Open water."
     return _front(
-        torch.zeros(len(seeds), 3, size, size, device=seeds.device),
-        torch.zeros(len(seeds), size, size, device=seeds.device),
+        torch.zeros(len(seeds), 3, *canvas.shape, device=seeds.device),
+        torch.zeros(len(seeds), *canvas.shape, device=seeds.device),
     )
 
 SKIN = 'e8b898 c88a64 8a5a3c f0c8a8'
 
 # %% ../../nbs/world/03_water.ipynb #a07c96e8
-def _two_hands(seeds, size):
+def _two_hands(seeds, canvas):
     "Two forearms with open hands."
-    (x, y), lk = coords(size, seeds.device), _shore_look(seeds)
+    (x, y), lk = coords(canvas, seeds.device), _shore_look(seeds)
     a, lit = 0., 0.
     for side in (-1., 1.):
         wx, wy = .5 + side * .17, .17 + vary(seeds, f'hand {side}', 0, .03)
@@ -748,15 +747,15 @@ def _two_hands(seeds, size):
                 *fingers,
             ]
         )
-        c = inside(d, size)
+        c = inside(d, canvas)
         a, lit = a + c * (1 - a), lit + c * (.45 + .55 * step(0, .035, d) + .15 * side * lk.side)
     light = lk.shade * .8 + lk.light * .8
     return _front(tint(blend(seeds, 'skin', SKIN) * light) * lit.clamp(min=.2)[:, None], a)
 
 # %% ../../nbs/world/03_water.ipynb #fb2af8e8
-def _kayak(seeds, size):
+def _kayak(seeds, canvas):
     "The bow of a kayak and a paddle."
-    (x, y), lk = coords(size, seeds.device), _shore_look(seeds)
+    (x, y), lk = coords(canvas, seeds.device), _shore_look(seeds)
     tip, cx, side = (
         vary(seeds, 'tip', 0.30, 0.38),
         0.5 + vary(seeds, 'bow', -0.08, 0.08),
@@ -767,18 +766,18 @@ def _kayak(seeds, size):
     q = ((x - cx).abs() / (half + 1e-4)).clamp(0, 1)
     lit = (1.1 - .55 * q + 1.5 * lk.side * (x - cx)).clamp(.2, 1.4) * (1 - .6 * torch.exp(-((x - cx) / .012)**2))
     hull, light = blend(seeds, 'hull', 'e0442c f0b020 2c7ac0 4a9a48 e8e4d8'), lk.shade * .8 + lk.light * .8
-    shaft = inside(limb(x, y, cx - side * .15, .02, cx + side * .27, .30, .010, .010), size)
-    blade = inside(limb(x, y, cx + side * .26, .295, cx + side * .36, .36, .018, .034), size)
+    shaft = inside(limb(x, y, cx - side * .15, .02, cx + side * .27, .30, .010, .010), canvas)
+    blade = inside(limb(x, y, cx + side * .26, .295, cx + side * .36, .36, .018, .034), canvas)
     colour = over(over(tint(hull * light) * lit[:, None], light * .12, shaft), hull.flip(1) * light * .8, blade)
-    return _front(colour, torch.maximum(inside(bow, size), torch.maximum(shaft, blade)))
+    return _front(colour, torch.maximum(inside(bow, canvas), torch.maximum(shaft, blade)))
 
-def _rocks(seeds, size, n=6):
+def _rocks(seeds, canvas, n=6):
     "Rocks in the surf, with foam at their feet."
-    (x, y), lk, h = coords(size, seeds.device), _shore_look(seeds), _horizon(seeds)
+    (x, y), lk, h = coords(canvas, seeds.device), _shore_look(seeds), _horizon(seeds)
     p, a, foam = (
-        torch.zeros(len(seeds), 3, size, size, device=x.device),
+        torch.zeros(len(seeds), 3, *canvas.shape, device=x.device),
         0.0,
-        torch.zeros(len(seeds), size, size, device=x.device),
+        torch.zeros(len(seeds), *canvas.shape, device=x.device),
     )
     for k in range(n):
         far = .10 + .07 * (k + vary(seeds, f'rock y {k}'))
@@ -795,16 +794,16 @@ def _rocks(seeds, size, n=6):
 
 # %% ../../nbs/world/03_water.ipynb #917ae2a1
 def _stern(seeds):
-    "Where the boat is: x and y [B, 1, 1], size."
+    "Where the boat is: x and y [B, 1, 1], canvas."
     far = vary(seeds, 'boat y', .09, .16)
     return vary(seeds, 'boat x', .35, .65), _horizon(seeds) - far, .35 + 5 * far
 
-def _boat(seeds, size):
+def _boat(seeds, canvas):
     "A motor boat that leaves us, and its wake."
-    (x, y), lk, (bx, by_, s) = coords(size, seeds.device), _shore_look(seeds), _stern(seeds)
+    (x, y), lk, (bx, by_, s) = coords(canvas, seeds.device), _shore_look(seeds), _stern(seeds)
     box = lambda lo, hi, half: torch.minimum(torch.minimum(y - by_ - lo * s, by_ + hi * s - y), half - (x - bx).abs())
     hull, cabin, glass = (
-        inside(d, size)
+        inside(d, canvas)
         for d in (
             box(-0.012, 0.045, 0.07 * s + 0.5 * (y - by_)),
             box(0.03, 0.095, 0.048 * s - 0.2 * (y - by_)),
@@ -812,7 +811,7 @@ def _boat(seeds, size):
         )
     )
     light = lk.shade * 0.8 + lk.light * 0.9
-    colour = tint(blend(seeds, 'hull', 'f0ece4 e8e4e0 c04030 2c5a8a') * light).expand(-1, 3, size, size)
+    colour = tint(blend(seeds, 'hull', 'f0ece4 e8e4e0 c04030 2c5a8a') * light).expand(-1, 3, *canvas.shape)
     colour = over(over(colour, light * 0.8, cabin * (1 - hull)), light * 0.06, glass)
     back = (by_ - y).clamp(min=0)
     arm = (x - bx).abs() - 0.05 * s - 0.75 * back
@@ -822,10 +821,10 @@ def _boat(seeds, size):
     return _front(colour, torch.maximum(hull, cabin), wake * step(0, 0.02, by_ + 0.01 - y))
 
 # %% ../../nbs/world/03_water.ipynb #88f99576
-def _sand(seeds, lk, kind, size):
+def _sand(seeds, lk, kind, canvas):
     "A beach: its light, and the height of its edge (far below the picture where there is none)."
-    (x, y), (ox, oy) = coords(size, seeds.device), somewhere(seeds, 'sand')
-    grit = noise(ox + 4 * x / (1.2 - y), oy + 6 / (1.2 - y), 'fbm', 5 / size)
+    (x, y), (ox, oy) = coords(canvas, seeds.device), somewhere(seeds, 'sand')
+    grit = noise(ox + 4 * x / (1.2 - y.clamp(max=1)), oy + 6 / (1.2 - y.clamp(max=1)), 'fbm', 5 / canvas.unit)
     colour = blend(seeds, 'sand', 'd8c098 b8a080 9a8a78 e0d0b0') * .8
     edge = (
         per(by(kind, [0.24, 0.10, -0.5, -0.5, 0.15, -0.5, -0.5, -0.5]))
@@ -836,10 +835,10 @@ def _sand(seeds, lk, kind, size):
         noise(1.2 * x + ox, 0 * y + oy, 'smooth') - 0.5
     )
 
-def _shore(seeds, size):
+def _shore(seeds, canvas):
     "What stands still by the water: look, picture, horizon, beach, colours of the water, near things."
     kind, lk, h = kind_index('splashing water', seeds), _shore_look(seeds), _horizon(seeds)
-    p = sky(lk, seeds, size, h)
+    p = sky(lk, seeds, canvas, h)
     rock, green = blend(seeds, 'rock', '6a7078 5a6a5c 7a6c64'), blend(seeds, 'leaf', '3c5a30 4c5c34 2c4a40')
     isle = mountains(
         p,
@@ -858,17 +857,17 @@ def _shore(seeds, size):
     q = forest(q, lk, seeds, 'firs', h - .02, .06, green, .45, 26.)
     lake = per(by(kind, [0, 0, 1, 1, 1, .5, 1, 0])) > vary(seeds, 'lake', .2, .8)
     p = torch.where(lake[:, None], q, torch.where((vary(seeds, 'has isle') < .5)[:, None], isle, p))
-    beach, edge = _sand(seeds, lk, kind, size)
+    beach, edge = _sand(seeds, lk, kind, canvas)
     deep = blend(seeds, 'deep', '0e4a5c 12606a 164a78 1c6a6a 2a5a5a') * (.25 + lk.shade * .9 + lk.light * .5)
     near = painted(
-        by(kind, [0, 0, 0, 1, 0, 2, 3, 4]).long(), [_nothing, _kayak, _boat, _two_hands, _rocks], seeds, size
+        by(kind, [0, 0, 0, 1, 0, 2, 3, 4]).long(), [_nothing, _kayak, _boat, _two_hands, _rocks], seeds, canvas
     )
     return near | dict(lk=lk, p=p, h=h, beach=beach, edge=edge, deep=deep, white=lk.shade * .85 + lk.light * .85 + .01)
 
 # %% ../../nbs/world/03_water.ipynb #f3e835b5
 def _breakers(p, w, m, seeds, x, y, tall, lace, n=5):  # tall: amplitude [B, 1, 1]; lace: noise of foam
     "Waves that roll in, steepen and break: picture."
-    size, s = p.shape[-1], 0.30 * stir(m)
+    canvas, s = Canvas.of(p), 0.30 * stir(m)
     turn = s.floor()
     f = per(s - turn)
     reach = (w['h'] - 0.02).clamp(max=0.62) - 0.8 * w['edge'].mean(2, keepdim=True).clamp(min=0)
@@ -876,13 +875,13 @@ def _breakers(p, w, m, seeds, x, y, tall, lace, n=5):  # tall: amplitude [B, 1, 
     for j in range(n):
         d = (j + f) / n
         who = per(j - turn)
-        c = noise(1.6 * x + 2.9 * who, 0.7 * who + 0.3 * f, 'fbm', 1.6 / size)
+        c = noise(1.6 * x + 2.9 * who, 0.7 * who + 0.3 * f, 'fbm', 1.6 / canvas.unit)
         foot, here = w['h'] - reach * d**1.7 + 0.04 * d * (c - 0.5), step(1.02, 0.93, d) * step(0.04, 0.12, tall)
         top = (
             tall * per(0.5 + 0.9 * hashed(seeds, 'wave', who[:, 0].long())) * (0.02 + 0.22 * d**1.2) * (0.35 + c) * here
         )
         up = (y - foot) / top.clamp(min=1e-4)
-        a = 0.95 * inside(torch.minimum(y - foot, foot + top - y), size, 0.25 * top) * step(0.3, 1.0, top * size)
+        a = 0.95 * inside(torch.minimum(y - foot, foot + top - y), canvas, 0.25 * top) * step(0.3, 1.0, top * canvas.unit)
         curl = step(0.62, 0.95, up + 0.5 * (lace - 0.5) + 0.55 * (c - 0.6) + 0.25 * d) * (0.55 + 0.6 * lace)
         wash = (
             torch.exp(-(((y - foot + 0.015 * d) / (0.004 + 0.05 * d * (0.4 + tall))) ** 2))
@@ -902,7 +901,7 @@ def _swash(p, w, m, y, tall, lace):
     edge = w['edge'] - (.012 + .05 * tall) * per(.5 - .5 * torch.cos(.30 * 2 * math.pi * stir(m)))
     wet = step(.10, 0., edge - y)[:, None]
     sand = torch.lerp(w['beach'], w['beach'] * .42 + tint(w['lk'].horizon) * .24, wet.expand_as(p))
-    p = over(p, sand, inside(edge - y, p.shape[-1], .01))
+    p = over(p, sand, inside(edge - y, Canvas.of(p), .01))
     foam = torch.exp(-(((y - edge - 0.012) / (0.012 + 0.012 * tall)) ** 2)) + 0.7 * step(0, 0.10, y - edge) * step(
         0.11, 0.03, y - edge
     ) * step(0.50, 0.75, lace)
@@ -911,14 +910,14 @@ def _swash(p, w, m, y, tall, lace):
 # %% ../../nbs/world/03_water.ipynb #487da238
 def _water(w, seeds, x, y, s, near, rings):
     "The surface of sea or lake over the picture."
-    size, lk, h = y.shape[1], w['lk'], w['h']
+    canvas, lk, h = Canvas.spanned(x, y), w['lk'], w['h']
     down = (h - y).clamp(min=1e-3)
     far = 0.25 / (down + 0.06)
     a = noise(
-        1.5 * (x - 0.5) * far + 0.5 * s + vary(seeds, 'wave x', 0, 8), 2.6 * far + 1.1 * s, ('smooth', 'fbm'), 4 / size
+        1.5 * (x - 0.5) * far + 0.5 * s + vary(seeds, 'wave x', 0, 8), 2.6 * far + 1.1 * s, ('smooth', 'fbm'), 4 / canvas.unit
     )
     b = noise(
-        2.3 * (x - 0.5) * far - 0.7 * s, 4.2 * far + 0.6 * s + vary(seeds, 'wave y', 0, 8), ('smooth', 'fbm'), 5 / size
+        2.3 * (x - 0.5) * far - 0.7 * s, 4.2 * far + 0.6 * s + vary(seeds, 'wave y', 0, 8), ('smooth', 'fbm'), 5 / canvas.unit
     )
     wave = (a[:, 0] + 0.6 * b[:, 0] + 0.3 * b[:, 1] - 0.95) * near + 0.9 * rings
     mirror = reflected(w['p'].clamp(max=1.1), x, y, h, 0.06 * wave * (down + 0.3), 0.16 * wave * (down + 0.1))
@@ -928,16 +927,16 @@ def _water(w, seeds, x, y, s, near, rings):
         0.55 * (1 - lk.veil) * (1 - 0.7 * lk.night)
     )
     sea = glow(sea, lk.sun, path * step(0.12, 0.5, wave + 0.3 * (a[:, 1] - 0.5)))
-    return over(w['p'], sea, inside(h - y, size))
+    return over(w['p'], sea, inside(h - y, canvas))
 
 def _plumes(m, x, y, x0, y0, tall): # from where [B, events]; height of the tallest [B, 1, 1]
     "Sheets of water that the latest events throw up, fanning out and tearing: coverage."
-    (age, strength, i), out = latest(m, x0.shape[1]), torch.zeros(len(x0), y.shape[1], y.shape[1], device=y.device)
+    (age, strength, i), out = latest(m, x0.shape[1]), torch.zeros(len(x0), *Canvas.spanned(x, y).shape, device=y.device)
     for k in range(x0.shape[1]):
         t, s = per(age[:, k]), per(strength[:, k])
         high = tall * s * (2.4 * t - 4.2 * t**2).clamp(min=0) + 1e-3
         u, v = (x - per(x0[:, k])) / (.8 * high + .02), (y - per(y0[:, k])) / high
-        n = noise(2.2 * u / (.5 + .5 * v.clamp(0, 1)) + per(1.7 * i[:, k]), .9 * v - 2 * t, 'fbm', 6 / y.shape[1])
+        n = noise(2.2 * u / (.5 + .5 * v.clamp(0, 1)) + per(1.7 * i[:, k]), .9 * v - 2 * t, 'fbm', 6 / Canvas.spanned(x, y).unit)
         body = (1 - (u / (.35 + .65 * v.clamp(0, 1)))**2).clamp(min=0) * (1 - v).clamp(min=0) * step(-.08, .05, v)
         out = torch.maximum(
             out, step(0.12, 0.45, 1.2 * body * torch.exp(-t / 0.4) * (0.25 + 1.3 * n)) * (s > 0) * step(0.55, 0.30, t)
@@ -960,12 +959,12 @@ def _struck(seeds, m, kind, n=2):
 
 def _splash(p, w, seeds, m, kind, x, y, ex, ey, lace):
     "Droplets, sheets of water and foam of the latest events over the picture."
-    n, size = 40, p.shape[-1]
+    n, canvas = 40, Canvas.of(p)
     age, s, _ = latest(m, ex.shape[1])
     px, py, a = spray(seeds, m, ex, ey, n, 1.15, 2.6, .42)
     r = .004 + .013 * hashed(seeds, 'drop', torch.arange(px.shape[1], device=px.device).expand_as(px))**2
     t = age[..., None].expand(-1, -1, n).flatten(1)
-    white = puffs(px, py, r * (1 + 1.2 * t), 1.3 * a * (.010 / r).clamp(max=1.3), size, .035)
+    white = puffs(px, py, r * (1 + 1.2 * t), 1.3 * a * (.010 / r).clamp(max=1.3), canvas, .035)
     for k in range(ex.shape[1]):
         boil = torch.exp(-((x - per(ex[:, k])) / .07)**2 - ((y - per(ey[:, k]) - .01) / .03)**2)
         white = white + boil * per(s[:, k] * torch.exp(-age[:, k] / .25)) * (.4 + .8 * lace)
@@ -978,27 +977,26 @@ def _afloat(p, w, m, kind, x, y):
     rock = by(kind, [0, 0, 0, 1, 0, 0.25, 0, 0]) * 0.012 * torch.sin(5 * stir(m)) - by(
         kind, [0, 0, 0, 0.02, 0, 0, 0.05, 0]
     ) * (force(m) - m.level)
-    grid = torch.stack(torch.broadcast_tensors(2 * x - 1 + 0 * y, 1 - 2 * (y - per(rock))), -1)
-    f = F.grid_sample(w['front'], grid, align_corners=False, padding_mode='border')
+    f = sampled(w['front'], x, y - per(rock))
     return over(p, f[:, :3], f[:, 3])
 
 def draw_splashing_water(seeds, # int64 [B]
                          m,     # Moment of B pictures
-                         size): # pixels
-    "Seas and lakes, and what falls into them: [B, 3, size, size] in [0, 1]."
-    w, (x, y), kind = per_seed(_shore, seeds, size), coords(size, seeds.device), kind_index('splashing water', seeds)
+                         canvas): # pixels
+    "Seas and lakes, and what falls into them: [B, 3, H, W] in [0, 1]."
+    w, (x, y), kind = per_seed(_shore, seeds, canvas), coords(canvas, seeds.device), kind_index('splashing water', seeds)
     g, s = per(force(m).clamp(max=1.3)), per(stir(m))
     ex, ey = _struck(seeds, m, kind)
     rings = ripples(m, x, y, ex, ey, .38, .055) * per(by(kind, [.2, .2, 1, 1.1, 1, .3, 1.1, .2]))
     p = _water(w, seeds, x, y, s, .25 + .6 * g, rings)
     down = (w['h'] - y).clamp(min=1e-3)
-    lace = noise(5 * (x - .5) / (down + .22), 2.4 / (down + .16) + .6 * s, ('fbm', 'billow'), 3 / size).mean(1)
+    lace = noise(5 * (x - .5) / (down + .22), 2.4 / (down + .16) + .6 * s, ('fbm', 'billow'), 3 / canvas.unit).mean(1)
     tall = per(by(kind, [.75, 1.25, .02, .05, .10, .30, .03, .8]) * (.25 + .45 * m.level + .3 * force(m)))
     p = _breakers(p, w, m, seeds, x, y, tall, lace)
     p = over(
         p,
         w['white'],
-        (w['foam'] * (0.3 + g) * step(0.30, 0.65, lace + 0.25 * w['foam']) * inside(down - 0.002, size)).clamp(
+        (w['foam'] * (0.3 + g) * step(0.30, 0.65, lace + 0.25 * w['foam']) * inside(down - 0.002, canvas)).clamp(
             max=0.95
         ),
     )
@@ -1021,13 +1019,13 @@ def _thing(colour, a):
     "What a painter of things returns: colour and coverage [B, 4, S, S]."
     return dict(thing=torch.cat([colour, a.expand(len(colour), -1, -1)[:, None]], 1))
 
-def _no_thing(seeds, size): return dict(thing=torch.zeros(len(seeds), 4, size, size, device=seeds.device))
+def _no_thing(seeds, canvas): return dict(thing=torch.zeros(len(seeds), 4, *canvas.shape, device=seeds.device))
 
-def _boot(seeds, size):
+def _boot(seeds, canvas):
     "A muddy leather boot or a rubber one, seen from the front."
-    (x, y), lk, rubber = coords(size, seeds.device), _close_look(seeds), kind_index('squishing water', seeds) == 3
+    (x, y), lk, rubber = coords(canvas, seeds.device), _close_look(seeds), kind_index('squishing water', seeds) == 3
     d = union([limb(x, y, .5, .25, .5, .155, .068, .092), limb(x, y, .5, .30, .5, 1.3, .062, .095)])
-    sole = inside(limb(x, y, .445, .095, .555, .095, .034, .034), size)
+    sole = inside(limb(x, y, .445, .095, .555, .095, .034, .034), canvas)
     hide = torch.where(
         rubber[:, None],
         blend(seeds, 'rubber', 'd83a2c e8b020 2c8a4a 2c5ab0 d84a8a'),
@@ -1043,12 +1041,12 @@ def _boot(seeds, size):
     shine = torch.exp(-((q - .35 * lk.side) / .14)**2) * step(.16, .22, y) * per(torch.where(rubber, .35, .12))
     colour = tint(hide * light) * lit[:, None] + tint(light) * shine[:, None]
     colour = over(colour, torch.where(rubber[:, None], hide * .35 + .05, hide * .3) * (lk.shade + lk.light * .5), sole)
-    dirt = step(.62, .8, noise(3 * x + vary(seeds, 'dirt', 0, 8), 3 * y, 'fbm', 3 / size) + .5 * step(.30, .08, y))
+    dirt = step(.62, .8, noise(3 * x + vary(seeds, 'dirt', 0, 8), 3 * y, 'fbm', 3 / canvas.unit) + .5 * step(.30, .08, y))
     colour = over(colour, blend(seeds, 'mud', '5a4630 6a5238 4a4038') * (lk.shade + lk.light * .6) * .6, .8 * dirt)
-    return _thing(colour, torch.maximum(inside(d, size), sole))
+    return _thing(colour, torch.maximum(inside(d, canvas), sole))
 
 # %% ../../nbs/world/03_water.ipynb #db72b8e5
-def _pressing_hand(seeds, lk, x, y, size, top):
+def _pressing_hand(seeds, lk, x, y, canvas, top):
     "An arm and a hand that presses on (½, top): colour and coverage."
     fingers = [
         limb(
@@ -1067,36 +1065,36 @@ def _pressing_hand(seeds, lk, x, y, size, top):
                limb(x, y, .58, top + .12, .665, top + .05, .032, .024), *fingers])
     gaps = sum(torch.exp(-((x - .45 - .05 * k) / .006)**2) for k in range(3)) * step(top + .075, top + .03, y)
     lit = (.45 + .6 * step(0, .05, d) + 2.5 * (x - .5) * lk.side - .4 * gaps).clamp(.15, 1.2)
-    return tint(blend(seeds, 'skin', SKIN) * (lk.shade * .8 + lk.light * .7)) * lit[:, None], inside(d, size)
+    return tint(blend(seeds, 'skin', SKIN) * (lk.shade * .8 + lk.light * .7)) * lit[:, None], inside(d, canvas)
 
-def _hand(seeds, size):
-    return _thing(*_pressing_hand(seeds, _close_look(seeds), *coords(size, seeds.device), size, .20))
+def _hand(seeds, canvas):
+    return _thing(*_pressing_hand(seeds, _close_look(seeds), *coords(canvas, seeds.device), canvas, .20))
 
 # %% ../../nbs/world/03_water.ipynb #24934b51
-def _sponge(seeds, size):
+def _sponge(seeds, canvas):
     "A sponge under a hand."
-    (x, y), lk = coords(size, seeds.device), _close_look(seeds)
+    (x, y), lk = coords(canvas, seeds.device), _close_look(seeds)
     u, v = (x - .5).abs() - .20, (y - .26).abs() - .075
     d = .035 - (u.clamp(min=0)**2 + v.clamp(min=0)**2 + 1e-9).sqrt() - torch.maximum(u, v).clamp(max=0)
-    holes = step(.30, .16, noise(2.6 * x + vary(seeds, 'holes', 0, 8), 2.6 * y, 'cells', 3 / size))
+    holes = step(.30, .16, noise(2.6 * x + vary(seeds, 'holes', 0, 8), 2.6 * y, 'cells', 3 / canvas.unit))
     lit = (.95 - .32 * step(.325, .30, y - .02 * torch.sin(20 * x)) + (x - .5) * lk.side - .45 * holes).clamp(.1)
     colour = (
         tint(blend(seeds, 'sponge', 'f0d048 f0b040 68c070 f08098 60b0d8') * (lk.shade * 0.8 + lk.light * 0.7))
         * lit[:, None]
     )
-    hand, a = _pressing_hand(seeds, lk, x, y, size, .36)
-    return _thing(over(colour, hand, a), torch.maximum(inside(d, size), a))
+    hand, a = _pressing_hand(seeds, lk, x, y, canvas, .36)
+    return _thing(over(colour, hand, a), torch.maximum(inside(d, canvas), a))
 
-def _cloth(seeds, size):
+def _cloth(seeds, canvas):
     "A wet cloth twisted between two fists."
-    (x, y), lk = coords(size, seeds.device), _close_look(seeds)
+    (x, y), lk = coords(canvas, seeds.device), _close_look(seeds)
     t, light = y - 0.46 + 0.05 * torch.cos((x - 0.5) * math.pi * 1.6), lk.shade * 0.8 + lk.light * 0.7
     w = 0.075 + 0.02 * torch.sin(26 * x + 4 * t)
     q = (t / w).clamp(-1, 1)
     tail = torch.minimum(0.05 - (x - 0.5 - 0.05 * torch.sin(9 * y)).abs() - 0.05 * t, torch.minimum(-t, t + 0.16))
     lit = (0.575 + 0.225 * torch.sin(46 * x + 30 * t) + 0.35 * torch.sqrt(1 - 0.98 * q**2) + 0.2 * q).clamp(0.1)
     colour = tint(blend(seeds, 'cloth', 'e8e4dc 6aa0d0 d07080 80b890 e0c070') * light) * lit[:, None]
-    a = inside(torch.maximum(torch.minimum(w - t.abs(), 0.40 - (x - 0.5).abs()), tail), size)
+    a = inside(torch.maximum(torch.minimum(w - t.abs(), 0.40 - (x - 0.5).abs()), tail), canvas)
     for s in (-1.0, 1.0):
         fist = union(
             [
@@ -1107,7 +1105,7 @@ def _cloth(seeds, size):
         lit = 0.35 + 0.65 * step(0, 0.06, fist) * (
             0.85 + 0.15 * torch.cos((y - 0.42) * 90) * step(0.02, -0.02, (x - 0.5 - s * 0.36) * s)
         )
-        c = inside(fist, size)
+        c = inside(fist, canvas)
         colour, a = over(colour, tint(blend(seeds, 'skin', SKIN) * light) * lit[:, None], c), torch.maximum(a, c)
     return _thing(colour, a)
 
@@ -1124,10 +1122,10 @@ GROUND = (
 
 def _relief(seeds, lk, kind, x, y, u, v):
     "Height of the ground, and how it faces the light: planes."
-    size = y.shape[1]
+    canvas = Canvas.spanned(x, y)
     fine = per(by(kind, [.30, .34, .22, .30, 0, .22, .10]))
     def height(d):
-        n = noise(u + d * lk.side, v + d, ('smooth', 'fbm', 'billow'), 2.4 / size)
+        n = noise(u + d * lk.side, v + d, ('smooth', 'fbm', 'billow'), 2.4 / canvas.unit)
         return torch.lerp(n[:, 0], .7 * n[:, 1] + .3 * n[:, 2], fine)
     h = height(0.)
     lit = (h - height(.05)) * 2.8
@@ -1154,7 +1152,7 @@ def _relief(seeds, lk, kind, x, y, u, v):
 # %% ../../nbs/world/03_water.ipynb #a3099ae7
 def _litter(p, pool, seeds, lk, kind, x, y, n=6):
     "Fallen leaves: picture and what is left of the open water."
-    size = p.shape[-1]
+    canvas = Canvas.of(p)
     for k in range(n):
         d = leaf(
             x,
@@ -1165,21 +1163,21 @@ def _litter(p, pool, seeds, lk, kind, x, y, n=6):
             0.022,
         )[0]
         there = per(by(kind, [.35, .8, 0, .7, 0, .2, 0])) > vary(seeds, f'leaf {k}')
-        p = p * (1 - .4 * inside(d + .012, size, .02) * there)[:, None]
-        a = inside(d, size) * there
+        p = p * (1 - .4 * inside(d + .012, canvas, .02) * there)[:, None]
+        a = inside(d, canvas) * there
         p, pool = over(
             p, blend(seeds, f'leaf {k}', 'c06a24 d0a030 7a8a30 8a4a24') * (lk.shade * 0.8 + lk.light * 0.7), a
         ), pool * (1 - a)
     return p, pool
 
 # %% ../../nbs/world/03_water.ipynb #9d8349d7
-def _ground_still(seeds, size):
+def _ground_still(seeds, canvas):
     """What lies before us: look, picture, open water, coordinates and slope of the ground, what the water mirrors, the
     thing."""
     kind, lk, (x, y), (ox, oy) = (
         kind_index('squishing water', seeds),
         _close_look(seeds),
-        coords(size, seeds.device),
+        coords(canvas, seeds.device),
         somewhere(seeds, 'ground'),
     )
     zoom = vary(seeds, 'zoom', .7, 1.25)
@@ -1199,7 +1197,7 @@ def _ground_still(seeds, size):
     p, pool = _litter(p, step(0, .05, depth), seeds, lk, kind, x, y)
     grey = (lk.horizon * .75 + lk.zenith * .12).mean(1, keepdim=True)
     shine = torch.lerp(grey, lk.horizon * .8, .35) * (.45 + .55 * colour / colour.amax(1, keepdim=True))
-    thing = painted(by(kind, [0, 4, 1, 0, 2, 3, 4]).long(), [_boot, _sponge, _hand, _cloth, _no_thing], seeds, size)
+    thing = painted(by(kind, [0, 4, 1, 0, 2, 3, 4]).long(), [_boot, _sponge, _hand, _cloth, _no_thing], seeds, canvas)
     return thing | dict(
         lk=lk,
         p=p,
@@ -1237,17 +1235,17 @@ def _sites(seeds, n=5):
 # %% ../../nbs/world/03_water.ipynb #4218b499
 def _domes(p, m, seeds, w):
     "Bubbles that swell out of the mud and burst at the events: picture."
-    size, lk, (cx, cy) = p.shape[-1], w['lk'], _sites(seeds)
+    canvas, lk, (cx, cy) = Canvas.of(p), w['lk'], _sites(seeds)
     n = cx.shape[1]
     grown = torch.stack([press(m, n, k, 1.4, 0., .07) for k in range(n)], 1)
     r = uniform(seeds, 'site r', n, .05, .11) * (1.25 - .5 * cy) * grown.sqrt()
-    dx, dy, at, seen = patches(cx, cy, .14, size); R = r[..., None, None].clamp(min=1e-3)
+    dx, dy, at, seen = patches(cx, cy, .14, canvas); R = r[..., None, None].clamp(min=1e-3)
     q = (dx**2 + (dy / .8)**2).sqrt() / R
-    a = inside((1 - q) * R, size) * (r > .012)[..., None, None]
+    a = inside((1 - q) * R, canvas) * (r > .012)[..., None, None]
     side = lk.side[:, None]
     lit = a * (.45 + .5 * (1 - q**2).clamp(min=0).sqrt() + .35 * (dx * side + dy) / R)
     spot = a * torch.exp(-14 * ((dx / R - .3 * side)**2 + (dy / R - .45)**2))
-    a, lit, spot = (gathered(v, at, seen, size) for v in (a, lit, spot))
+    a, lit, spot = (gathered(v, at, seen, canvas) for v in (a, lit, spot))
     p = over(p, tint(w['colour'] * (lk.shade * .75 + lk.light * .6)) * lit[:, None], .92 * a.clamp(max=1))
     return glow(p, lk.shade + lk.light, .7 * spot)
 
@@ -1257,11 +1255,8 @@ def _put(
     "Lay a thing, squashed in its lower part, and its shadow over the picture."
     low, h, top = 1 - squash, y - foot, .36
     own = torch.where(h < top * low, h / low, h - top * low + top)
-    grid = torch.broadcast_tensors(
-        2 * ((x - bx) / (1 + widen * torch.exp(-(h / 0.15).clamp(min=0))) + 0.5) - 1,
-        1 - 2 * (own + 0.075).clamp(0, 0.99),
-    )
-    f = F.grid_sample(thing, torch.stack(grid, -1), align_corners=False, padding_mode='zeros')
+    across = (x - bx) / (1 + widen * torch.exp(-(h / 0.15).clamp(min=0))) + 0.5
+    f = sampled(thing, across, (own + 0.075).clamp(0, Canvas.of(thing).top - 0.01), 'zeros')
     return over(p * (1 - shadow)[:, None], f[:, :3], f[:, 3])
 
 # %% ../../nbs/world/03_water.ipynb #9f15a1de
@@ -1310,11 +1305,11 @@ def _squished(seeds, m, kind, mid, gap, foot, n=4):
 # %% ../../nbs/world/03_water.ipynb #ea33928c
 def draw_squishing_water(seeds, # int64 [B]
                          m,     # Moment of B pictures
-                         size): # pixels
-    "Mud, puddles, sponges and slime close before us: [B, 3, size, size] in [0, 1]."
+                         canvas): # pixels
+    "Mud, puddles, sponges and slime close before us: [B, 3, H, W] in [0, 1]."
     w, (x, y), kind = (
-        per_seed(_ground_still, seeds, size),
-        coords(size, seeds.device),
+        per_seed(_ground_still, seeds, canvas),
+        coords(canvas, seeds.device),
         kind_index('squishing water', seeds),
     )
     lk, mid, gap, foot = (
@@ -1330,7 +1325,7 @@ def draw_squishing_water(seeds, # int64 [B]
     p = _pressed(p, m, seeds, w, kind, x, y, mid, gap, foot)
     px, py, a = spray(seeds, m, ex, ey, 18, .95, 2.8, .75)
     r = .005 + .010 * hashed(seeds, 'blob', torch.arange(px.shape[1], device=px.device).expand_as(px))
-    drops = puffs(px, py, r, 1.2 * a, size, .025)
+    drops = puffs(px, py, r, 1.2 * a, canvas, .025)
     white = lk.shade * .8 + lk.light * .8
     colour = torch.lerp(white, w['colour'] * white * 1.3, by(kind, [.75, .1, .1, .45, .9, .1, .9])[:, None])
     return develop(over(p, colour, drops.clamp(max=.95)), lk.exposure)
@@ -1351,7 +1346,7 @@ LIMBS = (
 )  # trunk, head, tank, legs, fins, arm
 
 def _diver(x, d, cx, cy, s, turn):
-    "Signed distance to a swimming diver of size `s` who looks towards `turn`: plane."
+    "Signed distance to a swimming diver of canvas `s` who looks towards `turn`: plane."
     u, v = (x - cx) * turn / s, (d - cy) / s
     return s * union(limb(-u, v, *part) for part in LIMBS)
 
@@ -1369,14 +1364,14 @@ def _fish(p, x, y, seeds, colour, many, n=6):
             y - cy - vary(seeds, f'fish y {k}', -0.1, 0.1)
         ) / s
         tail = torch.minimum(torch.minimum(-.7 - u, u + 1.5), .7 * (-.55 - u) - v.abs())
-        c = inside(torch.maximum(1 - (u**2 + (v / 0.48) ** 2 + 1e-9).sqrt(), tail) * s, p.shape[-1]) * (
+        c = inside(torch.maximum(1 - (u**2 + (v / 0.48) ** 2 + 1e-9).sqrt(), tail) * s, Canvas.of(p)) * (
             vary(seeds, f'there {k}') < many
         )
         a = c + a * (1 - c)
     return over(p, colour, a * .85)
 
 # %% ../../nbs/world/03_water.ipynb #65a3c397
-def _corals(seeds, size, kind, x, d, floor, top, n=9):
+def _corals(seeds, canvas, kind, x, d, floor, top, n=9):
     "Heads of coral on the floor: colour and coverage."
     U = lambda k: uniform(seeds, k, n)[:, :, None, None]
     many, bright = per(by(kind, [.35, .8, .3, .45, 1., .15, .5])), by(kind, [.2, 1, .2, .2, 1, .3, .3])
@@ -1385,14 +1380,14 @@ def _corals(seeds, size, kind, x, d, floor, top, n=9):
         0.03 + 0.10 * U('coral r') ** 1.5,
         U('coral on'),
         uniform(seeds, 'coral hue', n),
-        noise(9 * x, 9 * d, 'billow', 9 / size),
+        noise(9 * x, 9 * d, 'billow', 9 / canvas.unit),
     )
-    a, p = torch.zeros(len(seeds), size, size, device=x.device), torch.zeros(len(seeds), 3, size, size, device=x.device)
+    a, p = torch.zeros(len(seeds), *canvas.shape, device=x.device), torch.zeros(len(seeds), 3, *canvas.shape, device=x.device)
     for k in range(n):
         rr, foot = r[:, k], floor + .05 + .012 * k
         c = inside(
             rr * (1 + 0.35 * (tex - 0.5)) - (((x - cx[:, k]) / 1.15) ** 2 + (d - foot + 0.1 * rr) ** 2 + 1e-9).sqrt(),
-            size,
+            canvas,
         ) * (on[:, k] < many)
         lit = .30 + .54 * ((foot - d) / rr).clamp(-.3, 1.) + .35 * (tex - .5)
         col = hsv((hue[:, k] * .35 - .12) % 1, .25 + .5 * bright, .35 + .5 * bright).sqrt()
@@ -1401,22 +1396,22 @@ def _corals(seeds, size, kind, x, d, floor, top, n=9):
         ), torch.maximum(a, c)
     return p, a
 
-def _kelp(seeds, size, kind, x, d, floor, n=8):
+def _kelp(seeds, canvas, kind, x, d, floor, n=8):
     "Coverage of seaweed that grows from the floor: plane."
-    tall = per(by(kind, [.25, .45, .35, .15, .3, .2, .1])); a = torch.zeros(len(seeds), size, size, device=x.device)
+    tall = per(by(kind, [.25, .45, .35, .15, .3, .2, .1])); a = torch.zeros(len(seeds), *canvas.shape, device=x.device)
     U = lambda k: uniform(seeds, 'kelp ' + k, n)[:, :, None, None]
     kx, kh, kf, on, side = U('x'), U('tall'), U('leaf'), U('on'), (vary(seeds, 'kelp side') < .5).float()
     for k in range(n):
         h = tall * (.5 + 1.1 * kh[:, k]); up = (floor + .1 - d) / h.clamp(min=.05)
         c = kx[:, k] * .34 + .66 * side + .02 * torch.sin(up * 5 + kf[:, k] * 9)
         w = .018 * (1.1 - up).clamp(min=0)**.5 * (.35 + .65 * torch.sin(d * (50 + 30 * kf[:, k])).abs())
-        a = torch.maximum(a, inside(w - (x - c).abs(), size) * (up < 1) * (on[:, k] < .75) * (h > .05))
+        a = torch.maximum(a, inside(w - (x - c).abs(), canvas) * (up < 1) * (on[:, k] < .75) * (h > .05))
     return a
 
 # %% ../../nbs/world/03_water.ipynb #8d7aa27f
 def _reef_floor(p, seeds, kind, x, d, floor, top, deep, light):
     "Two hazy ridges and the floor: picture, coverage of the floor."
-    size = p.shape[-1]
+    canvas = Canvas.of(p)
     ox, oy = somewhere(seeds, 'ridge')
     for i, (amp, hazy) in enumerate([(0.34, 0.30), (0.26, 0.62)]):
         h = (
@@ -1429,18 +1424,18 @@ def _reef_floor(p, seeds, kind, x, d, floor, top, deep, light):
         )
         rock = (
             torch.lerp(p, tint(deep * 0.8).expand_as(p), hazy)
-            * (0.75 + 0.4 * noise(ox + 6 * x + i, 6 * d, 'fbm', 6 / size))[:, None]
+            * (0.75 + 0.4 * noise(ox + 6 * x + i, 6 * d, 'fbm', 6 / canvas.unit))[:, None]
         )
-        p = over(p, rock, inside(d - h, size, 1.5 / size))
+        p = over(p, rock, inside(d - h, canvas, 1.5 / canvas.unit))
     h = floor + 0.05 - 0.05 * (noise(ox + 4 * x, oy + 5, 'fbm') - 0.5)
     far = 0.09 / (d - floor + 0.14).clamp(min=0.02)
-    grit = noise(ox + (x - 0.5) * far * 14, oy + far * 16, 'fbm', 14 / size)
+    grit = noise(ox + (x - 0.5) * far * 14, oy + far * 16, 'fbm', 14 / canvas.unit)
     sand = hsv(by(kind, [0.12, 0.08, 0.12, 0.06, 0.12, 0.12, 0.55]), 0.35 + 0 * top[:, 0], 0.75 * top.amax(1)).sqrt()
     col = (
         tint(torch.lerp(sand, top, 0.45))
         * ((0.45 + 0.5 * grit) * (0.5 + 0.5 * light) * (0.75 + 0.4 * step(0, 0.25, d - floor)))[:, None]
     )
-    a = inside(d - h, size)
+    a = inside(d - h, canvas)
     return over(p, torch.lerp(p, col, (0.12 + 0.85 * step(-0.03, 0.2, d - floor + 0.02))[:, None]), a), a
 
 # %% ../../nbs/world/03_water.ipynb #f4cd5e9a
@@ -1459,15 +1454,15 @@ def _open_water(seeds, kind, x, d):
     return top, deep, lx, floor, p, light
 
 # %% ../../nbs/world/03_water.ipynb #6b14e174
-def _under_still(seeds, size):
+def _under_still(seeds, canvas):
     """What stands still: picture, colour at the top, coverage of the floor, weed, coordinates of rays and caustics, the
     diver's mouth."""
-    kind, (x, y) = kind_index('underwater bubbling', seeds), coords(size, seeds.device)
+    kind, (x, y) = kind_index('underwater bubbling', seeds), coords(canvas, seeds.device)
     d = 1 - y
     top, deep, lx, floor, p, light = _open_water(seeds, kind, x, d)
     lum, flat = top.amax(1), torch.full_like(lx[:, 0, 0], 0.7)
     p, bed = _reef_floor(p, seeds, kind, x, d, floor, top, deep, light)
-    p = over(p, *_corals(seeds, size, kind, x, d, floor, top))
+    p = over(p, *_corals(seeds, canvas, kind, x, d, floor, top))
     gold = hsv(vary(seeds, 'fish hue', 0.04, 0.16)[:, 0, 0], flat, 0.9 * lum).sqrt()
     p = _fish(
         p,
@@ -1483,10 +1478,10 @@ def _under_still(seeds, size):
         (vary(seeds, 'diver side') - 0.5).sign(),
         vary(seeds, 'diver size', 0.95, 1.5),
     )
-    p = over(p, deep * 0.35 + 0.05 * top, 0.93 * inside(_diver(x, d, cx, cy, s, turn), size) * per(kind == 0))
+    p = over(p, deep * 0.35 + 0.05 * top, 0.93 * inside(_diver(x, d, cx, cy, s, turn), canvas) * per(kind == 0))
     green = torch.lerp(hsv(vary(seeds, 'weed', 0.30, 0.40)[:, 0, 0], flat, 0.5 * lum).sqrt(), deep, 0.5)
     weed = torch.cat(
-        [(tint(green) * (0.6 + 0.6 * y)[:, None]).expand_as(p), _kelp(seeds, size, kind, x, d, floor)[:, None]], 1
+        [(tint(green) * (0.6 + 0.6 * y)[:, None]).expand_as(p), _kelp(seeds, canvas, kind, x, d, floor)[:, None]], 1
     )
     near = (d - floor + 0.12).clamp(min=0.03)
     return dict(
@@ -1502,19 +1497,19 @@ def _under_still(seeds, size):
     )
 
 # %% ../../nbs/world/03_water.ipynb #b57fea39
-def _bubbles(px, py, r, size, reach):  # places [B, N], radii, pixels, largest radius
+def _bubbles(px, py, r, canvas, reach):  # places [B, N], radii, pixels, largest radius
     "Bubbles with a bright rim, a highlight and a glow below: light they add and light they hide, planes."
-    dx, dy, at, seen = patches(px, py, reach * 1.05, size)
-    R = r[..., None, None].clamp(min=0.6 / size)
-    faint = (r[..., None, None] * size / 0.9).clamp(max=1) ** 1.5
+    dx, dy, at, seen = patches(px, py, reach * 1.05, canvas)
+    R = r[..., None, None].clamp(min=0.6 / canvas.unit)
+    faint = (r[..., None, None] * canvas.unit / 0.9).clamp(max=1) ** 1.5
     q = (dx**2 + (dy * 1.12) ** 2 + 1e-12).sqrt() / R
-    body = ((1 - q) * R * size / 1.2 + 0.5).clamp(0, 1)
+    body = ((1 - q) * R * canvas.unit / 1.2 + 0.5).clamp(0, 1)
     rim = body * step(0.45, 1.0, q)
     lit = (0.55 - 0.45 * (0.5 * dx - dy) / R).clamp(0.15, 1)
     spot = torch.exp(-14 * ((dx / R + 0.38) ** 2 + (dy / R - 0.42) ** 2))
     low = torch.exp(-9 * ((dx / R - 0.3) ** 2 + (dy / R + 0.5) ** 2))
     light = (rim * lit * 0.75 + body * (0.08 + 0.25 * low) + 0.9 * spot) * faint
-    return gathered(light, at, seen, size), gathered(rim * faint * 0.5, at, seen, size)
+    return gathered(light, at, seen, canvas), gathered(rim * faint * 0.5, at, seen, canvas)
 
 # %% ../../nbs/world/03_water.ipynb #a62edf90
 def _rising(seeds, m, kind, n=56):
@@ -1562,11 +1557,11 @@ def _burst(seeds, m, kind, mouth, n=12, events=3):
 # %% ../../nbs/world/03_water.ipynb #8ba0d2c5
 def draw_underwater_bubbling(seeds, # int64 [B]
                              m,     # Moment of B pictures
-                             size): # pixels
-    "Bubbles, light and weed under water: [B, 3, size, size] in [0, 1]."
+                             canvas): # pixels
+    "Bubbles, light and weed under water: [B, 3, H, W] in [0, 1]."
     w, (x, y), kind = (
-        per_seed(_under_still, seeds, size),
-        coords(size, seeds.device),
+        per_seed(_under_still, seeds, canvas),
+        coords(canvas, seeds.device),
         kind_index('underwater bubbling', seeds),
     )
     s, (ox, oy) = per(stir(m)), somewhere(seeds, 'rays')
@@ -1577,13 +1572,8 @@ def draw_underwater_bubbling(seeds, # int64 [B]
     )
     p = w['p'] + tint(w['top']) * (.5 * rays + .9 * step(.35, .95, c)**2 * w['bed'])[:, None]
     sway = .18 * torch.sin(9 * s + 6 * (1 - y)) * w['root']
-    weed = F.grid_sample(
-        w['weed'],
-        torch.stack(torch.broadcast_tensors(2 * (x + sway) - 1, 1 - 2 * y), -1),
-        align_corners=False,
-        padding_mode='border',
-    )
+    weed = sampled(w['weed'], x + sway, y)
     p = over(p, weed[:, :3], weed[:, 3])
     small, large = _rising(seeds, m, kind), _burst(seeds, m, kind, w['mouth'])
-    light, hide = _bubbles(*(torch.cat(v, 1) for v in zip(small, large)), size, .085)
+    light, hide = _bubbles(*(torch.cat(v, 1) for v in zip(small, large)), canvas, .085)
     return glow(p * (1 - .5 * hide.clamp(max=1))[:, None], .35 + .65 * w['top'], light).clamp(0, 1)
