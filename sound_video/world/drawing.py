@@ -12,7 +12,7 @@ __all__ = ['TILE', 'TEXELS', 'NOISES', 'HOURS', 'DAY', 'EVENING', 'CLOUDS', 'FAI
 
 # %% ../../nbs/world/01_drawing.ipynb #56dea233
 import math
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 import torch, torch.nn.functional as F
@@ -25,6 +25,7 @@ class Canvas:
     to the left and to the right of x in [0, 1], a tall one more above y in [0, 1]."""
     height:int     # pixels
     width:int=None # pixels; as the height by default
+    kept:dict=field(default=None, compare=False, repr=False) # what stays still in a film, if it is to be kept
 
     def __post_init__(self): object.__setattr__(self, 'width', self.width or self.height)
 
@@ -180,19 +181,20 @@ def _each(f, a):
     return a
 
 def per_seed(
-    # function of different seeds [U] and `args`; returns tensors that begin with [U, ...], alone or in a tuple,
+    # function of different seeds [U] and a canvas; returns tensors that begin with [U, ...], alone or in a tuple,
     # dict or dataclass
     paint,
     seeds,  # int64 [B], with repetitions
-    *args
+    canvas
 ):
-    """What `paint` gives for each seed, painted once for those that repeat. For one seed alone the result is a view: do
-    not write into it."""
+    """What `paint` gives for each seed, painted once for those that repeat, and for one seed alone once for a canvas that
+    keeps. For one seed alone the result is a view: do not write into it."""
     different, which = torch.unique(seeds, return_inverse=True)
-    if len(different) == len(seeds): return paint(seeds, *args)
-    made = paint(different, *args)
-    if len(different) == 1: return _each(lambda a: a.expand(len(seeds), *a.shape[1:]), made)
-    return _each(lambda a: a[which], made)
+    if len(different) > 1:
+        return paint(seeds, canvas) if len(different) == len(seeds) else _each(lambda a: a[which], paint(different, canvas))
+    kept, key = canvas.kept if canvas.kept is not None else {}, (paint.__name__, int(different[0]), seeds.device)
+    if key not in kept: kept[key] = paint(different, canvas)
+    return _each(lambda a: a.expand(len(seeds), *a.shape[1:]), kept[key])
 
 # %% ../../nbs/world/01_drawing.ipynb #fbce5566
 def rgb(hexes:str): # screen colours such as 'ff8040 203060'
