@@ -208,9 +208,10 @@ def _pour(x, y, m, slant): # coordinates, moment, lean of the rain [B, 1, 1]
 def _strike(picture, still, seeds, kj, power, channel, cloud, inner, drift):
     """Light one strike: `kj` its number, `power` its strength, how bright channel and cloud are, whether it stays in
     the cloud, how far it has drifted; all [B]."""
-    x, y = coords(Canvas.of(picture), seeds.device)
+    canvas = Canvas.of(picture)
+    x, y = coords(canvas, seeds.device)
     chance = lambda key: hashed(seeds, key, kj[:, None])[:, 0]
-    h, px = still['horizon'][:, 0, 0], .12 + .76 * chance('strike x')
+    h, px = still['horizon'][:, 0, 0], canvas.across(.12 + .76 * chance('strike x'))
     high = torch.lerp(h, torch.ones_like(h), .45 + .25 * chance('strike y'))
     amount = (.25 + lamp(x, y, per(px + drift), per(high), .3)) * per(power * cloud)
     picture = glow(picture, still['added'], 1.7 * amount)
@@ -820,7 +821,7 @@ def shells(seeds, m, canvas, n=5, stars=56):
     age, strength, k = recent(early, n, 2.6 + lead)
     age = age - lead
     B, n = age.shape
-    px, py = .12 + .76 * hashed(seeds, 'shell x', k), .5 + .36 * hashed(seeds, 'shell y', k)
+    px, py = canvas.across(.12 + .76 * hashed(seeds, 'shell x', k)), .5 + .36 * hashed(seeds, 'shell y', k)
     reach = (.13 + .17 * hashed(seeds, 'shell r', k)) * (.5 + .6 * strength)
     i = k[..., None] * stars + torch.arange(stars, device=k.device)
     turn, z, own = (
@@ -1051,7 +1052,7 @@ def _plants(seeds, lk, canvas, h):
     )
     snow, first, big = per((kind == 7).float()), span(seeds, 'plant x', .15, .85), span(seeds, 'plant tall', .45, .8)
     for j in range(3):
-        px = (first + (.3 + .25 * span(seeds, f'apart {j}', 0, 1)) * j) % 1.
+        px = canvas.across((first + (.3 + .25 * span(seeds, f'apart {j}', 0, 1)) * j) % 1.)
         py, tall = h - .03 - .05 * j * span(seeds, f'foot {j}', .6, 1.4), big * (.4, .65, 1.)[j]
         there = uniform(seeds, f'there {j}')[:, 0] < torch.tensor([.7, .5, 1.], device=x.device)[j]
         for s, paint in ((LEAFY, leafy), (PALM, palm)):
@@ -1154,12 +1155,13 @@ def sway_plants(
     return sampled(layer, x - bend, y + .4 * bend.abs())
 
 # %% ../../nbs/world/02_land.ipynb #89b39559
-def flying(seeds, m, canvas, way, n=56): # moment; direction [B, 1, 1]
+def flying(seeds, m, canvas, way, n=56): # moment; direction [B, 1, 1]; how many in a square
     "Leaves or flakes carried by the wind: plane."
+    n = canvas.many(n)
     i = torch.arange(n, device=seeds.device).expand(len(seeds), n)
     u, v, w = (hashed(seeds, 'fly ' + c, i) for c in 'uvw')
     trip = u + (.9 + .8 * w) * m.flow[:, None]
-    x0 = (trip - trip.floor()) * 1.3 - .15
+    x0 = canvas.across((trip - trip.floor()) * 1.3 - .15)
     y0 = hashed(seeds, 'fly h', trip.floor().long() * n + i) * 1.05 + .04 * torch.sin(5 * trip + 6 * v) - .02
     x0 = torch.where(way[:, 0] > 0, x0, 1 - x0)
     length = way[:, 0] * (.004 + .05 * m.level[:, None])

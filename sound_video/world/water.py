@@ -173,8 +173,9 @@ def _bare(seeds, canvas):
 def _leaves(seeds, canvas, n=6):
     "Large wet leaves."
     (x, y), lk = coords(canvas, seeds.device), _wet_look(seeds)
+    n = canvas.many(n)
     U = lambda k: uniform(seeds, 'leaf ' + k, n)[:, :, None, None]
-    cx, cy, turn, long = 1.1 * U('x') - .05, .42 * U('y')**.8 - .04, 3.1 * U('turn'), .20 + .22 * U('long')
+    cx, cy, turn, long = canvas.across(1.1 * U('x') - .05), .42 * U('y')**.8 - .04, 3.1 * U('turn'), .20 + .22 * U('long')
     green, light = tint(blend(seeds, 'leaf', '3e8a44 5fa03c 7a9a3a 3f9a64')), tint(lk.shade * 1.1 + lk.light * .8)
     out = _bare(seeds, canvas)['near']
     for k in range(n):
@@ -215,9 +216,9 @@ def _branch(seeds, canvas):
     )
     a = inside(.016 - (y - h).abs(), canvas)
     colour = over(torch.zeros(len(seeds), 3, *canvas.shape, device=x.device), lk.shade * .10, a)
-    for k in range(7):
+    for k in range(canvas.many(7)):
         place = (
-            vary(seeds, f'leaf x {k}'),
+            canvas.across(vary(seeds, f'leaf x {k}')),
             h - 0.03 + 0.05 * (vary(seeds, f'leaf y {k}') - 0.5),
             vary(seeds, f'leaf turn {k}', -2.6, -0.5),
         )
@@ -325,14 +326,15 @@ def _streaks(planes, m, amount): # amount: share of the columns with a drop [B]
     return total
 
 # %% ../../nbs/world/03_water.ipynb #3f9f4bcf
-def _crowns(seeds, m, amount, h, n=44):
+def _crowns(seeds, m, amount, h, canvas):
     "Tiny crowns where drops strike: x, y, strength and radius [B, 3n]."
+    n = canvas.many(44)
     k = torch.arange(n, device=seeds.device)
     s = m.t[:, None] / 0.28 + uniform(seeds, 'crown', n)
     turn = s.floor()
     f = s - turn
     at = lambda key: hashed(seeds, 'crown ' + key, turn.long() * n + k)
-    x, y = at('x'), (h[:, :, 0] - 0.06) * at('y')
+    x, y = canvas.across(at('x')), (h[:, :, 0] - 0.06) * at('y')
     near = 1 - y / h[:, :, 0]
     strength = ((amount[:, None] * n - k) / 3).clamp(0, 1) * (1 - f) * (0.3 + 0.5 * near)
     side, up = 0.03 * near * f, 0.10 * near * f * (1 - f)
@@ -345,7 +347,7 @@ def _crowns(seeds, m, amount, h, n=44):
 
 def _falling_rain(seeds, m, canvas, w, amount, ex, ey):
     "Streaks, crowns and the splash of each event: plane of light."
-    px, py, s, r = _crowns(seeds, m, amount, w['h'])
+    px, py, s, r = _crowns(seeds, m, amount, w['h'], canvas)
     sx, sy, strength = spray(seeds, m, ex, ey, 10, .42)
     dots = splat(*(torch.cat(v, 1) for v in ((px, sx), (py, sy), (s, strength), (r, torch.full_like(sx, .009)))), canvas)
     return (
@@ -362,7 +364,7 @@ def draw_raining(seeds, m, canvas):  # int64 [B]  # Moment of B pictures  # pixe
     lk = w['lk']
     amount = (0.07 + 0.60 * g).clamp(max=0.95) * by(kind, [1, 1, 1, 1, 1, 1, 1, 0.35])
     _, _, i = latest(m, 2)
-    ex, ey = 0.15 + 0.7 * hashed(seeds, 'drip x', i), (w['h'][:, :, 0] - 0.12) * (
+    ex, ey = canvas.across(0.15 + 0.7 * hashed(seeds, 'drip x', i)), (w['h'][:, :, 0] - 0.12) * (
         0.2 + 0.6 * hashed(seeds, 'drip y', i)
     )
     light = lk.horizon * 0.8 + lk.light * 0.4 + 0.04
@@ -546,7 +548,7 @@ def _stones(w, seeds, canvas, scene, n=7):
     for k in range(n):
         u, v, r = vary(seeds, f'stone x {k}'), vary(seeds, f'stone y {k}'), vary(seeds, f'stone r {k}', .025, .085)
         cy = .62 - .62 * (k + .8 * v) / n if brook else w['level'] - .01 - .03 * v
-        r, cx = (r * .7 * (1.86 - 2.2 * cy), .5 + (u - .5) * (1.21 - 1.3 * cy)) if brook else (r, 1.1 * u - .05)
+        r, cx = (r * .7 * (1.86 - 2.2 * cy), .5 + (u - .5) * (1.21 - 1.3 * cy)) if brook else (r, canvas.across(1.1 * u - .05))
         there = (vary(seeds, f'stone {k}') < .75).float()
         p, a = boulder(w['p'], lk, seeds, cx, cy, r, str(k))
         foam = torch.exp(-((x - cx) / (1.15 * r))**2 - ((y - cy + .55 * r) / (.35 * r))**2) * w['pool']
@@ -782,7 +784,7 @@ def _rocks(seeds, canvas, n=6):
     for k in range(n):
         far = .10 + .07 * (k + vary(seeds, f'rock y {k}'))
         cx, cy, r = (
-            vary(seeds, f'rock x {k}', -0.05, 1.05),
+            canvas.across(vary(seeds, f'rock x {k}', -0.05, 1.05)),
             h - far,
             vary(seeds, f'rock r {k}', 0.05, 0.13) * (0.4 + 2.1 * far),
         )
@@ -944,14 +946,14 @@ def _plumes(m, x, y, x0, y0, tall): # from where [B, events]; height of the tall
     return out
 
 # %% ../../nbs/world/03_water.ipynb #c6a3a8b5
-def _struck(seeds, m, kind, n=2):
+def _struck(seeds, m, kind, canvas, n=2):
     "Where the latest events strike the water: x and y [B, n]."
     _, _, i = latest(m, n)
     u, v = hashed(seeds, 'struck x', i), hashed(seeds, 'struck y', i)
     col, side = lambda a: by(kind, a)[:, None], torch.sign(u - .5)
     bx, by_, _ = _stern(seeds)
     x = torch.where(
-        col([0, 0, 0, 1, 0, 0, 1, 0]) > 0, 0.5 + side * (0.17 + 0.12 * v * (kind == 3)[:, None]), 0.12 + 0.76 * u
+        col([0, 0, 0, 1, 0, 0, 1, 0]) > 0, 0.5 + side * (0.17 + 0.12 * v * (kind == 3)[:, None]), canvas.across(0.12 + 0.76 * u)
     )
     y = col([.30, .22, .18, .20, .22, .2, .20, .20]) + col([.10, .14, .26, .08, .06, .1, .03, .16]) * v
     boat = (kind == 5)[:, None]
@@ -986,7 +988,7 @@ def draw_splashing_water(seeds, # int64 [B]
     "Seas and lakes, and what falls into them: [B, 3, H, W] in [0, 1]."
     w, (x, y), kind = per_seed(_shore, seeds, canvas), coords(canvas, seeds.device), kind_index('splashing water', seeds)
     g, s = per(force(m).clamp(max=1.3)), per(stir(m))
-    ex, ey = _struck(seeds, m, kind)
+    ex, ey = _struck(seeds, m, kind, canvas)
     rings = ripples(m, x, y, ex, ey, .38, .055) * per(by(kind, [.2, .2, 1, 1.1, 1, .3, 1.1, .2]))
     p = _water(w, seeds, x, y, s, .25 + .6 * g, rings)
     down = (w['h'] - y).clamp(min=1e-3)
@@ -1153,11 +1155,12 @@ def _relief(seeds, lk, kind, x, y, u, v):
 def _litter(p, pool, seeds, lk, kind, x, y, n=6):
     "Fallen leaves: picture and what is left of the open water."
     canvas = Canvas.of(p)
-    for k in range(n):
+    for k in range(canvas.many(n)):
         d = leaf(
             x,
             y,
-            *(vary(seeds, f'leaf {a} {k}') for a in 'xy'),
+            canvas.across(vary(seeds, f'leaf x {k}')),
+            vary(seeds, f'leaf y {k}'),
             vary(seeds, f'leaf turn {k}', 0, 3.1),
             vary(seeds, f'leaf long {k}', 0.045, 0.085),
             0.022,
@@ -1228,14 +1231,15 @@ def _surface(w, kind, g, s, rings):
     )
     return glow(p, lk.shade * .8 + lk.light * .8, gloss + (.8 * rings).clamp(min=0) * w['pool'] * .7)
 
-def _sites(seeds, n=5):
+def _sites(seeds, canvas, n=5):
     "Where mud bubbles: x and y [B, n]."
-    return uniform(seeds, 'site x', n, .15, .85), uniform(seeds, 'site y', n, .14, .80)
+    return canvas.across(uniform(seeds, 'site x', n, .15, .85)), uniform(seeds, 'site y', n, .14, .80)
 
 # %% ../../nbs/world/03_water.ipynb #4218b499
 def _domes(p, m, seeds, w):
     "Bubbles that swell out of the mud and burst at the events: picture."
-    canvas, lk, (cx, cy) = Canvas.of(p), w['lk'], _sites(seeds)
+    canvas, lk = Canvas.of(p), w['lk']
+    cx, cy = _sites(seeds, canvas)
     n = cx.shape[1]
     grown = torch.stack([press(m, n, k, 1.4, 0., .07) for k in range(n)], 1)
     r = uniform(seeds, 'site r', n, .05, .11) * (1.25 - .5 * cy) * grown.sqrt()
@@ -1286,12 +1290,12 @@ def _pressed(p, m, seeds, w, kind, x, y, mid, gap, foot):
         p = q if k == 0 else torch.where(walks[:, None, None, None], q, p)
     return p
 
-def _squished(seeds, m, kind, mid, gap, foot, n=4):
+def _squished(seeds, m, kind, mid, gap, foot, canvas, n=4):
     "Where the latest events are: x and y [B, n]."
     _, _, i = latest(m, n)
     col = lambda a: by(kind, a)[:, None]
     walk, mud = col([1, 0, 0, 1, 0, 0, 0]) > 0, col([0, 0, 0, 0, 0, 0, 1]) > 0
-    sx, sy = (a.gather(1, i % a.shape[1]) for a in _sites(seeds))
+    sx, sy = (a.gather(1, i % a.shape[1]) for a in _sites(seeds, canvas))
     x = torch.where(
         walk,
         mid[:, 0] + (2.0 * (i % 2) - 1) * gap[:, 0],
@@ -1318,7 +1322,7 @@ def draw_squishing_water(seeds, # int64 [B]
         vary(seeds, 'gap', 0.14, 0.19),
         vary(seeds, 'foot', 0.14, 0.26),
     )
-    ex, ey = _squished(seeds, m, kind, mid, gap, foot)
+    ex, ey = _squished(seeds, m, kind, mid, gap, foot, canvas)
     rings = 1.4 * ripples(m, x, y, ex, ey, .55, .06, .34, .17)
     p = _surface(w, kind, per(force(m)), per(stir(m)), rings)
     if (kind == 6).any(): p = torch.where((kind == 6)[:, None, None, None], _domes(p, m, seeds, w), p)
@@ -1373,10 +1377,11 @@ def _fish(p, x, y, seeds, colour, many, n=6):
 # %% ../../nbs/world/03_water.ipynb #65a3c397
 def _corals(seeds, canvas, kind, x, d, floor, top, n=9):
     "Heads of coral on the floor: colour and coverage."
+    n = canvas.many(n)
     U = lambda k: uniform(seeds, k, n)[:, :, None, None]
     many, bright = per(by(kind, [.35, .8, .3, .45, 1., .15, .5])), by(kind, [.2, 1, .2, .2, 1, .3, .3])
     cx, r, on, hue, tex = (
-        U('coral x'),
+        canvas.across(U('coral x')),
         0.03 + 0.10 * U('coral r') ** 1.5,
         U('coral on'),
         uniform(seeds, 'coral hue', n),
@@ -1403,7 +1408,7 @@ def _kelp(seeds, canvas, kind, x, d, floor, n=8):
     kx, kh, kf, on, side = U('x'), U('tall'), U('leaf'), U('on'), (vary(seeds, 'kelp side') < .5).float()
     for k in range(n):
         h = tall * (.5 + 1.1 * kh[:, k]); up = (floor + .1 - d) / h.clamp(min=.05)
-        c = kx[:, k] * .34 + .66 * side + .02 * torch.sin(up * 5 + kf[:, k] * 9)
+        c = canvas.across(kx[:, k] * .34 + .66 * side) + .02 * torch.sin(up * 5 + kf[:, k] * 9)
         w = .018 * (1.1 - up).clamp(min=0)**.5 * (.35 + .65 * torch.sin(d * (50 + 30 * kf[:, k])).abs())
         a = torch.maximum(a, inside(w - (x - c).abs(), canvas) * (up < 1) * (on[:, k] < .75) * (h > .05))
     return a
@@ -1512,8 +1517,9 @@ def _bubbles(px, py, r, canvas, reach):  # places [B, N], radii, pixels, largest
     return gathered(light, at, seen, canvas), gathered(rim * faint * 0.5, at, seen, canvas)
 
 # %% ../../nbs/world/03_water.ipynb #a62edf90
-def _rising(seeds, m, kind, n=56):
+def _rising(seeds, m, kind, canvas):
     "Bubbles that rise all the time, more of them at a higher level: x, y, radius."
+    n = canvas.many(56)
     T = lambda a: by(kind, a)[:, None]
     k = torch.arange(n, device=seeds.device)
     lo, hi = T([0.008, 0.010, 0.025, 0.010, 0.008, 0.008, 0.010]), T([0.028, 0.032, 0.080, 0.055, 0.030, 0.024, 0.040])
@@ -1522,7 +1528,7 @@ def _rising(seeds, m, kind, n=56):
     f = (0.4 * m.t + 1.1 * stir(m))[:, None] / life + uniform(seeds, 'bubble phase', n)
     turn = f.floor()
     f = f - turn
-    a = hashed(seeds, 'bubble x', turn.long() * 64 + k)
+    a = hashed(seeds, 'bubble x', turn.long() * max(64, n) + k)
     column = (uniform(seeds, 'column', n) - 0.5).sign() * T([0, 0.22, 0, 0, 0, 0, 0])
     x = (
         uniform(seeds, 'source', 1, 0.3, 0.7)
@@ -1532,7 +1538,7 @@ def _rising(seeds, m, kind, n=56):
     )
     y0 = T([-0.05, 0.15, -0.1, 0.1, 0.1, -0.05, -0.05])
     on = ((m.level[:, None] * T([2.0, 1.1, 1.6, 1.0, 1.6, 1.3, 2.0]) + 0.02 - (k + 0.5) / n) * 6).clamp(0, 1)
-    return x, y0 + f * (1.1 - y0), r * on * (0.55 + 0.45 * f) * step(0, 0.08, f)
+    return canvas.across(x), y0 + f * (canvas.top + 0.1 - y0), r * on * (0.55 + 0.45 * f) * step(0, 0.08, f)
 
 def _burst(seeds, m, kind, mouth, n=12, events=3):
     "Bubbles that the latest events let out: x, y, radius."
@@ -1574,6 +1580,6 @@ def draw_underwater_bubbling(seeds, # int64 [B]
     sway = .18 * torch.sin(9 * s + 6 * (1 - y)) * w['root']
     weed = sampled(w['weed'], x + sway, y)
     p = over(p, weed[:, :3], weed[:, 3])
-    small, large = _rising(seeds, m, kind), _burst(seeds, m, kind, w['mouth'])
+    small, large = _rising(seeds, m, kind, canvas), _burst(seeds, m, kind, w['mouth'])
     light, hide = _bubbles(*(torch.cat(v, 1) for v in zip(small, large)), canvas, .085)
     return glow(p * (1 - .5 * hide.clamp(max=1))[:, None], .35 + .65 * w['top'], light).clamp(0, 1)
