@@ -25,6 +25,7 @@ class Canvas:
     to the left and to the right of x in [0, 1], a tall one more above y in [0, 1]."""
     height:int     # pixels
     width:int=None # pixels; as the height by default
+    hour:str=None  # of `HOURS`, for the scenes that have it; by default the seed's
     kept:dict=field(default=None, compare=False, repr=False) # what stays still in a film, if it is to be kept
 
     def __post_init__(self): object.__setattr__(self, 'width', self.width or self.height)
@@ -269,9 +270,11 @@ def _table(hours, device):
     }
 
 def look(seeds,             # int64 [B]
-         hours=tuple(HOURS) # which hours there may be; naming one twice makes it likelier
+         hours=tuple(HOURS), # which hours there may be; naming one twice makes it likelier
+         hour=None           # this one, if it is among them
         )->Look:
     "The look of each seed."
+    if hour in hours: hours = (hour,)
     table, which = _table(hours, seeds.device), choice(seeds, 'hour', len(hours))
     h = {k: v[which] for k, v in table.items()}
     u = uniform(seeds, 'look', 7)

@@ -134,7 +134,7 @@ STORM_HOURS = ('storm', 'storm', 'night', 'moonlight', 'blue dusk', 'grey', 'ros
 
 def _storm(seeds, canvas):
     "What stays still in a thunderstorm: the picture in its own light, what lightning adds, the horizon."
-    lk = look(seeds, STORM_HOURS)
+    lk = look(seeds, STORM_HOURS, canvas.hour)
     horizon = span(seeds, 'horizon', .1, .32)
     lk = replace(lk, zenith=lk.zenith * .4, horizon=lk.horizon * .55, sun=lk.sun * .3, light=lk.light * .7)
     bolt = torch.tensor([.62, .66, 1.], device=seeds.device).expand(len(seeds), 3)
@@ -364,7 +364,7 @@ def _hearth(seeds):
 # %% ../../nbs/world/02_land.ipynb #e165a34a
 def _camp(seeds, canvas):
     "A clearing at night: the picture in its own light, what the fire adds, and the fire's place."
-    lk, at, h = look(seeds, FIRE_HOURS), _hearth(seeds), span(seeds, 'horizon', .3, .5)
+    lk, at, h = look(seeds, FIRE_HOURS, canvas.hour), _hearth(seeds), span(seeds, 'horizon', .3, .5)
     one, two = blend(seeds, 'one', '5c4c34 4a5434 786850 a0a4ac'), blend(seeds, 'two', '6c5840 566038 887458')
     leaf, trees = blend(seeds, 'leaf', '3c4c30 304430 4c4c34'), span(seeds, 'trees', .1, .55)
     def paint(p, lk):
@@ -424,7 +424,7 @@ def _torch(seeds, canvas):
     "A torch: as `_camp`."
     x, y = coords(canvas, seeds.device)
     at = _hearth(seeds) | dict(py=span(seeds, 'fire y', .30, .48))
-    lk, h = look(seeds, FIRE_HOURS), span(seeds, 'horizon', .15, .35)
+    lk, h = look(seeds, FIRE_HOURS, canvas.hour), span(seeds, 'horizon', .15, .35)
     stone, mortar = bricks(x, y, seeds, 8.)
     indoors = per((uniform(seeds, 'indoors')[:, 0] > .5).float())
     wall = tint(blend(seeds, 'stone', '7c746c 8c7c64 60646c')) * (stone * (1 - .6 * mortar))[:, None]
@@ -460,7 +460,7 @@ def _torch(seeds, canvas):
 # %% ../../nbs/world/02_land.ipynb #e2e75f5a
 def _field(seeds, canvas):
     "A burning field: as `_camp`, with the trees that stand before the fire."
-    lk, at = look(seeds, FIRE_HOURS + ('hazy', 'sunset')), _hearth(seeds)
+    lk, at = look(seeds, FIRE_HOURS + ('hazy', 'sunset'), canvas.hour), _hearth(seeds)
     h = span(seeds, 'horizon', .28, .42)
     x, y = coords(canvas, seeds.device)
     smoky = replace(lk, haze=lk.haze * 1.5)
@@ -644,7 +644,7 @@ BLAST_HOURS = ('noon', 'morning', 'golden hour', 'hazy', 'sunset', 'overcast', '
 def _site(seeds, canvas):
     "What stays still where something blows up: the picture, what the flash adds, and the horizon."
     kind = kind_index('explosion', seeds)
-    lk, night = look(seeds, BLAST_HOURS), look(seeds, ('night', 'moonlight', 'blue dusk', 'rose dusk'))
+    lk, night = look(seeds, BLAST_HOURS, canvas.hour), look(seeds, ('night', 'moonlight', 'blue dusk', 'rose dusk'), canvas.hour)
     dark = ((kind == 4) | (kind == 7)) & (uniform(seeds, 'dark')[:, 0] < .75)
     lk = Look(
         *(
@@ -867,7 +867,7 @@ def mirror(picture, horizon, seeds, t, # [B, 3, S, S], [B, 1, 1]; ripples move w
 # %% ../../nbs/world/02_land.ipynb #2e324a60
 def _show(seeds, canvas):
     "What stays still at a firework: the picture, the horizon, whether there is water, exposure."
-    lk = look(seeds, ('night', 'night', 'moonlight', 'blue dusk'))
+    lk = look(seeds, ('night', 'night', 'moonlight', 'blue dusk'), canvas.hour)
     h, water = span(seeds, 'horizon', .14, .3), (span(seeds, 'water', 0, 1) > .45).float()
     x, y = coords(canvas, seeds.device)
     p = sky(lk, seeds, canvas, h, ('clear', 'cirrus', 'clear', 'mackerel'))
@@ -1098,7 +1098,7 @@ WIND_HOURS = ('morning', 'noon', 'hazy', 'golden hour', 'sunset', 'overcast', 'g
 def _windy(seeds, canvas):
     "What stays still in the wind: sky and land, and the layer of plants."
     kind = kind_index('wind noise', seeds)
-    lk, pale = look(seeds, WIND_HOURS), look(seeds, ('overcast', 'grey', 'blue dusk'))
+    lk, pale = look(seeds, WIND_HOURS, canvas.hour), look(seeds, ('overcast', 'grey', 'blue dusk'), canvas.hour)
     white, sand = kind == 7, kind == 3
     lk = Look(
         *(
