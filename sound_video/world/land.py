@@ -29,7 +29,7 @@ def recent(m,         # Moment
     "The last `n` events that began up to `life` seconds ago; strength is 0 where there are fewer."
     shown = (m.age >= 0) & (m.age < life) & (m.strengths > 0)
     age, k = m.age.masked_fill(~shown, life).topk(min(n, m.age.shape[1]), largest=False)
-    return age, m.strengths.gather(1, k) * shown.gather(1, k), k
+    return age, m.strengths.gather(1, k) * shown.gather(1, k), k + m.first
 
 def span(seeds, key:str, lo, hi):
     "A uniform number in [lo, hi) for each seed that meets planes: [B, 1, 1]."
@@ -37,7 +37,7 @@ def span(seeds, key:str, lo, hi):
 
 def some(m, i): # Moment, indices
     "The moments `i` of a batch."
-    return Moment(m.t[i], m.level[i], m.flow[i], m.age[i], m.strengths[i])
+    return Moment(m.t[i], m.level[i], m.flow[i], m.age[i], m.strengths[i], m.first)
 
 # %% ../../nbs/world/02_land.ipynb #b84423a0
 def by_kind(seeds, m, canvas, # as for the scenes
@@ -56,7 +56,7 @@ def stirred(m, share, decay=.25): # Moment; what one full event adds to the leve
     integral."""
     a = m.age.clamp(min=0)
     more = share * m.strengths * decay * (1 - torch.exp(-a / decay))
-    return Moment(m.t, m.level + share * m.pulse(decay), m.flow + more.sum(1), m.age, m.strengths)
+    return replace(m, level=m.level + share * m.pulse(decay), flow=m.flow + more.sum(1))
 
 # %% ../../nbs/world/02_land.ipynb #6aabb8bf
 def heard(

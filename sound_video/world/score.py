@@ -10,7 +10,7 @@ __all__ = ['KINDS', 'SCENES', 'KIND_NAMES', 'CONTROL_RATE', 'hashed', 'uniform',
 
 # %% ../../nbs/world/00_score.ipynb #eec1f03e
 import zlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 import numpy as np, torch
 from fastcore.basics import patch
@@ -196,12 +196,15 @@ class Score:
     times:torch.Tensor     # events, in seconds [B, E]
     strengths:torch.Tensor # of events, in [0, 1]; 0 where there is none [B, E]
     delay:torch.Tensor     # seconds by which the sound of an event follows its picture [B]
+    start:float = 0.       # time of the first control point
+    first:int = 0          # number of the first event
 
     def __len__(self): return len(self.level)
 
     def to(self, device):
         "The same score on another device."
-        return Score(self.seconds, *[getattr(self, f.name).to(device) for f in fields(self)[1:]])
+        held = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: v.to(device) for k, v in held.items() if torch.is_tensor(v)})
 
 # %% ../../nbs/world/00_score.ipynb #c1a491ba
 def compose(scene:str,     # one of `SCENES`
@@ -245,6 +248,7 @@ class Moment:
     flow:torch.Tensor      # [B]
     age:torch.Tensor       # seconds since each event, negative before it [B, E]
     strengths:torch.Tensor # [B, E]
+    first:int = 0          # number of the first of these events
 
     def pulse(self, decay:float):
         "Events that rise at once and die away over `decay` seconds, summed: [B]."
@@ -253,14 +257,15 @@ class Moment:
 @patch
 def at(self:Score,
        t, # seconds [M]
-       item=None, # which clip each time belongs to, int64 [M]; clip m if None
+       item=None, # which clip each time belongs to, int64 [M]; clip m if None, or the only one
       )->Moment:
     "The score at these times, linear between control points."
-    item = torch.arange(len(t), device=t.device) if item is None else item
-    x = (t * CONTROL_RATE).clamp(0, self.level.shape[1] - 1.001)
-    i = x.long()
+    if item is None: item = torch.arange(len(t), device=t.device) * (len(self) > 1)
+    x = ((t - self.start) * CONTROL_RATE).clamp(0, self.level.shape[1] - 1.001)
+    i = x.long().clamp(max=self.level.shape[1] - 2) # in a long score, the last clamp is rounded up
     read = lambda a: torch.lerp(a[item, i], a[item, i + 1], x - i)
-    return Moment(t, read(self.level), read(self.flow), t[:, None] - self.times[item], self.strengths[item])
+    age = t[:, None] - self.times[item]
+    return Moment(t, read(self.level), read(self.flow), age, self.strengths[item], self.first)
 
 @patch
 def intensity(self:Score,
@@ -270,3 +275,28 @@ def intensity(self:Score,
     B, T = len(self), len(t)
     m = self.at(t.repeat(B), torch.arange(B, device=t.device).repeat_interleave(T))
     return torch.stack([m.level.view(B, T), m.pulse(.25).view(B, T)], 1)
+
+# %% ../../nbs/world/00_score.ipynb #97de99c5
+_LIFE, _AHEAD, _LONG_AGO = 12., 2., -1e5 # seconds for which an event can be noticed, and before it; a time
+
+@patch
+def between(self:Score, start:float, end:float)->Score: # s
+    "The part of the score that moments from `start` to `end` need; events are in order of time."
+    n = self.level.shape[1]
+    a = min(max(0, int((start - self.start) * CONTROL_RATE) - 1), n - 2)
+    b = max(a + 2, int((end - self.start) * CONTROL_RATE) + 3)
+    gone = int((self.times < start - _LIFE).all(0).sum())
+    known = max(gone, 1, int((self.times <= end + _AHEAD).any(0).sum()))
+    kept = max(gone - 1, 0) # the last of those that are gone stands for all of them
+    times, strengths = self.times[:, kept:known].clone(), self.strengths[:, kept:known].clone()
+    if gone: times[:, 0], strengths[:, 0] = _LONG_AGO, self.strengths[:, :gone].sum(1)
+    return replace(
+        self,
+        level=self.level[:, a:b],
+        flow=self.flow[:, a:b],
+        times=times,
+        strengths=strengths,
+        start=self.start + a / CONTROL_RATE,
+        first=self.first + kept,
+    )
+

@@ -89,7 +89,7 @@ def latest(m, n): # how many
     last = ((m.age >= 0) & (m.strengths > 0)).sum(1, keepdim=True) - 1
     i = last - torch.arange(n, device=last.device)
     k = i.clamp(min=0)
-    return m.age.gather(1, k).clamp(min=0), m.strengths.gather(1, k) * (i >= 0), k
+    return m.age.gather(1, k).clamp(min=0), m.strengths.gather(1, k) * (i >= 0), k + m.first
 
 def spray(seeds, m, x0, y0, # from where [B, events]
           n=14, speed=.5, gravity=1.4, wide=.5): # droplets, pictures a second, the same squared, sideways share
@@ -1009,7 +1009,8 @@ def draw_splashing_water(seeds, # int64 [B]
 def press(m, every=1, which=0,         # the events whose number is `which` modulo `every`
           before=.08, hold=.05, after=1.1): # seconds on the way down, at the bottom and on the way up
     "How far something is pressed down: [B] in [0, 1]."
-    mine = (torch.arange(m.age.shape[1], device=m.age.device) % every == which) & (m.strengths > 0)
+    number = m.first + torch.arange(m.age.shape[1], device=m.age.device)
+    mine = (number % every == which) & (m.strengths > 0)
     p = step(-before, .04, m.age) * (1 - step(hold, hold + after, m.age)) * (.55 + .45 * m.strengths)
     return (p * mine).amax(1)
 
