@@ -62,10 +62,12 @@ class PackConfig(Config):
         "Has it learnt to move?"
         return self.can_hear and {'inverter', 'trajectory'} <= set(self.parts)
 
-    def fitting(self, name)->list: # a class, its scene or its kind; None: any
+    def fitting(self, name)->list: # a class, its scene, its kind, or how a scene's name begins; None: any
         "The indices of the classes that fit a name; a `UserError` where none does."
         found = [i for i, label in enumerate(self.class_names) if name is None or _fits(name, label)]
         if found or name is None: return found
+        begun = [scene for scene in self.scenes if len(_plain(name)) > 3 and _plain(scene).startswith(_plain(name))]
+        if len(begun) == 1: return self.fitting(begun[0])
         if not self.class_names: raise UserError(f"this model knows no class '{name}': it has no classes, leave it out")
         near = get_close_matches(_plain(name), map(_plain, self.choices), 1, .7)
         guess = f"did you mean '{near[0]}'? " if near else ''

@@ -21,8 +21,8 @@ from .score import choice, hashed, uniform
 # %% ../../nbs/world/01_drawing.ipynb #6bb9b4f4
 @dataclass(frozen=True)
 class Canvas:
-    """The size of a picture, and where its points lie. The unit of length is the shorter side; a wide picture shows more
-    to the left and to the right of x in [0, 1], a tall one more above y in [0, 1]."""
+    """The size of a picture, and where its points lie. The unit of length is the shorter side; a wide picture shows
+    more to the left and to the right of x in [0, 1], a tall one more above y in [0, 1]."""
     height:int     # pixels
     width:int=None # pixels; as the height by default
     hour:str=None  # of `HOURS`, for the scenes that have it; by default the seed's
@@ -188,11 +188,11 @@ def per_seed(
     seeds,  # int64 [B], with repetitions
     canvas
 ):
-    """What `paint` gives for each seed, painted once for those that repeat, and for one seed alone once for a canvas that
-    keeps. For one seed alone the result is a view: do not write into it."""
+    """What `paint` gives for each seed, painted once for those that repeat; for one seed alone, once for a canvas that
+    keeps it. For one seed alone the result is a view: do not write into it."""
     different, which = torch.unique(seeds, return_inverse=True)
-    if len(different) > 1:
-        return paint(seeds, canvas) if len(different) == len(seeds) else _each(lambda a: a[which], paint(different, canvas))
+    if len(different) == len(seeds) > 1: return paint(seeds, canvas)
+    if len(different) > 1: return _each(lambda a: a[which], paint(different, canvas))
     kept, key = canvas.kept if canvas.kept is not None else {}, (paint.__name__, int(different[0]), seeds.device)
     if key not in kept: kept[key] = paint(different, canvas)
     return _each(lambda a: a.expand(len(seeds), *a.shape[1:]), kept[key])

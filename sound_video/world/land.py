@@ -441,7 +441,9 @@ def _torch(seeds, canvas):
             1.2,
         )
         return ground(p, lk, seeds, h, blend(seeds, 'one', '5c4c34 4a5434'), blend(seeds, 'two', '6c5840 566038'))
-    own = torch.lerp(paint(sky(lk, seeds, canvas, h) * .8, lk), wall * .03, indoors[:, None].expand(-1, 3, *canvas.shape))
+    own = torch.lerp(
+        paint(sky(lk, seeds, canvas, h) * 0.8, lk), wall * 0.03, indoors[:, None].expand(-1, 3, *canvas.shape)
+    )
     added = torch.lerp(
         paint(torch.zeros_like(own), _firelit(lk, seeds.device)),
         wall * tint(torch.tensor(GLOW, device=x.device)),
@@ -454,7 +456,10 @@ def _torch(seeds, canvas):
         * ((0.12 + 0.8 * torch.exp(-6 * (at['py'] - y).clamp(min=0))) * (1 - 0.7 * across**2))[:, None]
     )
     return dict(
-        own=over(own, handle, inside(d, canvas)), added=added * (1 - inside(d, canvas))[:, None], exposure=lk.exposure, **at
+        own=over(own, handle, inside(d, canvas)),
+        added=added * (1 - inside(d, canvas))[:, None],
+        exposure=lk.exposure,
+        **at
     )
 
 # %% ../../nbs/world/02_land.ipynb #e2e75f5a
@@ -644,7 +649,9 @@ BLAST_HOURS = ('noon', 'morning', 'golden hour', 'hazy', 'sunset', 'overcast', '
 def _site(seeds, canvas):
     "What stays still where something blows up: the picture, what the flash adds, and the horizon."
     kind = kind_index('explosion', seeds)
-    lk, night = look(seeds, BLAST_HOURS, canvas.hour), look(seeds, ('night', 'moonlight', 'blue dusk', 'rose dusk'), canvas.hour)
+    lk, night = look(seeds, BLAST_HOURS, canvas.hour), look(
+        seeds, ('night', 'moonlight', 'blue dusk', 'rose dusk'), canvas.hour
+    )
     dark = ((kind == 4) | (kind == 7)) & (uniform(seeds, 'dark')[:, 0] < .75)
     lk = Look(
         *(
@@ -936,7 +943,9 @@ def leafy(layer, x, y, seeds, lk, key, px, py, tall, leaf): # foot and height of
             x, y, seeds, f'{key}{j}', px + (dx + jx) * wide, py + (dy + jy) * tall, wide * s * 0.85, tall * 0.33 * s
         )
         lit = (.1 + .75 * relief + .5 * (up - .6) + .35 * lk.side * (x - px) / wide).clamp(.05, 1.25)
-        layer = cover(layer, tint(leaf) * (tint(lk.shade) * .75 + tint(lk.light) * 1.2 * lit[:, None]), inside(d, canvas))
+        layer = cover(
+            layer, tint(leaf) * (tint(lk.shade) * 0.75 + tint(lk.light) * 1.2 * lit[:, None]), inside(d, canvas)
+        )
     return layer
 
 # %% ../../nbs/world/02_land.ipynb #f2011445
@@ -1166,7 +1175,9 @@ def flying(seeds, m, canvas, way, n=56): # moment; direction [B, 1, 1]; how many
     x0 = torch.where(way[:, 0] > 0, x0, 1 - x0)
     length = way[:, 0] * (.004 + .05 * m.level[:, None])
     there = (m.level[:, None] * 1.6 - .8 * v).clamp(0, .5) / .5
-    return streaks(x0 - length, y0, x0, y0 + .01 * torch.sin(9 * trip), there * (.7 + .6 * w), .006 + .005 * w, canvas, 4)
+    return streaks(
+        x0 - length, y0, x0, y0 + 0.01 * torch.sin(9 * trip), there * (0.7 + 0.6 * w), 0.006 + 0.005 * w, canvas, 4
+    )
 
 # %% ../../nbs/world/02_land.ipynb #fa2f0eee
 #       breeze, howling, gusts, desert, grass, trees, microphone, blizzard

@@ -9,11 +9,11 @@ __all__ = ['SCENE_HOURS', 'Shot', 'find_seed', 'common_hour', 'shares_at', 'Worl
 
 # %% ../../nbs/world/06_renderer.ipynb #7b024da2
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 import torch
 from ..core.arrays import to_uint8
 from ..media.timing import frame_times
-from .score import KINDS, Score, choice, compose, kind_index
+from .score import KINDS, Score, choice, kind_index
 from .drawing import Canvas, step
 from .land import BLAST_HOURS, FIRE_HOURS, STORM_HOURS, WIND_HOURS
 from .water import AIRY, CLOSE_HOURS, SUNNY, WET

@@ -15,9 +15,32 @@ import math
 from dataclasses import replace
 import torch
 from .score import hashed, kind_index, uniform
-from .drawing import (
-    DAY, Canvas, blend, coords, crest, develop, firs, forest, glow, ground, haze, inside, look, mountains, noise, over, per,
-    per_seed, sampled, sky, somewhere, splat, step, tint)
+from sound_video.world.drawing import (
+    DAY,
+    Canvas,
+    blend,
+    coords,
+    crest,
+    develop,
+    firs,
+    forest,
+    glow,
+    ground,
+    haze,
+    inside,
+    look,
+    mountains,
+    noise,
+    over,
+    per,
+    per_seed,
+    sampled,
+    sky,
+    somewhere,
+    splat,
+    step,
+    tint,
+)
 
 # %% ../../nbs/world/03_water.ipynb #719601c9
 def force(m,         # Moment of B pictures
@@ -175,7 +198,12 @@ def _leaves(seeds, canvas, n=6):
     (x, y), lk = coords(canvas, seeds.device), _wet_look(seeds, canvas)
     n = canvas.many(n)
     U = lambda k: uniform(seeds, 'leaf ' + k, n)[:, :, None, None]
-    cx, cy, turn, long = canvas.across(1.1 * U('x') - .05), .42 * U('y')**.8 - .04, 3.1 * U('turn'), .20 + .22 * U('long')
+    cx, cy, turn, long = (
+        canvas.across(1.1 * U('x') - 0.05),
+        0.42 * U('y') ** 0.8 - 0.04,
+        3.1 * U('turn'),
+        0.20 + 0.22 * U('long'),
+    )
     green, light = tint(blend(seeds, 'leaf', '3e8a44 5fa03c 7a9a3a 3f9a64')), tint(lk.shade * 1.1 + lk.light * .8)
     out = _bare(seeds, canvas)['near']
     for k in range(n):
@@ -349,7 +377,9 @@ def _falling_rain(seeds, m, canvas, w, amount, ex, ey):
     "Streaks, crowns and the splash of each event: plane of light."
     px, py, s, r = _crowns(seeds, m, amount, w['h'], canvas)
     sx, sy, strength = spray(seeds, m, ex, ey, 10, .42)
-    dots = splat(*(torch.cat(v, 1) for v in ((px, sx), (py, sy), (s, strength), (r, torch.full_like(sx, .009)))), canvas)
+    dots = splat(
+        *(torch.cat(v, 1) for v in ((px, sx), (py, sy), (s, strength), (r, torch.full_like(sx, 0.009)))), canvas
+    )
     return (
         _streaks(per_seed(_streak_planes, seeds, canvas), m, amount) * per(0.45 + 0.35 * force(m).clamp(max=1))
         + 0.8 * dots
@@ -548,7 +578,11 @@ def _stones(w, seeds, canvas, scene, n=7):
     for k in range(n):
         u, v, r = vary(seeds, f'stone x {k}'), vary(seeds, f'stone y {k}'), vary(seeds, f'stone r {k}', .025, .085)
         cy = .62 - .62 * (k + .8 * v) / n if brook else w['level'] - .01 - .03 * v
-        r, cx = (r * .7 * (1.86 - 2.2 * cy), .5 + (u - .5) * (1.21 - 1.3 * cy)) if brook else (r, canvas.across(1.1 * u - .05))
+        r, cx = (
+            (r * 0.7 * (1.86 - 2.2 * cy), 0.5 + (u - 0.5) * (1.21 - 1.3 * cy))
+            if brook
+            else (r, canvas.across(1.1 * u - 0.05))
+        )
         there = (vary(seeds, f'stone {k}') < .75).float()
         p, a = boulder(w['p'], lk, seeds, cx, cy, r, str(k))
         foam = torch.exp(-((x - cx) / (1.15 * r))**2 - ((y - cy + .55 * r) / (.35 * r))**2) * w['pool']
@@ -656,7 +690,9 @@ def _white_water(p, w, seeds, kind, white, x, y, s, g, foam):
     "Running water, foam and mist over the picture."
     canvas, brook = Canvas.spanned(x, y), per(by(kind, [0, 1, 0, 0, 0, 0, 1])) > 0
     speed = per(by(kind, [3.2, 2.6, 2.6, 3., 0, 1.8, 2.2]))
-    n = noise(2.6 * w['across'] + vary(seeds, 'water', 0, 8), 2 * w['along'] - s * speed, ('fbm', 'smooth'), 2.5 / canvas.unit)
+    n = noise(
+        2.6 * w['across'] + vary(seeds, 'water', 0, 8), 2 * w['along'] - s * speed, ('fbm', 'smooth'), 2.5 / canvas.unit
+    )
     n = .6 * n[:, 0] + .4 * n[:, 1]
     field = torch.where(brook, w['field'].clamp(max=.45) - .75 + .5 * w['foam'], w['field'])
     body = step(0.0, 0.35, field - 0.45 * (1 - g.clamp(max=1)) + 0.9 * (n - 0.5)) * torch.where(
@@ -883,7 +919,11 @@ def _breakers(p, w, m, seeds, x, y, tall, lace, n=5):  # tall: amplitude [B, 1, 
             tall * per(0.5 + 0.9 * hashed(seeds, 'wave', who[:, 0].long())) * (0.02 + 0.22 * d**1.2) * (0.35 + c) * here
         )
         up = (y - foot) / top.clamp(min=1e-4)
-        a = 0.95 * inside(torch.minimum(y - foot, foot + top - y), canvas, 0.25 * top) * step(0.3, 1.0, top * canvas.unit)
+        a = (
+            0.95
+            * inside(torch.minimum(y - foot, foot + top - y), canvas, 0.25 * top)
+            * step(0.3, 1.0, top * canvas.unit)
+        )
         curl = step(0.62, 0.95, up + 0.5 * (lace - 0.5) + 0.55 * (c - 0.6) + 0.25 * d) * (0.55 + 0.6 * lace)
         wash = (
             torch.exp(-(((y - foot + 0.015 * d) / (0.004 + 0.05 * d * (0.4 + tall))) ** 2))
@@ -916,10 +956,16 @@ def _water(w, seeds, x, y, s, near, rings):
     down = (h - y).clamp(min=1e-3)
     far = 0.25 / (down + 0.06)
     a = noise(
-        1.5 * (x - 0.5) * far + 0.5 * s + vary(seeds, 'wave x', 0, 8), 2.6 * far + 1.1 * s, ('smooth', 'fbm'), 4 / canvas.unit
+        1.5 * (x - 0.5) * far + 0.5 * s + vary(seeds, 'wave x', 0, 8),
+        2.6 * far + 1.1 * s,
+        ('smooth', 'fbm'),
+        4 / canvas.unit,
     )
     b = noise(
-        2.3 * (x - 0.5) * far - 0.7 * s, 4.2 * far + 0.6 * s + vary(seeds, 'wave y', 0, 8), ('smooth', 'fbm'), 5 / canvas.unit
+        2.3 * (x - 0.5) * far - 0.7 * s,
+        4.2 * far + 0.6 * s + vary(seeds, 'wave y', 0, 8),
+        ('smooth', 'fbm'),
+        5 / canvas.unit,
     )
     wave = (a[:, 0] + 0.6 * b[:, 0] + 0.3 * b[:, 1] - 0.95) * near + 0.9 * rings
     mirror = reflected(w['p'].clamp(max=1.1), x, y, h, 0.06 * wave * (down + 0.3), 0.16 * wave * (down + 0.1))
@@ -938,7 +984,12 @@ def _plumes(m, x, y, x0, y0, tall): # from where [B, events]; height of the tall
         t, s = per(age[:, k]), per(strength[:, k])
         high = tall * s * (2.4 * t - 4.2 * t**2).clamp(min=0) + 1e-3
         u, v = (x - per(x0[:, k])) / (.8 * high + .02), (y - per(y0[:, k])) / high
-        n = noise(2.2 * u / (.5 + .5 * v.clamp(0, 1)) + per(1.7 * i[:, k]), .9 * v - 2 * t, 'fbm', 6 / Canvas.spanned(x, y).unit)
+        n = noise(
+            2.2 * u / (0.5 + 0.5 * v.clamp(0, 1)) + per(1.7 * i[:, k]),
+            0.9 * v - 2 * t,
+            'fbm',
+            6 / Canvas.spanned(x, y).unit,
+        )
         body = (1 - (u / (.35 + .65 * v.clamp(0, 1)))**2).clamp(min=0) * (1 - v).clamp(min=0) * step(-.08, .05, v)
         out = torch.maximum(
             out, step(0.12, 0.45, 1.2 * body * torch.exp(-t / 0.4) * (0.25 + 1.3 * n)) * (s > 0) * step(0.55, 0.30, t)
@@ -953,7 +1004,9 @@ def _struck(seeds, m, kind, canvas, n=2):
     col, side = lambda a: by(kind, a)[:, None], torch.sign(u - .5)
     bx, by_, _ = _stern(seeds)
     x = torch.where(
-        col([0, 0, 0, 1, 0, 0, 1, 0]) > 0, 0.5 + side * (0.17 + 0.12 * v * (kind == 3)[:, None]), canvas.across(0.12 + 0.76 * u)
+        col([0, 0, 0, 1, 0, 0, 1, 0]) > 0,
+        0.5 + side * (0.17 + 0.12 * v * (kind == 3)[:, None]),
+        canvas.across(0.12 + 0.76 * u),
     )
     y = col([.30, .22, .18, .20, .22, .2, .20, .20]) + col([.10, .14, .26, .08, .06, .1, .03, .16]) * v
     boat = (kind == 5)[:, None]
@@ -986,7 +1039,11 @@ def draw_splashing_water(seeds, # int64 [B]
                          m,     # Moment of B pictures
                          canvas): # pixels
     "Seas and lakes, and what falls into them: [B, 3, H, W] in [0, 1]."
-    w, (x, y), kind = per_seed(_shore, seeds, canvas), coords(canvas, seeds.device), kind_index('splashing water', seeds)
+    w, (x, y), kind = (
+        per_seed(_shore, seeds, canvas),
+        coords(canvas, seeds.device),
+        kind_index('splashing water', seeds),
+    )
     g, s = per(force(m).clamp(max=1.3)), per(stir(m))
     ex, ey = _struck(seeds, m, kind, canvas)
     rings = ripples(m, x, y, ex, ey, .38, .055) * per(by(kind, [.2, .2, 1, 1.1, 1, .3, 1.1, .2]))
@@ -1027,7 +1084,11 @@ def _no_thing(seeds, canvas): return dict(thing=torch.zeros(len(seeds), 4, *canv
 
 def _boot(seeds, canvas):
     "A muddy leather boot or a rubber one, seen from the front."
-    (x, y), lk, rubber = coords(canvas, seeds.device), _close_look(seeds, canvas), kind_index('squishing water', seeds) == 3
+    (x, y), lk, rubber = (
+        coords(canvas, seeds.device),
+        _close_look(seeds, canvas),
+        kind_index('squishing water', seeds) == 3,
+    )
     d = union([limb(x, y, .5, .25, .5, .155, .068, .092), limb(x, y, .5, .30, .5, 1.3, .062, .095)])
     sole = inside(limb(x, y, .445, .095, .555, .095, .034, .034), canvas)
     hide = torch.where(
@@ -1045,7 +1106,9 @@ def _boot(seeds, canvas):
     shine = torch.exp(-((q - .35 * lk.side) / .14)**2) * step(.16, .22, y) * per(torch.where(rubber, .35, .12))
     colour = tint(hide * light) * lit[:, None] + tint(light) * shine[:, None]
     colour = over(colour, torch.where(rubber[:, None], hide * .35 + .05, hide * .3) * (lk.shade + lk.light * .5), sole)
-    dirt = step(.62, .8, noise(3 * x + vary(seeds, 'dirt', 0, 8), 3 * y, 'fbm', 3 / canvas.unit) + .5 * step(.30, .08, y))
+    dirt = step(
+        0.62, 0.8, noise(3 * x + vary(seeds, 'dirt', 0, 8), 3 * y, 'fbm', 3 / canvas.unit) + 0.5 * step(0.30, 0.08, y)
+    )
     colour = over(colour, blend(seeds, 'mud', '5a4630 6a5238 4a4038') * (lk.shade + lk.light * .6) * .6, .8 * dirt)
     return _thing(colour, torch.maximum(inside(d, canvas), sole))
 
@@ -1389,7 +1452,9 @@ def _corals(seeds, canvas, kind, x, d, floor, top, n=9):
         uniform(seeds, 'coral hue', n),
         noise(9 * x, 9 * d, 'billow', 9 / canvas.unit),
     )
-    a, p = torch.zeros(len(seeds), *canvas.shape, device=x.device), torch.zeros(len(seeds), 3, *canvas.shape, device=x.device)
+    a, p = torch.zeros(len(seeds), *canvas.shape, device=x.device), torch.zeros(
+        len(seeds), 3, *canvas.shape, device=x.device
+    )
     for k in range(n):
         rr, foot = r[:, k], floor + .05 + .012 * k
         c = inside(
