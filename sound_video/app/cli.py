@@ -199,9 +199,21 @@ def _is_number(text):
     try: float(text); return True
     except (TypeError, ValueError): return False
 
+_OF_MODELS = ('psi', 'motion', 'speed', 'prompt', 'mix', 'start')
+_OF_THE_WORLD = ('size', 'hour', 'loop')
+
+def _other_engine(a): # -> cases of `_refuse`
+    "Options that the other of the two engines has."
+    if _is_world(a):
+        names, why = _OF_MODELS, 'changes nothing in a film of the world, which no model makes: leave it out'
+    else:
+        names, why = _OF_THE_WORLD, 'is for films of the world: add --pack world, or leave it out'
+    return [(getattr(a, name) not in (None, False), f'--{name} {why}') for name in names]
+
 def _check_generate(a):
     picture = a.start is not None and not (a.start.isdecimal() and not os.path.exists(a.start))
     _refuse(
+        *_other_engine(a),
         _without('--mix', a.mix, '--prompt', a.prompt),
         (a.timeline is not None and a.scenes is not None, '--scenes is short for --timeline: leave one of them out'),
         (
@@ -246,11 +258,24 @@ def _options(a): # -> {option of `SoundVideo.generate`: value}
         speed=_or(a.speed, 1.), prompt=a.prompt, mix=_or(a.mix, .5), start=start,
         timeline=a.scenes if a.timeline is None else Path(a.timeline))
 
+def _film_options(a): # -> {option of `WorldVideo.generate`: value}
+    "What `generate --pack world` was asked for, as the Python interface takes it."
+    from sound_video.app.request import DEFAULT_SIZE
+    return dict(fps=a.fps, seed=a.seed, size=_or(a.size, DEFAULT_SIZE), class_name=a.class_name, hour=a.hour,
+        loop=a.loop, timeline=a.scenes if a.timeline is None else Path(a.timeline))
+
+def _engine(a):
+    "The world's renderer, or a pack's model."
+    from sound_video.app.generate import SoundVideo
+    if not _is_world(a): return SoundVideo.load(a.pack)
+    from sound_video.app.world import WorldVideo
+    return WorldVideo()
+
 def _make(sv, a, sound, out):
     "One video."
     from sound_video.core.devices import progress
     from sound_video.media.videos import write_video
-    video = sv.generate(_with_track(sound, a), **_options(a))
+    video = sv.generate(_with_track(sound, a), **_film_options(a) if _is_world(a) else _options(a))
     write_video(out, progress(video.frames(), len(video), 'frames'), video.fps, video.sound)
     print(f"{out}: {len(video)} frames, {video.seconds:.2f} s{f', {video.class_name}' if video.class_name else ''}",
         flush=True)
@@ -259,10 +284,9 @@ def _make_all(a, places): # -> exit status
     "This process's part of many videos."
     from sound_video.core.errors import UserError
     from sound_video.core.processes import my_part
-    from sound_video.app.generate import SoundVideo
     mine, failed = my_part(places.items()), 0
     todo = [(sound, out) for sound, out in mine if not (a.skip_existing and out.exists())]
-    sv = SoundVideo.load(a.pack) if todo else None
+    sv = _engine(a) if todo else None
     for sound, out in todo:
         try: _make(sv, a, sound, out)
         except UserError as e: failed += 1; _say(e)
@@ -271,6 +295,8 @@ def _make_all(a, places): # -> exit status
 
 # %% ../../nbs/app/09_cli.ipynb #2d147a61
 _PACK = arg('--pack', metavar='DIR', help='the model (default: the one that comes with the package)')
+_WORLD = 'world' # the pack without weights: the renderer
+def _is_world(a): return a.pack == _WORLD and not os.path.isdir(_WORLD)
 _MIX = arg('--mix', help='0 to 1: how much the words of --prompt count (default: 0.5)')
 _VERBOSE = arg('-v', '--verbose', action='store_true', help='name each file that is passed over, and why')
 def _track_option(of):
@@ -290,8 +316,9 @@ def _with_track(path, a):
 def _check_options(a):
     "Refuse what the model cannot do, before it is loaded."
     from sound_video.app.pack_config import default_pack, read_config
-    from sound_video.app.request import Request
-    Request(**_options(a)).checked(read_config(a.pack or default_pack()))
+    from sound_video.app.request import FilmRequest, Request
+    if _is_world(a): FilmRequest(**_film_options(a)).checked(read_config(default_pack()))
+    else: Request(**_options(a)).checked(read_config(a.pack or default_pack()))
 
 def _check_sound(path, a):
     "Refuse what has no sound, before anything heavy is loaded."
@@ -327,7 +354,14 @@ def _output(sound, out): # -> path to write to
         ),
     ),
     arg('--skip-existing', action='store_true', help='keep videos that exist, so that an interrupted run goes on'),
-    _PACK,
+    arg(
+        '--pack',
+        metavar='DIR',
+        help=(
+            'the model (default: the one that comes with the package); world: no model, but the'
+            ' world\'s renderer, which draws films of any size'
+        ),
+    ),
     arg('--fps', default='30', help='frames a second, such as 30, 23.976 or 30000/1001 (default: 30)'),
     arg('--seed', type=int, default=0, help='another seed, another scene (default: 0)'),
     arg('--psi', type=float, help='0 to 2: lower is more typical, higher more varied (default: 0.7)'),
@@ -341,9 +375,14 @@ def _output(sound, out): # -> path to write to
         '--class',
         dest='class_name',
         metavar='NAME',
-        help='what to show, such as "raining", or a mix, such as "thunder=.5,raining=.5" (default: what is heard; the'
-        ' seed chooses where nothing is)',
+        help=(
+            'what to show, such as "raining", or, of a model, a mix, such as "thunder=.5,raining=.5" (default: what is'
+            ' heard; the seed chooses where nothing is)'
+        ),
     ),
+    arg('--size', metavar='WxH', help='of a film of the world, in pixels: even, 64 to 3840 (default: 1280x720)'),
+    arg('--hour', metavar='NAME', help='of the day in a film of the world, such as sunset (default: the seed chooses)'),
+    arg('--loop', action='store_true', help='make the end of a film of the world lead to its beginning'),
     arg('--timeline', metavar='FILE', help='what to show when: JSON, as name --timeline --json prints it'),
     arg('--scenes', metavar='TEXT', help='the same in short: "0:raining, 6:thunder", in s or minutes:seconds'),
     arg('--prompt', metavar='TEXT', help='words for what to show, beside what is heard'),
@@ -362,6 +401,8 @@ def _output(sound, out): # -> path to write to
   sound-video generate wind.wav --start hills.jpg
   sound-video generate day.wav --timeline day.json
   sound-video generate day.wav --scenes "0:raining, 6:thunder"
+  sound-video generate rain.wav --pack world --size 320x180 --hour "blue dusk"
+  sound-video generate storm.ogg --pack world --size 180x320 --class thunder --loop -o loop.mp4
   sound-video generate "sounds/*.mp3" -o videos
   sound-video generate rain.wav --pack my-pack --seed 3 --psi 1
   sound-video generate sounds -o videos -v --skip-existing
@@ -377,8 +418,7 @@ def generate(a):
     for line in lines: _say(line)
     if many: return _make_all(a, places)
     if a.skip_existing and places[sounds[0]].exists(): return print(f'{places[sounds[0]]}: was there already')
-    from sound_video.app.generate import SoundVideo
-    _make(SoundVideo.load(a.pack), a, *places.popitem())
+    _make(_engine(a), a, *places.popitem())
 
 # %% ../../nbs/app/09_cli.ipynb #7d87cc36
 def _edit_output(a): # -> path to write to, is it a video?
