@@ -281,12 +281,13 @@ def bubbles(take, name,
     group = np.where((start >= 0) & (start < take.n) & (hz < .45 * take.rate), np.log2(length).astype(int), -1)
     for g in np.unique(group[group >= 0]):
         members = np.flatnonzero(group == g)
-        for i in np.array_split(members, 1 + len(members) * 2**g // 1_000_000): # bounds the memory
-            j = np.arange(length[i].max(), dtype=np.float32)
-            x = np.exp(-d[i] * j) * np.sin(w[i] * j * (1 + .5 * ξ[i] * d[i] * j))
-            at = (start[i, None] + j.astype(int)).ravel()
-            for c, a in enumerate(gains[:, i]):
-                out[c] += np.bincount(at, (x * a.astype(np.float32)[:, None]).ravel(), take.n)[: take.n]
+        for some in np.array_split(members, 1 + len(members) * 2**g // 1_000_000): # as long as the longest
+            j = np.arange(length[some].max(), dtype=np.float32)
+            for i in np.array_split(some, 1 + len(some) * len(j) // 200_000): # what the processor's cache holds
+                x = np.exp(-d[i] * j) * np.sin(w[i] * j * (1 + .5 * ξ[i] * d[i] * j))
+                at = (start[i, None] + j.astype(int)).ravel()
+                for c, a in enumerate(gains[:, i]):
+                    out[c] += np.bincount(at, (x * a.astype(np.float32)[:, None]).ravel(), take.n)[: take.n]
     return out.astype(np.float32)
 
 # %% ../../nbs/world/04_soundscape.ipynb #d63679e7
@@ -380,9 +381,8 @@ def hum(take, hz):
     "A motor or mains: harmonics of one pitch, slightly unsteady."
     r, t, k = take.rng('hum'), np.arange(take.n) / take.rate, np.arange(1, 9)
     a = r.random(8) / k**r.uniform(.3, 1.5)
-    x = (a[:, None] * np.sin(2 * np.pi * hz * k[:, None] * t + 6 * r.random((8, 1)))).sum(0) * flutter(
-        take, 'hum', 1.0, 0.1
-    )
+    harmonics = a * np.exp(6j * r.random(8)) # the factors of z, z², …
+    x = np.polyval(np.r_[harmonics[::-1], 0], np.exp(2j * np.pi * hz * t)).imag * flutter(take, 'hum', 1.0, 0.1)
     return np.repeat(x[None].astype(np.float32), take.channels, 0)
 
 def town(take):
@@ -439,7 +439,8 @@ def microphone(take, p,
     tilt = r.normal(0, 1) * np.log2(f / 800).clip(-4, 4) + 6 * r.standard_normal() * np.exp(
         -((np.log2(f / peak) / 0.7) ** 2)
     )
-    return tilt - .005 * p.far * (f / 1000)**1.5 - 10 * np.log10(1 + (low / f)**4) - 10 * np.log10(1 + (f / high)**6)
+    khz, below, above = f / 1000, np.square(low / f), np.square(f / high)
+    return tilt - .005 * p.far * khz * np.sqrt(khz) - 10 * np.log10((1 + below**2) * (1 + above * above**2))
 
 # %% ../../nbs/world/04_soundscape.ipynb #7a9fb8c1
 def record(take, x, p):
