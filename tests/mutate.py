@@ -170,7 +170,7 @@ MUTATIONS = [  # file, what stands there, what it becomes, tests
 
 def preload():
     "Import what takes seconds once, and nothing of the package itself."
-    names = """av fastai.callback.progress fastai.callback.schedule fastai.metrics matplotlib.pyplot open_clip
+    names = """av fastai.callback.progress fastai.callback.schedule fastai.metrics librosa matplotlib.pyplot open_clip
         pytest scipy.interpolate scipy.ndimage scipy.signal torch torchaudio torchvision"""
     for name in names.split(): import_module(name)
     import torch

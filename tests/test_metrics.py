@@ -253,7 +253,9 @@ def test_av_align_of_nothing():
     assert av_align(still[:1], 15, silent, RATE) == 1
     with pytest.raises(UserError, match='length of zero'): av_align(still[:1], 15, silent[:, :0], RATE)
     assert not len(flow_peaks(still[:2], 15))
-    assert len(onset_times(clicks([0])[:, :500], RATE)) <= 1
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore') # librosa warns that its window is longer
+        assert len(onset_times(clicks([0])[:, :500], RATE)) <= 1
 
 def test_clip_consistency():
     frames, sound = gaussian(6, 16), gaussian(6, 16, 1)

@@ -1054,7 +1054,7 @@ def convert(a):
     )
 
 # %% ../../nbs/app/10_cli.ipynb #2927c991
-_PACKAGES = 'torch torchaudio torchvision fastai open_clip_torch av safetensors numpy'.split()
+_PACKAGES = 'torch torchaudio torchvision fastai open_clip_torch librosa av safetensors numpy'.split()
 
 def _versions():
     "Of Python and of what we stand on; null for what is not installed."

@@ -12,10 +12,7 @@ __all__ = ['VideoNet', 'video_loss', 'as_clips', 'clip_features', 'fvd', 'kvd', 
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F
 from ..core.errors import UserError, check_number, check_whole, value_met
 from ..core.arrays import as_pixels, as_sound, to_float
-from ..media.sounds import read_sound
 from ..world.score import KIND_NAMES, SCENES
-from ..hearing.features import FEATURE_RATE, mel_filters
-from ..motion.reactive import pick_peaks
 from .images import Scripted, as_uint8, features_of, frechet_distance, kernel_distance
 
 # %% ../../nbs/metrics/01_videos.ipynb #897585f7
@@ -160,23 +157,17 @@ def flow_peaks(frames, # uint8 [T, H, W, 3]
     return (1 + np.flatnonzero((x[1:-1] > x[:-2]) & (x[1:-1] > x[2:])) + 1) / float(fps)
 
 # %% ../../nbs/metrics/01_videos.ipynb #ae853e81
-_N, _HOP = 2048, 512 # samples of a window; samples from one window to the next
-
-def _rises(y): # samples [N] -> [T]
-    "How much each window is louder than the one before, over the bands of a mel spectrogram, as a part of the most."
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(y, _N // 2), _N)[::_HOP]
-    hann = (.5 - .5 * np.cos(2 * np.pi * np.arange(_N) / _N)).astype(np.float32)
-    mel = np.abs(np.fft.rfft(windows * hann)) ** 2 @ mel_filters(FEATURE_RATE, _N, 128).T
-    db = 10 * np.log10(np.maximum(mel, 1e-10))
-    rise = np.diff(np.maximum(db, db.max() - 80), axis=0).clip(min=0).mean(1)
-    x = np.append(np.zeros(1 + _N // (2 * _HOP)), rise)[:len(db)] # a window feels an onset when its end touches it
-    return x / max(x.max(), np.finfo(np.float32).tiny)
+_RATE = 22050
 
 def onset_times(sound, # samples [C, N] or [N], as for `as_sound`
                 rate:int): # Hz
     "The times at which something begins to sound, in s: [n]."
-    y = read_sound(as_sound((sound, rate)), FEATURE_RATE, mono=True)[0][0].numpy()
-    return pick_peaks(_rises(y), FEATURE_RATE / _HOP) * _HOP / FEATURE_RATE if y.any() else np.zeros(0)
+    import librosa # takes a second
+    sound, rate = as_sound((sound, rate))
+    y = sound.numpy().mean(0)
+    if not y.any(): return np.zeros(0)
+    y = y if rate == _RATE else librosa.resample(y, orig_sr=rate, target_sr=_RATE)
+    return librosa.onset.onset_detect(y=y, sr=_RATE, units='time')
 
 # %% ../../nbs/metrics/01_videos.ipynb #d35ec356
 def event_iou(a, b, within): # sorted times [n], [m], s
