@@ -207,7 +207,7 @@ def _quiet(online):
         logging.disable(level)
         hub.HF_HUB_OFFLINE = offline
 
-# %% ../../nbs/hearing/04_clip.ipynb #eeaf4cba
+# %% ../../nbs/hearing/04_clip.ipynb #f1f7575c
 def _check_model(name):
     if name in open_clip.list_models(): return
     near = difflib.get_close_matches(name, open_clip.list_models(), 3) or ['ViT-B-32', 'RN50', 'ViT-L-14']
@@ -216,6 +216,7 @@ def _check_model(name):
         " open_clip_config.json"
     )
 
+# %% ../../nbs/hearing/04_clip.ipynb #276f4f73
 def _check_weights(name, tag, file):
     tags = open_clip.list_pretrained_tags_by_model(name)
     if not (tag or file):
@@ -231,6 +232,7 @@ def _check_weights(name, tag, file):
             f" {', '.join(near) or 'none for this model'}, … (open_clip.list_pretrained_tags_by_model('{name}'))"
         )
 
+# %% ../../nbs/hearing/04_clip.ipynb #eeaf4cba
 def _how_to_get(name, tag):
     "What to fetch, from where, and what to do with it."
     if name.startswith('hf-hub:'):
@@ -277,12 +279,13 @@ def _failure(e, name, tag, file, online): # file: that of the weights, or their 
     why = f'cannot be fetched ({_line(e)})' if online else 'the network does not answer'
     return f"the weights of '{name}' are not on this machine and {why}: {_how_to_get(name, tag)}"
 
-# %% ../../nbs/hearing/04_clip.ipynb #a23cf0ee
+# %% ../../nbs/hearing/04_clip.ipynb #85e3734a
 def _shipped():
     "The folder of the small model that comes with the package."
     import sound_video
     return Path(sound_video.__file__).parent/'packs'/'mini'/'clip'
 
+# %% ../../nbs/hearing/04_clip.ipynb #a23cf0ee
 def load(
     cls,
     name=None,  # folder, 'MODEL:WEIGHTS', 'MODEL', or 'hf-hub:ORGANISATION/MODEL'; None: the small one of the package

@@ -180,7 +180,7 @@ def catmull_rom(y, # at 0, 1, … [n, F]
     a, b, c, d = (y[i + j] for j in (-1, 0, 1, 2))
     return b + .5*t * (c - a + t * (2*a - 5*b + 4*c - d + t * (3*(b - c) + d - a)))
 
-# %% ../../nbs/motion/03_trajectory.ipynb #b6486552
+# %% ../../nbs/motion/03_trajectory.ipynb #c04de7d1
 @dataclass(frozen=True)
 class Targets:
     "The W+ latents that a sound asks for, segment by segment."
@@ -194,6 +194,7 @@ class Targets:
         mix = torch.as_tensor(x - i).to(self.latents)[:, None, None]
         return torch.lerp(self.latents[i], self.latents[np.minimum(i + 1, len(self.at) - 1)], mix)
 
+# %% ../../nbs/motion/03_trajectory.ipynb #b6486552
 @dataclass(frozen=True)
 class LearnedPath(LatentPath):
     "A path through W+ that a trajectory generator finds."
