@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from sound_video.all import Features, SoundVideo, UserError, Video, features, render, write_image, write_video
 from sound_video.app.edit import EditedImage
 from sound_video.core.errors import value_met
+from sound_video.app.world import WorldVideo
 from sound_video.world.clips import WorldClip
 from sound_video.hearing.naming import Heard, Hearing
 
@@ -72,6 +73,8 @@ OWN = {  # of single functions
     'edit': dict(source=[FRAMES[0], FRAMES, 'picture.png'], steps=[1], layers=['fine']),
     'write_video': dict(path=['made.mp4', 'made.gif', 'made', 'made.webm']),
     'stills': dict(size=[16]),
+    'parse_size': dict(size=['640x360', (96, 64)]),
+    'WorldVideo.generate': dict(class_name=[None, 'raining'], size=['64x64', (96, 64)], hour=[None, 'night']),
     'write_image': dict(path=['made.png', 'made.webp']),
     'Video.save': dict(path=['made.gif', 'made.mp4']),
     'EditedImage.save': dict(path=['made.png']),
@@ -127,7 +130,7 @@ OUT = {
     'content_of': 'takes paths of files that were found in a folder',
     'lengths': 'likewise',
 }
-HELD = (SoundVideo, Video, Hearing, Heard, Features, WorldClip, EditedImage)
+HELD = (SoundVideo, WorldVideo, Video, Hearing, Heard, Features, WorldClip, EditedImage)
 
 
 # what is asked
@@ -148,7 +151,8 @@ def user_has(name, f):
     return all(valid(name, p.name) for p in parameters(f) if p.default is p.empty)
 
 INSIDE = { # modules whose callers are other modules, and notebooks that study them
-    'core.callbacks', 'core.processes', 'world.drawing', 'world.land', 'world.water', 'hearing.augmentation',
+    'core.callbacks', 'core.processes', 'world.drawing', 'world.land', 'world.water', 'world.renderer',
+    'hearing.augmentation',
     'hearing.clip', 'hearing.captions', 'hearing.clip_training', 'hearing.alignment', 'hearing.naming',
     'hearing.finetuning', 'stylegan.cpu_extension', 'stylegan.kernels', 'stylegan.operators', 'stylegan.filtered_lrelu',
     'stylegan.autoencoder', 'app.cli', 'app.explorer',
@@ -207,6 +211,7 @@ def held(tmp_path_factory):
     sv = SoundVideo.load(pack, 'cpu')
     things = [
         sv,
+        WorldVideo(device='cpu'),
         Video(FRAMES, 5, (SAMPLES, RATE)),
         sv.hearing,
         sv.name((SAMPLES, RATE), ['rain', 'thunder']),
