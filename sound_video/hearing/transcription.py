@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
 from safetensors.torch import load_file, save as to_bytes
 from scipy import fft
-from scipy.ndimage import maximum_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from torch import nn
 from ..core.devices import progress
 from ..core.errors import UserError, atomic, check_path, value_met
@@ -228,14 +228,14 @@ def set_thresholds(net, examples): # as of `transcription_examples`, unlike thos
 
 def train_transcriber(
     out, # file to be made, `.safetensors`
-    n:int=200, # clips of each scene
-    steps:int=5000,
+    n:int=140, # clips of each scene
+    steps:int=2500,
     seed=0):
-    "Make a `Transcriber` from nothing, with one thread in about 25 minutes, and write its weights in half precision."
+    "Make a `Transcriber` from nothing, with one thread in about ten minutes, and write its weights in half precision."
     out = check_path('out', out)
     examples = list(progress(transcription_examples('train', n), n * len(SCENES), 'clips'))
     net = fit_transcriber(examples, steps, seed)
-    set_thresholds(net, transcription_examples('valid', 30))
+    set_thresholds(net, transcription_examples('valid', max(1, n // 5)))
     with atomic(out) as tmp: tmp.write_bytes(to_bytes({k: v.half() for k, v in net.state_dict().items()}))
     return net
 
@@ -252,13 +252,21 @@ def load_transcriber():
 
 # %% ../../nbs/hearing/11_transcription.ipynb #7b000028
 _BEYOND = 3 * CONTROL_RATE # steps by which a score goes beyond its segment
+_SMOOTH = 8                # standard deviation, in steps, by which a level is smoothed
+
+def _prominence(bands, mean, at): # uint8 [BANDS, n]; dB [BANDS]; steps [E]
+    "Strengths by how far all bands rise above their means: 1 for 14 dB [E]."
+    rise = [(band_db(bands[:, max(0, i - 1):i + 4]).max(1) - mean).mean() for i in at]
+    return (.3 + np.array(rise) / 20).clip(.1, 1)
 
 def _written(bands, statistics, scene, kind): # uint8 [BANDS, n] -> level [n], steps [E], strengths [E]
     net, (lo, hi) = load_transcriber(), level_range(scene, kind)
     event, strength, level = transcriber_outputs(net, bands, statistics, score_label(scene, kind))
     loudness = np.concatenate([_loudness(bands[:, a:b]) for a, b in _passages(bands.shape[1])])
     at = event_steps(event * (loudness > _HEARD), float(net.least[SCENES.index(scene)]))
-    return (lo + (hi - lo) * level) * ((loudness - _QUIET) / (_HEARD - _QUIET)).clip(0, 1), at, strength[at]
+    strengths = _prominence(bands, statistics[0], at) if scene == 'fire crackling' else strength[at]
+    level = lo + (hi - lo) * gaussian_filter1d(level, _SMOOTH)
+    return level * ((loudness - _QUIET) / (_HEARD - _QUIET)).clip(0, 1), at, strengths
 
 def _score(bands, segment, seconds): # uint8 [BANDS, n] of the whole sound; s
     start, end = (int(min(t, seconds) * CONTROL_RATE) for t in (segment.start, segment.end))
