@@ -32,7 +32,8 @@ _LABELS = [(scene, None) for scene in SCENES] + [(scene, k.name) for scene in SC
 
 def score_label(scene:str, kind=None): # of `SCENES`; of the scene; None: any
     "The number by which a network knows a kind of scene."
-    if (check_scene(scene), kind) in _LABELS: return _LABELS.index((scene, kind))
+    if check_scene(scene) and (kind is None or isinstance(kind, str)) and (scene, kind) in _LABELS:
+        return _LABELS.index((scene, kind))
     names = ', '.join(k.name for k in KINDS[scene])
     raise UserError(f'no kind of {scene} is called {value_met(kind)}: choose from {names}')
 
