@@ -27,7 +27,7 @@ from .features import BANDS, FEATURE_RATE, BandReader, Features, band_db
 from .sound import Sound
 from .timeline import Segment, Timeline
 
-# %% ../../nbs/hearing/11_transcription.ipynb #7b000008
+# %% ../../nbs/hearing/11_transcription.ipynb #7b000009
 _LABELS = [(scene, None) for scene in SCENES] + [(scene, k.name) for scene in SCENES for k in KINDS[scene]]
 
 def score_label(scene:str, kind=None): # of `SCENES`; of the scene; None: any
@@ -42,7 +42,7 @@ def level_range(scene:str, kind=None): # as for `score_label`
     score_label(scene, kind)
     return np.mean([k.level for k in KINDS[scene] if kind in (None, k.name)], 0)
 
-# %% ../../nbs/hearing/11_transcription.ipynb #7b000011
+# %% ../../nbs/hearing/11_transcription.ipynb #7b000012
 _DILATIONS = 1, 2, 4, 8, 16, 32, 64
 
 class _Block(nn.Module):
@@ -75,7 +75,7 @@ class Transcriber(nn.Module):
         for block in self.blocks: x = block(x, e)
         return self.head(x).unflatten(1, (2, 3)).movedim(1, 3).flatten(2)
 
-# %% ../../nbs/hearing/11_transcription.ipynb #7b000014
+# %% ../../nbs/hearing/11_transcription.ipynb #7b000015
 _SECONDS = 10.
 _STEPS = round(_SECONDS * CONTROL_RATE)
 
@@ -112,7 +112,7 @@ def transcription_examples(split:str, n:int): # as for `split_seeds`; of each sc
             kind, other = KINDS[scene][int(kind_index(scene, torch.tensor([seed])))], X
             yield scene, kind.name, pair, score_targets(score, *kind.level), score
 
-# %% ../../nbs/hearing/11_transcription.ipynb #7b000017
+# %% ../../nbs/hearing/11_transcription.ipynb #7b000018
 def correlation(a, b): # [..., n] -> [...]
     "Pearson's, over the last axis."
     a, b = (x - x.mean(-1, keepdim=True) for x in (a, b))
@@ -127,7 +127,7 @@ def transcription_loss(out, target): # of `Transcriber`; as of `score_targets` [
     u = out[:, 2].sigmoid()
     return 4*events + strengths + (u - level).square().mean() + .3 * (1 - correlation(u, level).mean())
 
-# %% ../../nbs/hearing/11_transcription.ipynb #7b000020
+# %% ../../nbs/hearing/11_transcription.ipynb #7b000021
 def _bends(rng, n, knots): # smooth and random [n, BANDS]
     z, at = rng.normal(0, 1, (n, knots)), np.linspace(0, knots - 1, BANDS)
     return np.stack([np.interp(at, np.arange(knots), row) for row in z])
@@ -167,7 +167,7 @@ def fit_transcriber(examples, steps, seed=0, lr=3e-3): # as of `transcription_ex
         schedule.step()
     return net.eval()
 
-# %% ../../nbs/hearing/11_transcription.ipynb #7b000023
+# %% ../../nbs/hearing/11_transcription.ipynb #7b000024
 _QUIET, _HEARD = -80., -70. # dB: below the first nothing is heard, above the second everything is
 _PASSAGE = 6000             # steps heard at a time
 
@@ -210,11 +210,16 @@ def match_events(found, true, within=.05): # s, in order [E], [E']; s
         n, i, j = n + near, i + (near or found[i] < true[j]), j + (near or found[i] > true[j])
     return n
 
-# %% ../../nbs/hearing/11_transcription.ipynb #7b000025
+# %% ../../nbs/hearing/11_transcription.ipynb #7b000026
 def _f1(rows, least): # probabilities and true times of clips
     found = [event_steps(p, least) / CONTROL_RATE for p, _ in rows]
     right = sum(match_events(f, t) for f, (_, t) in zip(found, rows))
     return 2 * right / max(1, sum(map(len, found)) + sum(len(t) for _, t in rows))
+
+def _threshold(rows):
+    "The lowest probability whose F1 is nearly the highest: real sounds are less like the world than other clips of it."
+    f1 = {least: _f1(rows, least) for least in np.arange(.1, .85, .05)}
+    return min(least for least, found in f1.items() if found >= max(f1.values()) - .02)
 
 def set_thresholds(net, examples): # as of `transcription_examples`, unlike those it was fitted to
     "Decide for each scene which probability makes an event."
@@ -224,8 +229,7 @@ def set_thresholds(net, examples): # as of `transcription_examples`, unlike thos
         for told in (kind, None):
             p = transcriber_outputs(net, pair[0], _statistics(pair[0]), score_label(scene, told))[0]
             rows[scene].append((p, times[times < _SECONDS]))
-    grid = np.arange(.1, .85, .05)
-    net.least[:] = torch.tensor([max(grid, key=lambda least: _f1(rows[scene], least)) for scene in SCENES])
+    net.least[:] = torch.tensor([_threshold(rows[scene]) for scene in SCENES])
 
 def train_transcriber(
     out, # file to be made, `.safetensors`
@@ -240,7 +244,7 @@ def train_transcriber(
     with atomic(out) as tmp: tmp.write_bytes(to_bytes({k: v.half() for k, v in net.state_dict().items()}))
     return net
 
-# %% ../../nbs/hearing/11_transcription.ipynb #7b000026
+# %% ../../nbs/hearing/11_transcription.ipynb #7b000027
 @cache
 def load_transcriber():
     "The `Transcriber` that comes with the package."
@@ -251,7 +255,7 @@ def load_transcriber():
     net.load_state_dict({k: v.float() for k, v in load_file(file).items()})
     return net.eval().requires_grad_(False)
 
-# %% ../../nbs/hearing/11_transcription.ipynb #7b000028
+# %% ../../nbs/hearing/11_transcription.ipynb #7b000029
 _BEYOND = 3 * CONTROL_RATE # steps by which a score goes beyond its segment
 _SMOOTH = 8                # standard deviation, in steps, by which a level is smoothed
 
