@@ -9,7 +9,7 @@ from sound_video.hearing.features import Features
 from sound_video.hearing.timeline import Segment, Timeline
 from sound_video.world.score import SCENES
 
-def measured(scene, kind, bands, truth): # -> events found, true and right; errors of strengths; correlation of the level
+def measured(scene, kind, bands, truth): # -> events found, true, right; errors of strengths; r of the level
     seconds = truth.seconds
     feats = Features(np.zeros((15, 1)), np.zeros(1), seconds, bands)
     score, = transcribe(feats, Timeline([Segment(0., seconds, scene, kind)]))

@@ -23,6 +23,7 @@ from sound_video.core.errors import value_met
 from sound_video.app.world import WorldVideo
 from sound_video.world.clips import WorldClip
 from sound_video.hearing.naming import Heard, Hearing
+from sound_video.hearing.timeline import Timeline
 
 ROOT = Path(__file__).resolve().parents[1]
 TRIES = int(os.environ.get('SOUND_VIDEO_WILD', 300))
@@ -104,6 +105,7 @@ OWN = {  # of single functions
     'split_of': dict(seed=[3]),
     'scenes_of': dict(labels=[['rain']]),
     'sound_windows': dict(seconds=[0.3]),
+    'transcribe': dict(timeline=[Timeline.parse('0:raining'), Timeline.parse('0:thunder, 0.2:silence')]),
 }
 SAMPLES_ALONE, RATE_BESIDE = [SAMPLES, torch.zeros(2, N), INT16], (
     'play',
@@ -123,6 +125,7 @@ NEVER = {
 OUT = {
     'evaluate': 'works for minutes, however it is called',
     'train_rows': 'likewise',
+    'train_transcriber': 'likewise',
     'clip_consistency': 'takes vectors of CLIP, which are called as what they are of',
     'read_snapshot': 'tests/test_snapshots.py gives it wild files; it takes one',
     'sweep': 'removes files below a folder: not for wild ones',

@@ -16,7 +16,7 @@ __all__ = ['STORM_HOURS', 'FIRE_HOURS', 'GLOW', 'SOOT', 'DUST', 'BLAST_HOURS', '
 import math
 from dataclasses import replace
 import torch
-from .score import Moment, choice, delays, hashed, kind_index, uniform, wander
+from .score import Moment, choice, hashed, kind_index, uniform, wander
 from .drawing import (
     FAIR, Canvas, Look, blend, clouds, coords, crest, develop, dome, firs, forest, glow, ground, haze, inside, lamp,
     look, mountains, noise, over, per, per_seed, rgb, sampled, sky, somewhere, step, streaks, tint)
@@ -37,7 +37,8 @@ def span(seeds, key:str, lo, hi):
 
 def some(m, i): # Moment, indices
     "The moments `i` of a batch."
-    return Moment(m.t[i], m.level[i], m.flow[i], m.age[i], m.strengths[i], m.first)
+    delay = m.delay[i] if torch.is_tensor(m.delay) else m.delay
+    return Moment(m.t[i], m.level[i], m.flow[i], m.age[i], m.strengths[i], m.first, delay)
 
 # %% ../../nbs/world/02_land.ipynb #b84423a0
 def by_kind(seeds, m, canvas, # as for the scenes
@@ -60,10 +61,10 @@ def stirred(m, share, decay=.25): # Moment; what one full event adds to the leve
 
 # %% ../../nbs/world/02_land.ipynb #6aabb8bf
 def heard(
-    scene, seeds, m, decay, tail=0.0  # Moment of B items
+    m, decay, tail=0.0  # Moment of B items
 ):  # seconds for which the blow dies away; amplitude of the tail that follows it for three seconds
     "Loudness of the events' sounds as they arrive: [B]."
-    a = m.age - delays(scene, seeds)[:, None]
+    a = m.age - torch.as_tensor(m.delay).reshape(-1, 1)
     since = a.clamp(min=0)
     fall = torch.exp(-since / decay) + tail * torch.exp(-since / 3) * (1 - torch.exp(-since / .1))
     return (m.strengths**1.5 * fall * (a >= 0)).sum(1)
@@ -233,7 +234,7 @@ def _play(picture, still, seeds, m):
     return glow(
         picture,
         still['added'],
-        4 * step(0.1, 0.95, n) * per(heard('thunder', seeds, m, 0.4, 0.25).clamp(max=1.2) ** 1.5),
+        4 * step(0.1, 0.95, n) * per(heard(m, 0.4, 0.25).clamp(max=1.2) ** 1.5),
     )
 
 # %% ../../nbs/world/02_land.ipynb #92667f71
@@ -912,7 +913,7 @@ def draw_explosion(seeds, m, canvas): # int64 [B], Moment, pixels
     kind = kind_index('explosion', seeds)
     picture = by_kind(seeds, m, canvas, ((kind == 2) | (kind == 3)).long(), (_paint_blasts, _paint_fireworks))
     tremor = .4 * (kind == 7) * m.level**1.2
-    return shaken(picture, m.t, .012 * (heard('explosion', seeds, m, .25) + tremor))
+    return shaken(picture, m.t, .012 * (heard(m, .25) + tremor))
 
 # %% ../../nbs/world/02_land.ipynb #f5f2036a
 def cover(layer, colour, alpha): # plants [B, 4, S, S]; light; coverage

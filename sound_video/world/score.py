@@ -249,6 +249,7 @@ class Moment:
     age:torch.Tensor       # seconds since each event, negative before it [B, E]
     strengths:torch.Tensor # [B, E]
     first:int = 0          # number of the first of these events
+    delay:object = 0.      # seconds by which their sounds follow [B], or one for all
 
     def pulse(self, decay:float):
         "Events that rise at once and die away over `decay` seconds, summed: [B]."
@@ -265,7 +266,7 @@ def at(self:Score,
     i = x.long().clamp(max=self.level.shape[1] - 2) # in a long score, the last clamp is rounded up
     read = lambda a: torch.lerp(a[item, i], a[item, i + 1], x - i)
     age = t[:, None] - self.times[item]
-    return Moment(t, read(self.level), read(self.flow), age, self.strengths[item], self.first)
+    return Moment(t, read(self.level), read(self.flow), age, self.strengths[item], self.first, self.delay[item])
 
 @patch
 def intensity(self:Score,
