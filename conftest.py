@@ -46,7 +46,13 @@ def pytest_unconfigure(config):
 
 # Of two processes each takes whole files, which share what their fixtures make; those that take longest come first, so
 # that both end at the same time, and one process alone compiles librosa.
-LONGEST = '''tutorials/00_own_videos app/07_training'''.split()
+LONGEST = '''
+    tests/test_training tests/test_wild_arguments tests/test_kernels tests/test_hearing tests/test_cli
+    tests/test_editing tests/test_shared tests/test_robust tests/test_trajectory tests/test_own_videos
+    tests/test_cli_examples app/07_training tutorials/00_own_videos hearing/09_finetuning hearing/08_alignment
+    motion/04_trajectory_training editing/00_editing motion/01_inversion_training data/03_recordings metrics/01_videos tests/test_evaluation
+    tests/test_explorer app/08_evaluation hearing/06_clip_training metrics/00_images hearing/07_naming
+'''.split()
 LIBROSA = 'hearing/00_features', 'metrics/01_videos'
 
 def file_of(item_id): return item_id.split('::')[0].removeprefix('nbs/').rsplit('.', 1)[0]
