@@ -1,5 +1,6 @@
-"Run every notebook below `nbs/` as one pytest item, with nbdev's own rules about which cells count."
-import os, tempfile
+"""Run every notebook below `nbs/` as one pytest item, with nbdev's own rules about which cells count; and share what
+the tests make of the world, and the time they take, among processes."""
+import os, shutil, sys, tempfile
 from pathlib import Path
 import pytest
 from nbdev.config import get_config
@@ -32,3 +33,38 @@ class NotebookItem(pytest.Item):
 
     def repr_failure(self, excinfo): return str(excinfo.value)
     def reportinfo(self): return self.path, None, self.path.name
+
+# What is made of the world is kept for all processes of a run (tests/kept.py)
+def pytest_configure(config):
+    if not hasattr(config, 'workerinput'): os.environ['SOUND_VIDEO_KEPT'] = tempfile.mkdtemp(prefix='sound-video-kept-')
+    if config.getoption('numprocesses', None): return # the workers' business
+    sys.path.insert(0, str(Path(__file__).parent/'tests'))
+    import kept # noqa: F401
+
+def pytest_unconfigure(config):
+    if not hasattr(config, 'workerinput'): shutil.rmtree(os.environ['SOUND_VIDEO_KEPT'])
+
+# Of two processes each takes whole files, which share what their fixtures make; those that take longest come first, so
+# that both end at the same time, and one process alone compiles librosa.
+LONGEST = '''
+    tests/test_training tests/test_wild_arguments tests/test_kernels tests/test_hearing tests/test_cli
+    tests/test_editing tests/test_shared tests/test_robust tests/test_trajectory tests/test_own_videos
+    tests/test_cli_examples app/07_training tutorials/00_own_videos hearing/09_finetuning hearing/08_alignment
+    motion/04_trajectory_training editing/00_editing motion/01_inversion_training data/03_recordings
+    metrics/01_videos tests/test_evaluation tests/test_explorer app/08_evaluation hearing/06_clip_training
+    metrics/00_images hearing/07_naming
+'''.split()
+LIBROSA = 'hearing/00_features', 'metrics/01_videos'
+
+def file_of(item_id): return item_id.split('::')[0].removeprefix('nbs/').rsplit('.', 1)[0]
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(f) if (f := file_of(item.nodeid)) in LONGEST else len(LONGEST))
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScopeScheduling
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid): return 'librosa' if (f := file_of(nodeid)) in LIBROSA else f
+    config.option.loadscopereorder = False
+    return ByFile(config, log)

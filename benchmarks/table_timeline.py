@@ -37,7 +37,7 @@ def main():
         extra += len(timeline) - 3
     print(f'{len(right)} parts: {sum(right) / len(right):.1%} of the middles have the right scene')
     for engine, x in shown.items():
-        print(f'{engine} engine: of {len(x)} that are heard right, {sum(x) / len(x):.1%} show the scene in their middle')
+        print(f'{engine} engine: of {len(x)} heard right, {sum(x) / len(x):.1%} show the scene in their middle')
     near, median = sum(d <= 2 for d in apart) / len(apart), statistics.median(apart)
     print(f'{len(apart)} borders: {near:.1%} within 2 s, the median {median:.2f} s away')
     print(f'{extra:+d} segments more than there are parts')

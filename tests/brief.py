@@ -2,6 +2,7 @@
 import os, sys, traceback
 from dataclasses import replace
 import torch
+import kept # noqa: F401 (before what imports the world)
 from sound_video.hearing.encoder import EncoderConfig
 from sound_video.app.recipes import PRESETS, ClipRecipe, HearingRecipe, InversionRecipe, TrajectoryRecipe
 
@@ -14,7 +15,7 @@ BRIEF = replace(
     precision='float32',  # the same numbers on every machine
     clip=ClipRecipe(36, 18, 2, 18),
     hearing=HearingRecipe(EncoderConfig(width=4, hidden=16), 18, 9, 2, 2, 9),
-    inversion=InversionRecipe(18, 2, 2, 36, 2, 16, 9),
+    inversion=InversionRecipe(18, 2, 2, 18, 2, 16, 9),
     trajectory=TrajectoryRecipe(9, 4, 2, 2, 1.0, 10.0, 4, 8, 4),
 )
 

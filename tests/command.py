@@ -4,6 +4,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 PRELOADED = [
+    'kept',
     'sound_video.app.edit',
     'sound_video.hearing.naming',
     'sound_video.hearing.clip_training',

@@ -1,6 +1,8 @@
 "The table of results: its numbers, its files, its networks, and what users get wrong."
 import json
+from contextlib import redirect_stdout
 from dataclasses import replace
+from io import StringIO
 import numpy as np, pytest, torch
 from safetensors.torch import load_file
 from sound_video.app.cli import main
@@ -39,14 +41,20 @@ def test_summary_of_known_looks():
     far = summary([look(rng, i % 9, 3.) for i in range(180)], reference)
     assert far['fvd'] - s['fvd'] > 5 * s['fvd_se'] and far['fid'] > s['fid']
 
-def test_command_prints_and_writes_the_table(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(['evaluate', '--clips', '9', '--rows', 'world,ours', '--json', '-o', 'found']) == 0
-    table = json.loads(capsys.readouterr().out)
-    assert [r['name'] for r in table['rows']] == ['world', 'ours'] and set(table['rows'][0]) == {'name'} | set(KEYS) | {
-        f'{k}_se' for k in KEYS
-    }
-    assert table == json.loads((tmp_path/'found.json').read_text()) and '| ours | ' in (tmp_path/'found.md').read_text()
+@pytest.fixture(scope='module')
+def measured(tmp_path_factory):
+    "What the command prints for nine clips, and the folder with what it writes."
+    with pytest.MonkeyPatch.context() as m, redirect_stdout(StringIO()) as said:
+        m.chdir(place := tmp_path_factory.mktemp('table'))
+        rows = 'world,ours,ours without onsets'
+        assert main(['evaluate', '--clips', '9', '--rows', rows, '--json', '-o', 'found']) == 0
+    return json.loads(said.getvalue()), place
+
+def test_command_prints_and_writes_the_table(measured):
+    table, place = measured
+    assert [r['name'] for r in table['rows']] == ['world', 'ours', 'ours without onsets']
+    assert all(set(r) == {'name'} | set(KEYS) | {f'{k}_se' for k in KEYS} for r in table['rows'])
+    assert table == json.loads((place/'found.json').read_text()) and '| ours | ' in (place/'found.md').read_text()
     assert (table['pack'], table['clips']) == ('mini', 9) and table['rows'][0]['scene'] > .8
 
 @pytest.mark.parametrize(
@@ -149,10 +157,10 @@ def read_csv(file):
     names, *rows = (line.split(',') for line in file.read_text().splitlines())
     return dict(zip(names, zip(*rows)))
 
-def test_the_table_is_what_the_model_gives(sv):
+def test_the_table_is_what_the_model_gives(measured):
     "Nine clips measured anew lie around what the pack's table says of all."
     table = {r['name']: r for r in json.loads((default_pack()/'evaluation.json').read_text())['rows']}
-    found = {r['name']: r for r in evaluate(clips=9, rows=['world', 'ours', 'ours without onsets']).rows}
+    found = {r['name']: r for r in measured[0]['rows']}
     for name, r in found.items():
         for key in ('clip', 'scene', 'av_align', 'motion'):
             assert abs(r[key] - table[name][key]) < 4 * r[f'{key}_se'] + 0.05, (name, key, r[key], table[name][key])

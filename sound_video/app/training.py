@@ -160,6 +160,7 @@ def train_resolution(
     `stylegan_learner`."""
     seed_all(seed) # the same new layers, whether what came before was trained now or read
     cfg, every = recipe.at(resolution), max(images // 20, 1)
+    shown = min(8, max(1, every // max(cfg.c_dim, 1))) # of each class: no more in all than are trained on in between
     if nets is None: nets = GANModels(new_generator(cfg), Discriminator(cfg))
     elif nets.cfg.img_resolution < resolution: nets = grow(nets, resolution)
     learn = stylegan_learner(
@@ -179,7 +180,7 @@ def train_resolution(
             ComputeIn(recipe.precision),
             Shrink(resolution),
             Measure(classifiers),
-            SampleGrid(work / f'samples-{resolution}', every),
+            SampleGrid(work / f'samples-{resolution}', every, shown),
             *keeping(work, f'stylegan-{resolution}', None, resume, seed, every),
             *L(cbs),
         ],

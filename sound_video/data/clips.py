@@ -808,9 +808,11 @@ def _image_key(ps, pictures, size):
     return f'{ps.source.stem}-{len(pictures)}-{size}-{_hex(repr((what, ps.source.stat().st_mtime_ns)).encode())}'
 
 # %% ../../nbs/data/01_clips.ipynb #79985b17
-def _world_key(split, n, size, device):
-    first = torch.cat([stills(scene, torch.arange(2, device=device), size) for scene in SCENES])
-    return f'world-{split}-{n}-{size}-{_hex(to_uint8(first).tobytes())}'
+@cache
+def _world_looks(size, device): # changes with whatever changes the pictures
+    return _hex(to_uint8(torch.cat([stills(s, torch.arange(2, device=device), size) for s in SCENES])).tobytes())
+
+def _world_key(split, n, size, device): return f'world-{split}-{n}-{size}-{_world_looks(size, device)}'
 
 def _clip_key(folder, split, files, n, size, seed):
     what = [(str(f.path), f.start, f.path.stat().st_size, f.path.stat().st_mtime_ns) for f in files]
