@@ -10,6 +10,7 @@ __all__ = ['MOTIONS', 'METHODS', 'SCHEDULES', 'TRACKS', 'Request', 'class_shares
 # %% ../../nbs/app/02_request.ipynb #4e900003
 from dataclasses import dataclass, replace
 from pathlib import Path
+from fastcore.basics import patch
 from ..core.errors import (
     UserError, check_choice, check_flag, check_number, check_path, check_seed, check_text, check_whole, value_met)
 from ..media.formats import check_file
@@ -34,23 +35,6 @@ class Request:
     start:object = None      # a path, uint8 [H, W, 3], a seed, or None
     timeline:object = None   # a `Timeline`, a path, the short form as text, or None: as heard
 
-    def checked(self, config:PackConfig):
-        "The request with every value as the pipeline takes it; a `UserError` for what the model cannot do."
-        motion, speed = self._motion(config)
-        asked = replace(self, motion=motion, speed=speed,
-            fps=parse_fps(self.fps), seed=check_seed(self.seed), psi=check_number('psi', self.psi, 0, 2),
-            mix=check_number('mix', self.mix, 0, 1), start=self._start(), class_name=self._classes(config),
-            prompt=self.prompt if self.prompt is None else check_text('prompt', self.prompt),
-            timeline=self._timeline(config))
-        if asked.timeline is not None and self.class_name is not None:
-            raise UserError('a timeline and a class contradict each other: leave one of them out')
-        if asked.steers and not (motion == 'learned' or callable(motion) and config.can_move):
-            raise UserError(
-                'a mix of scenes, a timeline, a prompt or a start needs learned motion: leave out the reactive motion,'
-                ' or take a pack that has learnt to move'
-            )
-        return asked
-
     @property
     def name(self): # text, or None
         "The class that is to be shown, if it is one."
@@ -71,55 +55,83 @@ class Request:
         one = self.class_name is not None or self.start is not None or self.motion == 'reactive'
         return config.can_move and bool(config.class_names) and (self.timeline is not None or not one)
 
-    def _classes(self, config):
-        if isinstance(self.class_name, dict):
-            shares = {check_text('class_name', k): v for k, v in self.class_name.items()}
-            for name in shares: config.fitting(name)
-            return {name: check_number(f'the share of {name}', x, 0, 1) for name, x in shares.items()}
-        if self.class_name is not None: config.fitting(check_text('class_name', self.class_name))
-        return self.class_name
+# %% ../../nbs/app/02_request.ipynb #1a96efa4
+@patch
+def checked(self:Request, config:PackConfig):
+    "The request with every value as the pipeline takes it; a `UserError` for what the model cannot do."
+    motion, speed = self._motion(config)
+    asked = replace(self, motion=motion, speed=speed,
+        fps=parse_fps(self.fps), seed=check_seed(self.seed), psi=check_number('psi', self.psi, 0, 2),
+        mix=check_number('mix', self.mix, 0, 1), start=self._start(), class_name=self._classes(config),
+        prompt=self.prompt if self.prompt is None else check_text('prompt', self.prompt),
+        timeline=self._timeline(config))
+    if asked.timeline is not None and self.class_name is not None:
+        raise UserError('a timeline and a class contradict each other: leave one of them out')
+    if asked.steers and not (motion == 'learned' or callable(motion) and config.can_move):
+        raise UserError(
+            'a mix of scenes, a timeline, a prompt or a start needs learned motion: leave out the reactive motion,'
+            ' or take a pack that has learnt to move'
+        )
+    return asked
 
-    def _start(self): # -> None, a seed, a path, or uint8 [H, W, 3]
-        start = self.start
-        if isinstance(start, (str, Path)):
-            check_file(path := check_path('start', start))
-            return path
-        if getattr(start, 'ndim', 0):
-            from sound_video.core.arrays import as_pixels # not above: it imports torch
-            return as_pixels(start, what='start is a seed, the path of a picture, or uint8 [H, W, 3]')
-        return start if start is None else check_whole('start', start, 0, 2**63 - 1)
+# %% ../../nbs/app/02_request.ipynb #68d0ee07
+@patch
+def _classes(self:Request, config):
+    if isinstance(self.class_name, dict):
+        shares = {check_text('class_name', k): v for k, v in self.class_name.items()}
+        for name in shares: config.fitting(name)
+        return {name: check_number(f'the share of {name}', x, 0, 1) for name, x in shares.items()}
+    if self.class_name is not None: config.fitting(check_text('class_name', self.class_name))
+    return self.class_name
 
-    def _timeline(self, config): # -> `Timeline`, or None
-        if self.timeline is None: return None
-        if isinstance(self.timeline, Timeline): found = self.timeline
-        elif isinstance(self.timeline, str) and self.timeline.lstrip()[:1].isdigit() and ':' in self.timeline:
-            found = Timeline.parse(self.timeline)
-        else: found = Timeline.load(self.timeline)
-        for s in found:
-            for name in (s.scene, s.kind): config.fitting(name)
-        return found
+# %% ../../nbs/app/02_request.ipynb #17492791
+@patch
+def _start(self:Request): # -> None, a seed, a path, or uint8 [H, W, 3]
+    start = self.start
+    if isinstance(start, (str, Path)):
+        check_file(path := check_path('start', start))
+        return path
+    if getattr(start, 'ndim', 0):
+        from sound_video.core.arrays import as_pixels # not above: it imports torch
+        return as_pixels(start, what='start is a seed, the path of a picture, or uint8 [H, W, 3]')
+    return start if start is None else check_whole('start', start, 0, 2**63 - 1)
 
-    def _motion(self, config): # -> one of `MOTIONS` or a function, {group: factor}
-        motion, speed, groups = self.motion, self.speed, config.layer_groups
-        if callable(motion):
-            if isinstance(speed, dict) or check_number('speed', speed, 0, 10) != 1:
-                raise UserError('a motion of your own has its own speed: leave speed out')
-            return motion, speed
-        if motion is not None and not (isinstance(motion, str) and motion in MOTIONS): # a number alone is a speed
-            try: motion, speed = None, check_number('motion', motion, 0, 10)
-            except UserError as e:
-                raise UserError(
-                    f'motion must be learned, reactive, a function, or a number from 0 to 10, not {value_met(motion)}'
-                ) from e
-        if motion == 'learned' and not config.can_move:
+# %% ../../nbs/app/02_request.ipynb #34c88320
+@patch
+def _timeline(self:Request, config): # -> `Timeline`, or None
+    if self.timeline is None: return None
+    if isinstance(self.timeline, Timeline): found = self.timeline
+    elif isinstance(self.timeline, str) and self.timeline.lstrip()[:1].isdigit() and ':' in self.timeline:
+        found = Timeline.parse(self.timeline)
+    else: found = Timeline.load(self.timeline)
+    for s in found:
+        for name in (s.scene, s.kind): config.fitting(name)
+    return found
+
+# %% ../../nbs/app/02_request.ipynb #5d02408a
+@patch
+def _motion(self:Request, config): # -> one of `MOTIONS` or a function, {group: factor}
+    motion, speed, groups = self.motion, self.speed, config.layer_groups
+    if callable(motion):
+        if isinstance(speed, dict) or check_number('speed', speed, 0, 10) != 1:
+            raise UserError('a motion of your own has its own speed: leave speed out')
+        return motion, speed
+    if motion is not None and not (isinstance(motion, str) and motion in MOTIONS): # a number alone is a speed
+        try: motion, speed = None, check_number('motion', motion, 0, 10)
+        except UserError as e:
             raise UserError(
-                'this model has not learnt to move: choose reactive, or train its stages inversion and trajectory'
-            )
-        if isinstance(speed, dict) and (unknown := [g for g in speed if g not in groups]):
-            raise UserError(f"speed knows no group of layers {value_met(unknown[0])}: choose from {', '.join(groups)}")
-        speeds = {g: speed.get(g, 0.) if isinstance(speed, dict) else speed for g in groups}
-        return motion or MOTIONS[not config.can_move], {g: check_number('speed', x, 0, 10) for g, x in speeds.items()}
+                f'motion must be learned, reactive, a function, or a number from 0 to 10, not {value_met(motion)}'
+            ) from e
+    if motion == 'learned' and not config.can_move:
+        raise UserError(
+            'this model has not learnt to move: choose reactive, or train its stages inversion and trajectory'
+        )
+    if isinstance(speed, dict) and (unknown := [g for g in speed if g not in groups]):
+        raise UserError(f"speed knows no group of layers {value_met(unknown[0])}: choose from {', '.join(groups)}")
+    speeds = {g: speed.get(g, 0.) if isinstance(speed, dict) else speed for g in groups}
+    return motion or MOTIONS[not config.can_move], {g: check_number('speed', x, 0, 10) for g, x in speeds.items()}
 
+# %% ../../nbs/app/02_request.ipynb #6b51bfa9
 def class_shares(text): # 'thunder', or 'thunder=.5,raining=.5' -> text, or {text: share}
     "What a class or a mix of classes on the command line means."
     if text is None or '=' not in text: return text
