@@ -598,6 +598,7 @@ def _name_all(a, sounds): # -> exit status
         except UserError as e: failed += 1; _say(e)
     return 2 if failed else 0
 
+# %% ../../nbs/app/10_cli.ipynb #174c37fb
 def _check_can_hear(a):
     "Refuse a model that cannot hear, and labels of which nothing is left."
     from sound_video.app.pack_config import default_pack, read_config
@@ -777,6 +778,7 @@ def _check_train(a):
     for path, what in ((a.data, 'folder of clips or images'), (a.recordings, 'folder of recordings')):
         if path and path != 'world': _check_exists(path, what)
 
+# %% ../../nbs/app/10_cli.ipynb #e5185ebc
 @command(
     'train',
     'Train a model from nothing, and write it as a pack.',
@@ -892,6 +894,7 @@ def train_command(a):
 
 _LAUNCHED = dict(bf16='bfloat16', fp16='float16') # what `accelerate launch --mixed_precision` asks for
 
+# %% ../../nbs/app/10_cli.ipynb #40a25c4f
 def _train(a): # -> what to say
     from sound_video.app.training import STAGES, train as run_recipe, ways
     stages = [s for s in a.stages if s != 'table'] or (() if a.stages else STAGES)

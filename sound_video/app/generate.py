@@ -49,6 +49,7 @@ class Shown:
         best = max(self.shares, key=self.shares.get, default=self.index)
         return best if self.shares.get(best, 0.) >= 1 - sum(self.shares.values()) else self.index
 
+# %% ../../nbs/app/04_generate.ipynb #56e47b99
 def drawn(indices, seed): # -> one of them, or None
     "The index that the seed chooses."
     if not indices: return None
@@ -71,6 +72,7 @@ def _chances(sv, windows, labels): # -> [T, L]
     named = torch.stack([sv.names[l] for l in labels])
     return (sv.config.hearing['scale'] * windows.vectors @ named.T).softmax(1)
 
+# %% ../../nbs/app/04_generate.ipynb #c1d76056
 def listen(sv:SoundVideo, sound)->Timeline: # as for `Sound.of`
     "What the model hears in a sound, from when to when."
     sound, seconds = Sound.of(sound, sv.encoder, dense=True), sv.encoder.cfg.seconds
@@ -87,6 +89,7 @@ def _kind_of(sv, windows, s): # which kind of its scene a segment is, or None
     if len(kinds) < 2 or not inside.any(): return None
     return kinds[int(_chances(sv, Windows(*(x[inside] for x in windows)), kinds).mean(0).argmax())]
 
+# %% ../../nbs/app/04_generate.ipynb #4dd1e480
 def choose_classes(sv:SoundVideo, request:Request, sound:Sound)->Shown:
     "What to show: the class that is named, else the one that is heard, else one that the seed chooses."
     shares = {}
@@ -161,6 +164,7 @@ def image_latents(sv:SoundVideo, image): # path, or uint8 [H, W, 3] -> [1, L, D]
     x = read_image(image, size) if isinstance(image, (str, Path)) else _fitted(as_pixels(image), size)
     with torch.inference_mode(): return sv.image_encoder(to_float(x[None]).to(sv.device)).clone()
 
+# %% ../../nbs/app/04_generate.ipynb #860389a7
 def follow(sv:SoundVideo, request:Request, sound:Sound)->Timeline: # or None
     "The timeline that the video follows: the user's, or what is heard; None where one class is shown throughout."
     if request.timeline is not None or not request.follows_scenes(sv.config) or sound.silent: return request.timeline
@@ -172,6 +176,7 @@ def segment_class(sv:SoundVideo, segment, seed): # -> index; None for silence
     "The class that shows a segment: of its kind if the user gave one, else of one that the seed chooses."
     return None if segment.scene is None else drawn(sv.config.fitting(segment.kind or segment.scene), seed)
 
+# %% ../../nbs/app/04_generate.ipynb #4b7b7da7
 def vectors_along(sv:SoundVideo, sound:Sound, request:Request): # -> s [S], unit vectors [S, dim]
     "What the sound asks for each second, along a timeline: silence goes on showing what was heard before."
     windows, length = sound.dense_windows, sound.seconds
@@ -187,6 +192,7 @@ def vectors_along(sv:SoundVideo, sound:Sound, request:Request): # -> s [S], unit
         v[mine] = toward_class(sv, context_mean(at[mine], windows, middle, inside), Shown(index))
     return at.numpy(), v
 
+# %% ../../nbs/app/04_generate.ipynb #5b6df1cb
 def find_targets(sv:SoundVideo, request:Request, sound:Sound, shown:Shown)->Targets:
     "The W+ latents that the sound asks for, segment by segment; the seed's where the model has no inverter."
     if not sv.config.can_move: return Targets(_any_latents(sv, request, shown), np.zeros(1))
@@ -280,6 +286,7 @@ class SoundFilm(Video):
         shown = f', {self.class_name}' if self.class_name else ''
         return f'SoundFilm({W} × {H}, {len(self)} frames, {float(self.fps):g} fps, {self.seconds:.2f} s{shown})'
 
+# %% ../../nbs/app/04_generate.ipynb #421f35e3
 def batch_size(resolution:int, device):
     "Images at a time: on a CPU as many as its cache likes, on a GPU as many as keep it busy."
     resolution = check_whole('resolution', resolution, 1, LARGEST_SIDE)

@@ -85,6 +85,7 @@ _MEASURES = {  # and what they mean
     ),
 }
 
+# %% ../../nbs/app/01_packs.ipynb #fad4aa6f
 def _card(name, config:PackConfig):
     "A model card in Markdown."
     size = config.generator['config']['img_resolution']

@@ -102,12 +102,13 @@ class FolderSounds:
             0, 3, 1, 2
         )
 
-# %% ../../nbs/hearing/08_alignment.ipynb #ef0d3f48
+# %% ../../nbs/hearing/08_alignment.ipynb #96aa6a1e
 _BYTE = 230. # a mel's value of 1
 
 def as_bytes(mel): return (mel * _BYTE).round().clamp(0, 255).to(torch.uint8) # a quarter of the memory
 def from_bytes(mel): return mel.float() / _BYTE # what `as_bytes` has rounded
 
+# %% ../../nbs/hearing/08_alignment.ipynb #422d41e3
 def _dressed(
     sounds, cfg: EncoderConfig, mel, takes, seed, idxs
 ):  # a few items, so that they can be mixed -> uint8 [takes, b, bands, steps]
@@ -122,6 +123,7 @@ def _dressed(
     x = torch.as_tensor(np.stack([plain, *([guise(x, rng) for x, rng in zip(raw, rngs)] for _ in range(takes - 1))]))
     return as_bytes(mel(normalise_level(x.flatten(0, 1)))[:, 0]).unflatten(0, (takes, len(idxs)))
 
+# %% ../../nbs/hearing/08_alignment.ipynb #ef0d3f48
 def _kept(make, parts, idxs):
     "What `make` makes of some items, from the folder `parts` if it is there."
     if not parts: return make(idxs)

@@ -23,6 +23,7 @@ class Segment:
     kind:str=None     # of the scene; None: any
     p:float=1.        # mean probability of the scene, 0 to 1
 
+# %% ../../nbs/hearing/10_timeline.ipynb #88d3991c
 class Timeline(list):
     "Segments of a sound, one after another."
     def __repr__(self): return '\n'.join(f'{_clock(s.start):>7} to {_clock(s.end):>7}  {_called(s)}' for s in self)
@@ -89,6 +90,7 @@ class Timeline(list):
                 raise UserError(f'segments follow one another: the one at {b.start:g} s begins before the last ends')
         return cls(segments)
 
+# %% ../../nbs/hearing/10_timeline.ipynb #af059f0e
 def _segment(i, row):
     if not isinstance(row, dict) or not {'start', 'end', 'scene'} <= set(row):
         raise UserError(f'segment {i} must have start, end and scene')
@@ -123,6 +125,7 @@ def votes(windows, logp, seconds, length): # of `Sound.dense_windows`; log-proba
         weight.index_add_(0, i[here], near[here])
     return total / weight
 
+# %% ../../nbs/hearing/10_timeline.ipynb #770abb0c
 def viterbi(logp, switch): # [n, S]; log-probability of a change from one step to the next -> states [n]
     "The likeliest sequence of states (Rabiner, 1989), each as likely to follow on any other."
     import torch
@@ -136,6 +139,7 @@ def viterbi(logp, switch): # [n, S]; log-probability of a change from one step t
     for origin in reversed(back): states.append(int(origin[states[-1]]))
     return states[::-1]
 
+# %% ../../nbs/hearing/10_timeline.ipynb #38693ba7
 def segments_of(
     windows, p, scenes, quiet, seconds, length
 ):  # probabilities [T, S]; names; levels in dB below which nothing is heard; s; s

@@ -149,6 +149,7 @@ class Holes(list):
             said.append(f"{self.errors} place{'s' * (self.errors > 1)} where the container is damaged: passed over")
         return '; '.join(said)
 
+# %% ../../nbs/media/02_sounds.ipynb #2a057e2f
 class _Timeline:
     "Blocks of samples where their timestamps say."
     def __init__(
@@ -312,6 +313,7 @@ def _can_seek(c, path, line): # a `_Timeline` at its beginning
     )  # bytes a second: less, and timestamps leap
     return plausible and track_of(c, 'video') is not None and (line.grid or line.tick < 1.5)
 
+# %% ../../nbs/media/02_sounds.ipynb #a28dcede
 class _Track:
     "A sound track, read on the timeline of its file."
     def __init__(

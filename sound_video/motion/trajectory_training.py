@@ -89,7 +89,7 @@ def video_dls(films:Videos, bs=6, n=None, # clips in an epoch: all
     dl = VideoLoader(films, bs=bs, n=n or len(films), steps=steps, seed=seed, shuffle=True, drop_last=True)
     return DataLoaders(dl, dl, device=device or default_device())
 
-# %% ../../nbs/motion/04_trajectory_training.ipynb #0e783fba
+# %% ../../nbs/motion/04_trajectory_training.ipynb #5832e1b0
 def film_of(frames, # uint8 [T, H, W, 3] at the trajectory's rate
             sound,  # [C, N]
             rate:int, encoder, steps_rate:float):
@@ -107,6 +107,7 @@ def film_of(frames, # uint8 [T, H, W, 3] at the trajectory's rate
         v,
     )
 
+# %% ../../nbs/motion/04_trajectory_training.ipynb #0e783fba
 def make_videos(
     clips,  # a dataset of `(frames, sound, label)` like `WorldClips`, its fps the trajectory's rate
     encoder,

@@ -1,4 +1,4 @@
-"""StyleGAN2: a network that turns codes into pictures, the network that judges them, and their training
+"""StyleGAN2: a network that turns latents into pictures, and the discriminator that it is trained against
 
 Docs: https://sound-video.github.io/sound_video/stylegan/stylegan2.html.md"""
 
@@ -201,7 +201,7 @@ class SynthesisBlock(nn.Module):
         rgb = self.torgb(x, ws[-1])
         return x, rgb if img is None else rgb + enlarge(img, self.resample_filter)
 
-# %% ../../nbs/stylegan/04_stylegan2.ipynb #6a4bc0da
+# %% ../../nbs/stylegan/04_stylegan2.ipynb #0e6661b7
 HALF_LAYERS = {torch.float16: 8, torch.bfloat16: 1} # so many of the last ones
 AT_ONCE = 2**17 # pixels that a CPU works on: with more, memory grows and nothing is won
 
@@ -241,6 +241,7 @@ class Synthesis(nn.Module):
             )
         return img
 
+# %% ../../nbs/stylegan/04_stylegan2.ipynb #6a4bc0da
 class Generator(nn.Module):
     "`G.mapping(z, c, psi)` and `G.synthesis(w)`; `G(z, c)` is both."
     def __init__(self, cfg:StyleGAN2Config):
@@ -292,7 +293,7 @@ def minibatch_std(x, # [B, C, H, W]
     y = (x.reshape(n, B//n, C*H*W).var(0, unbiased=False) + 1e-8).sqrt().mean(1) # [B/n]
     return torch.cat([x, y.repeat(n)[:,None,None,None].expand(-1, 1, H, W)], 1)
 
-# %% ../../nbs/stylegan/04_stylegan2.ipynb #9bc08d5c
+# %% ../../nbs/stylegan/04_stylegan2.ipynb #dd1d9d39
 class DiscriminatorEnd(nn.Module):
     "The last 4 × 4 pixels -> a vector [B, D]."
     def __init__(self, cfg, out):
@@ -301,6 +302,7 @@ class DiscriminatorEnd(nn.Module):
         self.conv,self.fc,self.out = Conv(n+1, n, 3, clamp=cfg.conv_clamp), Dense(n*16, n, act=True), Dense(n, out)
     def forward(self, x): return self.out(self.fc(self.conv(minibatch_std(x.float())).flatten(1)))
 
+# %% ../../nbs/stylegan/04_stylegan2.ipynb #9bc08d5c
 class Discriminator(nn.Module):
     "Pictures [B, 3, H, W] and classes -> scores [B], large for real."
     def __init__(self, cfg:StyleGAN2Config, embed_dim=128):
