@@ -103,6 +103,6 @@ def test_silence_is_shown_as_nothing_happening(world, capsys):
     assert film.source.shots[0].score.strengths.max() == 0 and film.source.shots[0].score.level.max() == 0
 
 def test_mistakes_are_told(world):
-    for line, kw in (('even', dict(size='99x64')), ('hour', dict(hour='tea')), ('did you mean', dict(class_name='rainning')),
-            ('silent throughout', dict(timeline='0:silence'))):
+    for line, kw in (('even', dict(size='99x64')), ('hour', dict(hour='tea')),
+            ('did you mean', dict(class_name='rainning')), ('silent throughout', dict(timeline='0:silence'))):
         with pytest.raises(UserError, match=line): world.generate(clap(), **kw)
