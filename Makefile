@@ -10,11 +10,12 @@ $(READY): settings.ini setup.py pyproject.toml constraints.txt
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(READY)
 
-demo: $(READY)  ## A thunderstorm's sound, and the video made from it
+demo: $(READY)  ## A thunderstorm's sound, and a film of it by each of the two engines
 	mkdir -p out
 	$(BIN)/sound-video data render out/world --scenes thunder --clips 1 --seconds 8 --seed 3
 	$(BIN)/sound-video generate out/world/thunder/000003.mp4 -o out/demo.mp4 --class thunder
-	@echo "Watch out/demo.mp4"
+	$(BIN)/sound-video generate out/world/thunder/000003.mp4 -o out/demo-world.mp4 --pack world --class thunder
+	@echo "Watch out/demo-world.mp4, drawn by the world's renderer, and out/demo.mp4, made by the generator"
 
 test: $(READY)  ## Every notebook and every test, with a count
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -n 2

@@ -17,10 +17,11 @@ from sound_video.stylegan.snapshots import read_snapshot
 from sound_video.app.pack_config import PackConfig
 from sound_video.app.packs import load_pack, save_pack
 from sound_video.app.edit import SoundVideo
+from sound_video.app.world import WorldVideo
 
 __all__ = [
-    'Config', 'Features', 'KINDS', 'PackConfig', 'SCENES', 'Sound', 'SoundVideo', 'UserError', 'Video', 'as_frames',
-    'compose', 'default_device', 'features', 'frame_times', 'load_pack', 'n_frames', 'play', 'probe', 'read_frames',
-    'read_image', 'read_snapshot', 'read_sound', 'render', 'save_pack', 'seed_all', 'show_grid', 'show_mel',
-    'show_strip', 'show_w', 'show_wave', 'stills', 'synthesise', 'to_float', 'to_uint8', 'write_image',
-    'write_video']
+    'Config', 'Features', 'KINDS', 'PackConfig', 'SCENES', 'Sound', 'SoundVideo', 'UserError', 'Video',
+    'WorldVideo', 'as_frames', 'compose', 'default_device', 'features', 'frame_times', 'load_pack', 'n_frames',
+    'play', 'probe', 'read_frames', 'read_image', 'read_snapshot', 'read_sound', 'render', 'save_pack',
+    'seed_all', 'show_grid', 'show_mel', 'show_strip', 'show_w', 'show_wave', 'stills', 'synthesise',
+    'to_float', 'to_uint8', 'write_image', 'write_video']
