@@ -6,8 +6,8 @@ Docs: https://sound-video.github.io/sound_video/world/drawing.html.md"""
 
 # %% auto #0
 __all__ = ['TILE', 'TEXELS', 'NOISES', 'HOURS', 'DAY', 'EVENING', 'CLOUDS', 'FAIR', 'Canvas', 'coords', 'sampled', 'per', 'tint',
-           'inside', 'step', 'noise', 'somewhere', 'per_seed', 'rgb', 'blend', 'Hour', 'Look', 'look', 'over', 'glow',
-           'lamp', 'develop', 'dome', 'Cloud', 'clouds', 'sky', 'crest', 'firs', 'haze', 'mountains', 'forest',
+           'inside', 'step', 'noise', 'somewhere', 'per_seed', 'softly', 'rgb', 'blend', 'Hour', 'Look', 'look', 'over',
+           'glow', 'lamp', 'develop', 'dome', 'Cloud', 'clouds', 'sky', 'crest', 'firs', 'haze', 'mountains', 'forest',
            'ground', 'splat', 'streaks']
 
 # %% ../../nbs/world/01_drawing.ipynb #56dea233
@@ -196,6 +196,18 @@ def per_seed(
     kept, key = canvas.kept if canvas.kept is not None else {}, (paint.__name__, int(different[0]), seeds.device)
     if key not in kept: kept[key] = paint(different, canvas)
     return _each(lambda a: a.expand(len(seeds), *a.shape[1:]), kept[key])
+
+# %% ../../nbs/world/01_drawing.ipynb #1945ecf7
+_LARGE = 480 # pixels
+
+def softly(canvas:Canvas, f, device=None): # f(x, y) -> planes [B, h, w] or pictures [B, C, h, w], alone or in a tuple
+    "What a function of the coordinates gives, computed at half the size and enlarged where the canvas is large."
+    if canvas.unit < _LARGE or canvas.height % 2 or canvas.width % 2: return f(*coords(canvas, device))
+    def enlarged(a):
+        planes = a if a.ndim == 4 else a[:, None]
+        out = F.interpolate(planes, scale_factor=2, mode='bilinear', align_corners=False)
+        return out if a.ndim == 4 else out[:, 0]
+    return _each(enlarged, f(*coords(Canvas(canvas.height // 2, canvas.width // 2), device)))
 
 # %% ../../nbs/world/01_drawing.ipynb #fbce5566
 def rgb(hexes:str): # screen colours such as 'ff8040 203060'

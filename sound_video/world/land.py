@@ -17,9 +17,10 @@ import math
 from dataclasses import replace
 import torch
 from .score import Moment, choice, hashed, kind_index, uniform, wander
-from .drawing import (
+from sound_video.world.drawing import (
     FAIR, Canvas, Look, blend, clouds, coords, crest, develop, dome, firs, forest, glow, ground, haze, inside, lamp,
-    look, mountains, noise, over, per, per_seed, rgb, sampled, sky, somewhere, step, streaks, tint)
+    look, mountains, noise, over, per, per_seed, rgb, sampled, sky, softly, somewhere, step, streaks,
+    tint)
 
 # %% ../../nbs/world/02_land.ipynb #78d1d6f8
 def recent(m,         # Moment
@@ -526,17 +527,20 @@ def dancing(x, y, seeds, m, px, py): # coordinates; moment; foot of the fire [B,
 # %% ../../nbs/world/02_land.ipynb #70ded38b
 def _burn(seeds, m, canvas, still, bends=1., lean=0., reach=1.):
     "Paint the fire of a place."
-    x, y = coords(canvas, seeds.device)
     px, py, wide, tall = (still[k] for k in ('px', 'py', 'wide', 'tall'))
     high = tall * fire_height(m)
     bright = per(.5 + .5 * m.level + .15 * m.pulse(.2).clamp(max=1.5))
-    amount = bright * (.06 + lamp(x, y, px, py + .35 * high, .12 + .3 * high)) * dancing(x, y, seeds, m, px, py)
-    p = glow(still['own'], still['added'], 1.5 * amount)
-    p = glow(p, torch.tensor(GLOW, device=x.device), .25 * bright * lamp(x, y, px, py + .4 * high, .5 * wide + .06)**2)
-    heat = flames(x, y, seeds, m, px, py, wide, high, bends, lean)
+    def fields(x, y):
+        near = lamp(x, y, px, py + .35 * high, .12 + .3 * high)
+        lit = bright * (.06 + near) * dancing(x, y, seeds, m, px, py)
+        halo = .25 * bright * lamp(x, y, px, py + .4 * high, .5 * wide + .06)**2
+        return lit, halo, flames(x, y, seeds, m, px, py, wide, high, bends, lean)
+    lit, halo, heat = softly(canvas, fields, seeds.device)
+    p = glow(still['own'], still['added'], 1.5 * lit)
+    p = glow(p, torch.tensor(GLOW, device=p.device), halo)
     p = over(p, flame_light(heat), step(.05, .6, heat) * .8) + flame_light(heat) * .35
     glints = sparks(m, seeds, px, py + .3 * high, reach * (.25 + .6 * tall), canvas)
-    return glow(p, torch.tensor([2., .9, .25], device=x.device), glints)
+    return glow(p, torch.tensor([2., .9, .25], device=p.device), glints)
 
 # %% ../../nbs/world/02_land.ipynb #ecccd7ac
 def _paint_camp(seeds, m, canvas):
@@ -754,21 +758,14 @@ def _paint_blasts(seeds, m, canvas):
         near = lamp(x, y, per(px[:, j]), per(py[:, j] + .6 * r[:, j]), per(1.1 * r[:, j]))
         p = glow(p, still['added'], per(hot[:, j]) * (.12 + 1.6 * near))
         p = glow(p, torch.tensor([1., .6, .25], device=x.device), per(hot[:, j]) * .5 * near**3)
-    p = _column(
-        p,
-        x,
-        y,
-        seeds,
-        m,
-        lk,
-        px=torch.where(vent, cx, 0.5 + per(spread) * (span(seeds, 'plume', -0.8, 0.8))),
-        py=torch.where(vent, cy - 0.03, h - 0.02),
-        kind=kind,
-    )
+    foot = torch.where(vent, cx, .5 + per(spread) * span(seeds, 'plume', -.8, .8)), torch.where(vent, cy - .03, h - .02)
+    smoky, dense, lit, burning = softly(canvas, lambda x, y: _column(x, y, seeds, m, lk, *foot, kind), x.device)
+    p = over(over(p, smoky, dense), lit, burning)
     for j in reversed(range(age.shape[1])):
-        colour, alpha = fireball(
-            x, y, seeds * 7 + k[:, j], lk, per(px[:, j]), per(py[:, j]), per(r[:, j]), per(age[:, j]), per(warm)
-        )
+        if not (strength[:, j] > 0).any(): continue
+        where = [per(a[:, j]) for a in (px, py, r, age)]
+        ball = lambda x, y: fireball(x, y, seeds * 7 + k[:, j], lk, *where, per(warm))
+        colour, alpha = softly(canvas, ball, x.device)
         p = over(p, colour, alpha * per(strength[:, j] > 0))
     bits = debris(seeds, age, strength, k, px, py, 1.3 * r, canvas, up=.5)
     p = glow(p, torch.tensor([2.2, 1., .3], device=x.device), bits * per(warm.clamp(.2, 1)))
@@ -776,8 +773,8 @@ def _paint_blasts(seeds, m, canvas):
     return develop(p, lk.exposure)
 
 # %% ../../nbs/world/02_land.ipynb #580d15d5
-def _column(p, x, y, seeds, m, lk, px, py, kind):
-    "The lasting column of smoke or ash, and small fires at its foot."
+def _column(x, y, seeds, m, lk, px, py, kind): # coordinates, seeds, moment, look; foot [B, 1, 1]; int64 [B]
+    "Colour and coverage of the lasting column of smoke or ash, and of the small fires at its foot."
     wide, tall = (
         per(torch.tensor(v, device=x.device)[kind])
         for v in ([0.10, 0.06, 0.1, 0.1, 0.07, 0.12, 0.14, 0.17], [0.6, 0.45, 0.5, 0.5, 0.4, 0.4, 0.7, 0.62])
@@ -792,9 +789,8 @@ def _column(p, x, y, seeds, m, lk, px, py, kind):
         soot * (tint(lk.shade) + tint(lk.light) * 1.5 * side[:, None])
         + tint(torch.tensor(GLOW, device=x.device)) * (0.5 * under * (1 - dust))[:, None]
     )
-    p = over(p, colour, .9 * density)
     heat = flames(x, y, seeds, m, px, py, .9 * wide, (.10 + .25 * wide) * fire_height(m), 1.5) * (1 - dust)
-    return over(p, flame_light(heat), step(.05, .6, heat) * .9)
+    return colour, .9 * density, flame_light(heat), step(.05, .6, heat) * .9
 
 # %% ../../nbs/world/02_land.ipynb #7409c8b0
 def _lava(p, x, y, seeds, m, cx, cy, canvas):

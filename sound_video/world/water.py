@@ -35,7 +35,7 @@ from sound_video.world.drawing import (
     per,
     per_seed,
     sampled,
-    sky,
+    sky, softly,
     somewhere,
     splat,
     step,
@@ -1023,7 +1023,8 @@ def _splash(p, w, seeds, m, kind, x, y, ex, ey, lace):
     for k in range(ex.shape[1]):
         boil = torch.exp(-((x - per(ex[:, k])) / .07)**2 - ((y - per(ey[:, k]) - .01) / .03)**2)
         white = white + boil * per(s[:, k] * torch.exp(-age[:, k] / .25)) * (.4 + .8 * lace)
-    white = white + .9 * _plumes(m, x, y, ex, ey, per(by(kind, [.9, 1.7, 1.6, .9, .8, .9, .9, 2.0])))
+    high = per(by(kind, [.9, 1.7, 1.6, .9, .8, .9, .9, 2.0]))
+    white = white + .9 * softly(canvas, lambda x, y: _plumes(m, x, y, ex, ey, high), y.device)
     return over(p, w['white'] * 1.05, white.clamp(max=.95))
 
 # %% ../../nbs/world/03_water.ipynb #fd0af4d0
