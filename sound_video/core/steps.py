@@ -35,7 +35,8 @@ def weighted_sum(terms:dict, # {name: Term}
 # %% ../../nbs/core/07_steps.ipynb #1eb378ff
 class StepLoss:
     "The loss function of an ordinary Learner: predictions and targets make a step, and its terms are added up."
-    def __init__(self, terms:dict, make_step): # {name: Term}; makes a step of predictions and targets
+    def __init__(self, terms:dict, # {name: Term}, none of which is left out now and then
+                 make_step):       # of predictions and targets
         self.terms, self.make_step, self.term_values = terms, make_step, {}
     def __call__(self, *args):
         loss, self.term_values = weighted_sum(self.terms, self.make_step(*args))
