@@ -430,7 +430,7 @@ def train_inverter(recipe:InversionRecipe, G, clip, sounds:SoundVectors, run:Run
     dls = vector_dls(sounds, recipe.batch, run.seed, n=max(len(sounds), recipe.sounds))
     learn = inversion_learner(
         dls, E.requires_grad_(True).to(G.mapping.w_avg.device), G, clip, recipe.lr, seed=run.seed,
-        cbs=LatentGrid(run.work/'samples-inversion', G, sounds.vectors[0, :9]))
+        cbs=[LatentGrid(run.work/'samples-inversion', G, sounds.vectors[0, :9])])
     learn.add_cbs(run.keep('inversion', recipe, state=learn.state))
     learn.fit_flat_cos(recipe.epochs)
     return E.eval()
