@@ -217,8 +217,12 @@ class TrajectoryStep:
     def still(self): # images of the latents that have not moved [B, 3, H, W]
         with torch.no_grad(): return self.synthesis(self.start)
 
-def image_discriminator_loss(s): return discriminator_loss(s.score_images(s.real), s.score_images(s.fake))
+def image_discriminator_loss(s): # a `TrajectoryStep`, as for all that follow
+    "Logistic loss of the scores of single frames."
+    return discriminator_loss(s.score_images(s.real), s.score_images(s.fake))
+
 def video_discriminator_loss(s):
+    "Logistic loss of the scores of videos with their own sound."
     return discriminator_loss(s.score_videos(s.real, s.curves), s.score_videos(s.fake, s.curves))
 
 def mismatch_loss(s): # real videos with the sound of another are fakes too
