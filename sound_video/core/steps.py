@@ -12,7 +12,8 @@ import math
 from typing import Callable, NamedTuple
 import torch
 from fastai.callback.core import CancelBackwardException, CancelStepException
-from fastai.learner import Learner, Metric
+from fastai.callback.schedule import Learner # with its schedules
+from fastai.learner import Metric
 from .processes import mean_of_all, n_processes, n_rows, part_of_step
 from .callbacks import TrainingState, get_rng, set_rng, term_values
 
