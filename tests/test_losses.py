@@ -119,10 +119,13 @@ def scores_of(learn, turn, module, name):
         grads = first_step(learn, turn)
     return seen, grads
 
-def check_logistic(learn, module, weights=(1.,)):
+def check_logistic(learn, module, weights=(1.,), scores=lambda D, x, given, *_: [D(x, given)]):
     "Discriminators' losses want real scores up and fake ones down, each as much as the logistic loss says."
     seen, grads = scores_of(learn, 'discriminator', module, 'discriminator_loss')
-    for (real, fake), weight in zip(seen, weights, strict=True):
+    with torch.no_grad(): of_real = scores(learn.model.D, *learn.batch[0], *learn.batch[1])
+    for (real, fake), weight, want in zip(seen, weights, of_real, strict=True):
+        torch.testing.assert_close(real, want)
+        assert not torch.allclose(fake, want)
         torch.testing.assert_close(real.grad, -weight * torch.sigmoid(-real) / len(real))
         torch.testing.assert_close(fake.grad, weight * torch.sigmoid(fake) / len(fake))
         assert (real.grad < 0).all() and (fake.grad > 0).all()
@@ -470,7 +473,8 @@ def test_trajectory_adversarial_scores(frozen, clip):
     learn = walking(frozen, clip, adversarial=1.)
     check_non_saturating(learn, trajectory_training, (1/3, 2/3))
     learn = without(walking(frozen, clip, adversarial=1.), 'mismatch', 'video_r1', 'image_r1')
-    grads = check_logistic(learn, trajectory_training, (1/3, 2/3))
+    scores = lambda D, x, s, *_: [D.score_videos(x, s[:, -STEPS:]), D.score_images(x)]
+    grads = check_logistic(learn, trajectory_training, (1/3, 2/3), scores)
     assert reached(grads) == names(learn.model, 'D.')
 
 def adds(frozen, clip, name):
