@@ -31,6 +31,7 @@ from sound_video.motion.trajectory import N_CURVES, TrajectoryConfig, Trajectory
 from sound_video.world.score import KIND_NAMES, SCENES
 from sound_video.app.recipes import PRESETS, new_generator
 from sound_video.app.training import (
+    Run,
     Watched,
     train_image_classifier,
     train_resolution,
@@ -80,10 +81,10 @@ def image_classifier(recipe, bs, cbs, work):
     train_image_classifier(still_noise(recipe.generator.img_resolution, bs), 1, cbs)
 
 def stylegan(res, recipe, bs, cbs, work):
-    recipe = replace(recipe, batch=bs, generator=replace(recipe.generator, c_dim=len(KIND_NAMES)))
-    train_resolution(
-        still_noise(recipe.generator.img_resolution, bs), recipe, res, bs * LONG, None, {}, work, False, cbs
-    )
+    generator, images = replace(recipe.generator, c_dim=len(KIND_NAMES)), [bs * LONG] * len(recipe.resolutions)
+    recipe = replace(recipe, batch=bs, generator=generator, images=images)
+    dls = still_noise(recipe.generator.img_resolution, bs)
+    train_resolution(dls, recipe, res, None, {}, Run(work, cbs=cbs))
 
 def clip(recipe, bs, cbs, work):
     net = small_clip()
@@ -137,8 +138,7 @@ def video_classifier(recipe, bs, cbs, work):
         replace(recipe.trajectory, video_classifier_epochs=LONG),
         Watched(films, 'train', recipe.trajectory.rate),
         Watched(film_noise(recipe, recipe.generator.img_resolution, 4), 'valid', recipe.trajectory.rate),
-        work,
-        cbs=cbs,
+        Run(work, cbs=cbs),
     )
 
 def trajectory(recipe, bs, cbs, work):
@@ -150,17 +150,8 @@ def trajectory(recipe, bs, cbs, work):
     )
     cfg = TrajectoryConfig(groups, *shape, hidden=recipe.trajectory.hidden, rate=recipe.trajectory.rate)
     M = TrajectoryGenerator(cfg, latent_axes(E, films.vectors[:64].to(default_device()), groups, cfg.axes))
-    train_trajectory(
-        replace(recipe.trajectory, batch=bs),
-        M,
-        films,
-        film_noise(recipe, G.cfg.img_resolution, 2),
-        G,
-        net,
-        sound_anchors(E),
-        work,
-        cbs=cbs,
-    )
+    both, fixed = (films, film_noise(recipe, G.cfg.img_resolution, 2)), (G, net, sound_anchors(E))
+    train_trajectory(replace(recipe.trajectory, batch=bs), M, both, fixed, Run(work, cbs=cbs))
 
 def stages(recipe): # name -> function, rows of a batch, steps in all; as `training.train` counts them
     r, epoch = recipe, min(max(min(recipe.stills, 10_000), sum(recipe.images) // 250), *recipe.images)
@@ -208,11 +199,11 @@ class Watch(Callback):
     def before_batch(self):
         if not hasattr(self, 'plan'):
             self.plan = (
-                [0, 1, 4] if hasattr(self.learn, 'turns') else [1]
+                [0, 1, 4] if getattr(self.learn, 'turns', [''])[0] else [1]
             )  # all terms, none, those of every fourth step
         self.counter = FlopCounterMode(display=False) if self.plan else None
         if not self.counter: return
-        if 'steps' in getattr(self.learn, 'memory', {}): self.learn.memory['steps'] = self.plan[0]
+        if hasattr(self.learn, 'terms'): self.learn.state.steps = self.plan[0]
         self.counter.mod_tracker = Flat()
         self.counter.__enter__()
     def after_batch(self):
@@ -222,8 +213,8 @@ class Watch(Callback):
             self.params = sum(p.numel() for p in getattr(self.model, 'G', self.model).parameters()) + sum(
                 p.numel() for p in getattr(self.model, 'D', torch.nn.Module()).parameters()
             )
-            if not self.plan and 'steps' in getattr(self.learn, 'memory', {}):
-                self.learn.memory['steps'] = CYCLE - 1  # one more to warm up, then a cycle
+            if not self.plan and hasattr(self.learn, 'terms'):
+                self.learn.state.steps = CYCLE - 1  # one more to warm up, then a cycle
         elif torch.cuda.is_available(): torch.cuda.synchronize()
         self.times.append(time.perf_counter())
         if not self.plan and len(self.times) >= len(self.flops) + self.n: raise Enough

@@ -16,8 +16,13 @@ GAN, INV, PIC, WALK, SOUND, HEAD, WORDS = (
     'finetuning',
     'captions or contrast',
 )
-INVERT, TRAJ = 'motion/inversion_training', 'motion/trajectory_training'
+STEPS, INVERT, TRAJ = 'core/steps', 'motion/inversion_training', 'motion/trajectory_training'
 MUTATIONS = [  # file, what stands there, what it becomes, tests
+    # the sum of all terms
+    (STEPS, 'return sum(weigh(t) * values', 'return sum(-weigh(t) * values', GAN),
+    (STEPS, 'return sum(weigh(t) * values[name]', 'return sum(weigh(t) * values[name].detach()', GAN),
+    (STEPS, 'weigh = lambda t: t.every * (', 'weigh = lambda t: (', WALK),
+    (STEPS, 'n % t.every == 0', 'n % t.every == 1', GAN),
     # the game of two: real, fake, non-saturating
     ('stylegan/adversarial', 'F.softplus(-real).mean()', 'F.softplus(real).mean()', GAN),
     ('stylegan/adversarial', 'F.softplus(-real).mean()', 'F.softplus(-real.detach()).mean()', GAN),
@@ -27,62 +32,85 @@ MUTATIONS = [  # file, what stands there, what it becomes, tests
     ('stylegan/adversarial', '+ F.softplus(fake).mean()', '+ F.softplus(-fake).mean()', GAN),
     ('stylegan/adversarial', 'return F.softplus(-fake).mean()', 'return F.softplus(fake).mean()', GAN),
     ('stylegan/adversarial', 'return F.softplus(-fake).mean()', 'return -F.softplus(-fake).mean()', GAN),
-    ('stylegan/adversarial', 'else (self.score(fake),)', 'else (self.score(fake.detach()),)', GAN),
-    ('stylegan/adversarial', 'return self.make(self.w)', 'return self.make(self.w.detach())', GAN),
+    *[
+        ('stylegan/adversarial', f'lambda s: {term}', f'lambda s: {new}', GAN)
+        for term in (
+            'discriminator_loss(s.real_scores, s.fake_scores)',
+            'r1_penalty(s.score, s.real)',
+            'generator_loss(s.fake_scores)',
+            '(s.lengths - s.mean_length).square().mean()',
+        )
+        for new in (f'-{term}', f'{term}.detach()')
+    ],
+    ('stylegan/adversarial', 'loss(s.real_scores, s', 'loss(s.real_scores.detach(), s', GAN),
+    ('stylegan/adversarial', 'loss(s.real_scores, s.fake_scores)', 'loss(s.fake_scores, s.real_scores)', GAN),
+    ('stylegan/adversarial', 'w, make(w), score', 'w, make(w.detach()), score', GAN),
     # R1, path length, augmentation
-    ('stylegan/adversarial', 'self.loss_grad + r1 *', 'self.loss_grad - r1 *', GAN),
-    ('stylegan/adversarial', 'self.loss_grad + r1 *', 'self.loss_grad + r1.detach() *', GAN),
     ('stylegan/adversarial', 'score_of(real).sum(), real, create_graph=True', 'score_of(real).sum(), real', GAN),
-    ('stylegan/adversarial', 'self.loss_grad + (lengths - ', 'self.loss_grad - (lengths - ', GAN),
-    ('stylegan/adversarial', 'self.loss_grad + (lengths - ', 'self.loss_grad + (lengths.detach() - ', GAN),
-    ('stylegan/adversarial', "(lengths - self.memory['path'])", "(lengths + self.memory['path'])", GAN),
+    ('stylegan/adversarial', '(s.lengths - s.mean_length)', '(s.lengths.detach() - s.mean_length)', GAN),
+    ('stylegan/adversarial', '(s.lengths - s.mean_length)', '(s.lengths + s.mean_length)', GAN),
     ('stylegan/adversarial', '(img*y).sum(), w, create_graph=True', '(img*y).sum(), w', GAN),
-    ('stylegan/adversarial', "self.memory['path'] += self.decay", "self.memory['path'] -= self.decay", GAN),
-    ('stylegan/adversarial', "m['sign'] += scores", "m['sign'] -= scores", GAN),
+    ('stylegan/adversarial', 'self.state.path += self.decay', 'self.state.path -= self.decay', GAN),
+    ('stylegan/adversarial', 's.sign += scores', 's.sign -= scores', GAN),
     ('stylegan/ada', 'r - target), 0.)', 'target - r), 0.)', GAN),
     # inversion of sounds: CLIP to the sound and to the words, norm
-    (
-        INVERT,
-        'self.loss_grad + self.weight * self.every * value',
-        'self.loss_grad - self.weight * self.every * value',
-        INV,
-    ),
-    (INVERT, 'self.weight * self.every * value', 'self.weight * self.every * value.detach()', INV),
-    (INVERT, 'loss = clip_distance(seen', 'loss = -clip_distance(seen', INV),
-    (INVERT, 'loss = clip_distance(seen', 'loss = clip_distance(seen.detach()', INV),
-    (INVERT, 'loss + words * clip_distance(seen', 'loss - words * clip_distance(seen', INV),
-    (INVERT, 'loss + words * clip_distance(seen', 'loss + words * clip_distance(seen.detach()', INV),
-    (INVERT, 'x = G.synthesis(learn.w[:k])', 'x = G.synthesis(learn.w[:k].detach())', INV),
-    (INVERT, 'lambda learn: latent_norm(learn.w,', 'lambda learn: -latent_norm(learn.w,', INV),
-    (INVERT, 'lambda learn: latent_norm(learn.w,', 'lambda learn: latent_norm(learn.w.detach(),', INV),
-    (INVERT, 'return whiten(self.w, self.model', 'return whiten(self.w.detach(), self.model', INV),
-    (INVERT, 'R1(gamma)', 'R1(-gamma)', INV),
+    *[
+        (INVERT, f'lambda s: {term}', f'lambda s: {new}', INV)
+        for term in (
+            'discriminator_loss(s.score(s.real), s.score(s.fake))',
+            'r1_penalty(s.score, s.real)',
+            'generator_loss(s.score(s.fake))',
+            's.distance(s.sounds)',
+            's.distance(s.words)',
+            'latent_norm(s.w, s.mean, s.std), near',
+        )
+        for new in (f'-{term}', f'{term}.detach()' if 'near' not in term else term.replace('s.w,', 's.w.detach(),'))
+    ],
+    (INVERT, 's.score(s.real), s.score(s.fake)', 's.score(s.fake), s.score(s.real)', INV),
+    (INVERT, 'clip_distance(self.embedded, vectors', 'clip_distance(self.embedded.detach(), vectors', INV),
+    (INVERT, 'x = self.G.synthesis(w[', 'x = self.G.synthesis(w.detach()[', INV),
+    (INVERT, 'return whiten(self.w, self.mean', 'return whiten(self.w.detach(), self.mean', INV),
     ('motion/inversion', 'return 1 - F.cosine_similarity', 'return 1 + F.cosine_similarity', INV),
     ('motion/inversion', 'whiten(w, mean, std).square().mean()', '-whiten(w, mean, std).square().mean()', INV),
     # inversion of pictures
     *[
-        (INVERT, f'lambda: {term}', f'lambda: -{term}', PIC)
+        (INVERT, f'lambda s: {term}', f'lambda s: -{term}', PIC)
         for term in (
-            'F.l1_loss(y, x)',
-            'F.avg_pool2d(y - x, 4).abs()',
-            'clip_distance(clip.embed_image(y)',
-            'latent_norm(found',
-            '(found - w).div',
+            'F.l1_loss(s.made, s.images)',
+            'F.avg_pool2d(s.made - s.images, 4).abs()',
+            'clip_distance(s.embed(s.made)',
+            'latent_norm(s.w, s.mean, s.std), 2',
+            '(s.w[-len(s.known):] - s.known)',
         )
     ],
-    (INVERT, 'F.l1_loss(y, x)', 'F.l1_loss(y.detach(), x)', PIC),
-    (INVERT, 'F.avg_pool2d(y - x, 4)', 'F.avg_pool2d(y - x, 4).detach()', PIC),
-    (INVERT, 'clip.embed_image(y)', 'clip.embed_image(y).detach()', PIC),
-    (INVERT, 'latent_norm(found', 'latent_norm(found.detach()', PIC),
-    (INVERT, '(found - w).div', '(found.detach() - w).div', PIC),
-    (INVERT, 'y = self.G.synthesis(found)', 'y = self.G.synthesis(found.detach())', PIC),
-    (INVERT, '+ distance(own, mine', '- distance(own, mine', PIC),
-    (INVERT, 'distance(x, mine(self.leaves[0]))', '-distance(x, mine(self.leaves[0]))', PIC),
+    (INVERT, 'F.l1_loss(s.made, ', 'F.l1_loss(s.made.detach(), ', PIC),
+    (INVERT, 'F.avg_pool2d(s.made - s.images, 4)', 'F.avg_pool2d(s.made - s.images, 4).detach()', PIC),
+    (INVERT, 'clip_distance(s.embed(s.made)', 'clip_distance(s.embed(s.made).detach()', PIC),
+    (INVERT, 'latent_norm(s.w, s.mean, s.std), 2', 'latent_norm(s.w.detach(), s.mean, s.std), 2', PIC),
+    (INVERT, '(s.w[-len(s.known):] - s.known)', '(s.w[-len(s.known):].detach() - s.known)', PIC),
+    (INVERT, 'made = self.G.synthesis(found)', 'made = self.G.synthesis(found.detach())', PIC),
+    (INVERT, 's.w[-len(s.known):]', 's.w[:len(s.known)]', PIC),
+    (INVERT, '2 * pixels', 'pixels', PIC),
     (INVERT, 'found.detach().requires_grad_() for found', 'found.detach() for found', PIC),
     # trajectory: motion, light, detail, CLIP, near, both discriminators, mismatched curves
     *[
-        (TRAJ, f'{name} * weigh)', f'-{name} * weigh)', WALK)
-        for name in ('motion', 'light', 'detail', 'near', 'show')
+        (TRAJ, f'{name}=Term({term}', f'{name}=Term({new}', WALK)
+        for name, term in dict(
+            video_G='lambda s: generator_loss(s.score_videos(s.fake, s.curves))',
+            image_G='lambda s: generator_loss(s.score_images(s.fake))',
+            motion='lambda s: motion_loss(s.fake, s.real)',
+            light='lambda s: light_loss(s.fake, s.real)',
+            detail='lambda s: detail_loss(s.fake, s.still(), s.real, s.detail)',
+            near='moved_far',
+            clip='lambda s: shown_distance(s, clip)',
+            video_D='video_discriminator_loss',
+            mismatch='mismatch_loss',
+            video_r1='video_slope',
+            image_D='image_discriminator_loss',
+            image_r1='lambda s: r1_penalty(s.score_images, s.real)',
+        ).items()
+        for loss in [term if term.startswith('lambda') else f'lambda s: {term}(s)']
+        for new in (loss.replace('s: ', 's: -', 1), f'{loss}.detach()')
     ],
     (TRAJ, 'frame_changes(fake)[:, None]', 'frame_changes(fake).detach()[:, None]', WALK),
     (TRAJ, '+ .3 * apart', '- .3 * apart', WALK),
@@ -100,13 +128,7 @@ MUTATIONS = [  # file, what stands there, what it becomes, tests
     (TRAJ, ' - more(real, usual)', ' + more(real, usual)', WALK),
     (TRAJ, '(more(fake, ', '(more(fake.detach(), ', WALK),
     (TRAJ, '(log_detail(x) - usual', '(log_detail(x) + usual', WALK),
-    (
-        TRAJ,
-        'return clip_distance(clip.embed_image(learn.film[:, k])',
-        'return -clip_distance(clip.embed_image(learn.film[:, k])',
-        WALK,
-    ),
-    (TRAJ, 'clip.embed_image(learn.film[:, k])', 'clip.embed_image(learn.film[:, k].detach())', WALK),
+    (TRAJ, 'clip.embed_image(s.fake[:, k])', 'clip.embed_image(s.fake[:, k].detach())', WALK),
     (TRAJ, 'torch.stack([x.square().mean() for x', 'torch.stack([-x.square().mean() for x', WALK),
     (
         TRAJ,
@@ -116,19 +138,25 @@ MUTATIONS = [  # file, what stands there, what it becomes, tests
     ),
     (
         TRAJ,
-        'return M.latents(w_a.expand(-1, T, -1, -1), self.moved)',
-        'return M.latents(w_a.expand(-1, T, -1, -1), self.moved).detach()',
+        'return M.latents(w_a.expand(-1, T, -1, -1), moved), moved',
+        'return M.latents(w_a.expand(-1, T, -1, -1), moved).detach(), moved',
         WALK,
     ),
-    (TRAJ, '            return self.film\n', '            return self.film.detach()\n', WALK),
+    (TRAJ, 'detail, fake, moved, start', 'detail, fake.detach(), moved, start', WALK),
     (TRAJ, 'self.image(x[:, ::8]', 'self.image(x.detach()[:, ::8]', WALK),
     (TRAJ, 'self.image(x[:, ::8].flatten(0, 1))', '-self.image(x[:, ::8].flatten(0, 1))', WALK),
-    (TRAJ, 'torch.cat([self.video(x, s', 'torch.cat([self.video(x.detach(), s', WALK),
-    (TRAJ, 'torch.cat([self.video(x, s', 'torch.cat([-self.video(x, s', WALK),
-    (TRAJ, 'self.loss_grad + F.softplus(wrong)', 'self.loss_grad - F.softplus(wrong)', WALK),
-    (TRAJ, 'F.softplus(wrong)', 'F.softplus(-wrong)', WALK),
-    (TRAJ, 'F.softplus(wrong)', 'F.softplus(wrong.detach())', WALK),
-    (TRAJ, 'self.yb[0].roll(1, 0)', 'self.yb[0]', WALK),
+    (TRAJ, 'return self.video(x, s)', 'return self.video(x.detach(), s)', WALK),
+    (TRAJ, 'return self.video(x, s)', 'return -self.video(x, s)', WALK),
+    (TRAJ, 'loss(s.score_images(s.real), s', 'loss(s.score_images(s.real).detach(), s', WALK),
+    (TRAJ, 's.score_images(s.real), s.score_images(s.fake)', 's.score_images(s.fake), s.score_images(s.real)', WALK),
+    (TRAJ, 'loss(s.score_videos(s.real, s.curves), s', 'loss(s.score_videos(s.real, s.curves).detach(), s', WALK),
+    (TRAJ, 's.score_videos(s.fake, s.curves))\n\n', 's.score_videos(s.fake, s.curves).detach())\n\n', WALK),
+    (TRAJ, 'F.softplus(s.score_videos', 'F.softplus(-s.score_videos', WALK),
+    (TRAJ, 's.score_videos(s.real, s.other)', 's.score_videos(s.real, s.curves)', WALK),
+    (TRAJ, 'curves.roll(1, 0)', 'curves', WALK),
+    (TRAJ, 'game * video / 2', 'game * video', WALK),
+    (TRAJ, 'game * video * gamma/2', 'game * video * gamma', WALK),
+    (TRAJ, 'game * gamma/2', 'game * gamma', WALK),
     # alignment: captions, pictures, two views; both ways of the contrast; the head's finetuning
     ('hearing/clip_training', '-(A / A.sum', '(A / A.sum', WORDS),
     ('hearing/clip_training', '(one_way(logits, agree) +', '(one_way(logits, agree) -', WORDS),
@@ -144,21 +172,15 @@ MUTATIONS = [  # file, what stands there, what it becomes, tests
         'scene[:, None] == scene, labels[:, None] == labels',
         SOUND,
     ),
-    (
-        'hearing/alignment',
-        'sum(w * term() for w, term in zip(self.weights',
-        'sum(-w * term() for w, term in zip(self.weights',
-        SOUND,
-    ),
     *[
-        ('hearing/alignment', f'lambda: {term}', f'lambda: {new}', SOUND)
-        for term in ('both(words, agree)', 'both(pictures, alike)', 'contrast((a, b, self.scale), alike)')
+        ('hearing/alignment', f'lambda s: {term}', f'lambda s: {new}', SOUND)
+        for term in ('both(s, s.words, s.agree)', 'both(s, s.pictures, s.alike)', 'pair(s.a, s.b, s.alike)')
         for new in (f'-{term}', f'{term}.detach()')
     ],
-    ('hearing/alignment', '(contrast((a, other, self.scale)', '(contrast((a.detach(), other, self.scale)', SOUND),
-    ('hearing/alignment', '+ contrast((b, other, self.scale)', '- contrast((b, other, self.scale)', SOUND),
-    ('hearing/alignment', '+ contrast((b, other, self.scale)', '+ contrast((b.detach(), other, self.scale)', SOUND),
-    ('hearing/alignment', 'contrast((a, b, self.scale), alike)', 'contrast((a.detach(), b, self.scale), alike)', SOUND),
+    ('hearing/alignment', '(pair(s.a, other', '(pair(s.a.detach(), other', SOUND),
+    ('hearing/alignment', '+ pair(s.b, other', '- pair(s.b, other', SOUND),
+    ('hearing/alignment', '+ pair(s.b, other', '+ pair(s.b.detach(), other', SOUND),
+    ('hearing/alignment', 'pair(s.a, s.b, s.alike)', 'pair(s.a.detach(), s.b, s.alike)', SOUND),
     *[
         ('hearing/finetuning', f'lambda: {term}', f'lambda: {new}', HEAD)
         for term in ('wrong(v[:batch], y[i])', 'wrong(v[batch:], t[j])')

@@ -92,7 +92,7 @@ class Stop(Callback):
     order = 100
     def __init__(self, images): self.images = images
     def after_batch(self):
-        if self.memory['images'] >= self.images: raise KeyboardInterrupt
+        if self.learn.state.images >= self.images: raise KeyboardInterrupt
 
 def test_a_folder_with_classes(tmp_path):
     data = folder_of(tmp_path/'pets', classes=('cat', 'dog'))
@@ -271,10 +271,10 @@ def test_what_does_not_agree_is_one_line(tmp_path, capsys):
 
 def test_sounds_need_a_generator_of_their_classes(tmp_path):
     import tiny_pack
-    from sound_video.app.training import sound_data
+    from sound_video.app.training import Run, sound_data
     sv = SoundVideo.load(tiny_pack.make(tmp_path/'pack', hears=True))
     with pytest.raises(UserError, match='which the generator does not'):
-        sound_data(PRESETS['tiny'].inversion, sv.hearing, (), tmp_path)
+        sound_data(PRESETS['tiny'].inversion, sv.hearing, (), Run(tmp_path))
 
 # -- pictures as they come
 

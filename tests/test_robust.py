@@ -9,7 +9,7 @@ from fastai.data.core import DataLoaders
 from fastai.metrics import mae
 from torch import nn
 from brief import BRIEF
-from sound_video.core.callbacks import ComputeIn, keeping, read_checkpoint, versions
+from sound_video.core.callbacks import ComputeIn, TrainingState, keeping, read_checkpoint, versions
 from sound_video.core.errors import UserError
 from sound_video.data.clips import SeededLoader, still_dls
 from sound_video.app.recipes import PRESETS
@@ -111,18 +111,18 @@ class Overflow(Callback):
         if self.stop and self.epoch == 2: raise KeyboardInterrupt
 
 def test_float16_leaves_out_what_overflows_and_resumes(tmp_path, capsys):
-    half = lambda name, stop=False, **kwargs: line_learner(
-        [*keeping(tmp_path, name, **kwargs), ComputeIn('float16'), Overflow(stop)]
-    )
-    (whole := half('whole')).fit(5)
-    with pytest.raises(KeyboardInterrupt): half('cut', stop=True).fit(5)
-    (again := half('cut', resume=True)).fit(5)
-    n = whole.memory['skipped'] # the three, and what 2^16 is too much for
-    assert (
-        again.memory['skipped'] == n >= 3
-        and again.memory['scaler'] == whole.memory['scaler']
-        and whole.memory['scaler']['scale'] == 2.0 ** (16 - n)
-    )
+    def half(name, stop=False, **kwargs): # -> Learner, and what it counts
+        state = TrainingState()
+        cbs = keeping(tmp_path, name, state=state, **kwargs)
+        return line_learner([*cbs, ComputeIn('float16'), Overflow(stop)]), state
+    whole, counted = half('whole')
+    whole.fit(5)
+    with pytest.raises(KeyboardInterrupt): half('cut', stop=True)[0].fit(5)
+    again, counted_again = half('cut', resume=True)
+    again.fit(5)
+    n = counted.skipped # the three, and what 2^16 is too much for
+    assert counted_again.skipped == n >= 3
+    assert counted_again.scaler == counted.scaler and counted.scaler['scale'] == 2.**(16 - n)
     for a, b in zip(whole.model.parameters(), again.model.parameters()):
         assert torch.equal(a, b) and a.isfinite().all() and a.dtype == torch.float32
     assert f'{n} steps overflowed in float16 and were left out' in capsys.readouterr().err

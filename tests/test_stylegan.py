@@ -11,7 +11,7 @@ from sound_video.stylegan.operators import blur, enlarge, fir
 from sound_video.stylegan.stylegan2 import Discriminator, Generator, StyleGAN2Config
 from sound_video.stylegan.ada import augment
 from sound_video.core.callbacks import Checkpoint, Resume, read_checkpoint
-from sound_video.stylegan.adversarial import GANModels, grow, r1_penalty, stylegan_learner
+from sound_video.stylegan.adversarial import GANModels, GANState, grow, r1_penalty, stylegan_learner
 
 parity = Path(os.environ.get('SOUND_VIDEO_PARITY', Path(__file__).parents[2]/'shared'/'parity'))
 cfg = StyleGAN2Config(z_dim=8, w_dim=8, c_dim=3, img_resolution=16, channel_base=128, channel_max=16, num_layers=2)
@@ -51,7 +51,7 @@ class StopAt(Callback):
     order = 95
     def __init__(self, images): self.images_wanted = images
     def after_batch(self):
-        if self.memory['images'] >= self.images_wanted: raise KeyboardInterrupt
+        if self.learn.state.images >= self.images_wanted: raise KeyboardInterrupt
 
 def learner(cbs=None, **kwargs):
     torch.manual_seed(5)
@@ -62,6 +62,14 @@ def learner(cbs=None, **kwargs):
     learn.logger = noop
     return learn
 
+def kept(file):
+    learn = learner()
+    return learn.add_cb(Checkpoint(file, learn.state, 1000))
+
+def resumed(file, **kwargs):
+    learn = learner(**kwargs)
+    learn.fit(1, cbs=Resume(file, learn.state))
+
 def same(a, b):
     return all(
         torch.equal(x, y) for x, y in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True)
@@ -69,37 +77,43 @@ def same(a, b):
 
 @pytest.mark.parametrize('stop,every', [(28, 12), (20, 20), (8, 4), (36, 4)])
 def test_resume_bit_for_bit(tmp_path, stop, every):
-    whole = learner(); whole.fit(3)
-    first = learner([Checkpoint(tmp_path/'state.pt', every), StopAt(stop)])
+    whole, states = learner(), [GANState(), GANState()]
+    whole.fit(3)
+    first = learner([Checkpoint(tmp_path/'state.pt', states[0], every), StopAt(stop)], state=states[0])
     with pytest.raises(KeyboardInterrupt): first.fit(3)
     assert not same(whole, first)
     torch.manual_seed(99)
-    second = learner([Checkpoint(tmp_path/'state.pt', every)])
-    second.fit(3, cbs=Resume(tmp_path/'state.pt'))
-    assert second.memory == whole.memory and whole.memory['images'] == 60
+    second = learner([Checkpoint(tmp_path/'state.pt', states[1], every)], state=states[1])
+    second.fit(3, cbs=Resume(tmp_path/'state.pt', states[1]))
+    assert second.state == whole.state and whole.state.images == 60
     assert same(whole, second)
     assert {p.name for p in tmp_path.iterdir()} <= {'state.pt', 'state.1.pt'}
 
 def test_resume_bfloat16(tmp_path):
     kw = dict(precision=torch.bfloat16, noise_mode='none', mixing=0.)
     whole = learner(**kw); whole.fit(2)
-    first = learner([Checkpoint(tmp_path/'state.pt', 4), StopAt(24)], **kw)
+    state = GANState()
+    first = learner([Checkpoint(tmp_path/'state.pt', state, 4), StopAt(24)], state=state, **kw)
     with pytest.raises(KeyboardInterrupt): first.fit(2)
-    second = learner(**kw); second.fit(2, cbs=Resume(tmp_path/'state.pt'))
+    second = learner(**kw); second.fit(2, cbs=Resume(tmp_path/'state.pt', second.state))
     assert same(whole, second)
 
 def test_finished_training_stays_as_it_is(tmp_path):
-    done = learner([Checkpoint(tmp_path/'state.pt', 1000)]); done.fit(1)
-    again = learner(); again.fit(1, cbs=Resume(tmp_path/'state.pt'))
+    done = kept(tmp_path/'state.pt'); done.fit(1)
+    again = learner(); again.fit(1, cbs=Resume(tmp_path/'state.pt', again.state))
     assert same(done, again)
 
 def test_wrong_checkpoint(tmp_path):
-    learner([Checkpoint(tmp_path/'state.pt', 1000)]).fit(1)
+    kept(tmp_path/'state.pt').fit(1)
     with pytest.raises(UserError, match='w_dim'):
-        learner(cfg=StyleGAN2Config(**cfg.to_dict() | dict(w_dim=9))).fit(1, cbs=Resume(tmp_path / 'state.pt'))
-    with pytest.raises(UserError, match='no such checkpoint'): learner().fit(1, cbs=Resume(tmp_path/'none.pt'))
+        resumed(tmp_path/'state.pt', cfg=StyleGAN2Config(**cfg.to_dict() | dict(w_dim=9)))
+    with pytest.raises(UserError, match='no such checkpoint'): resumed(tmp_path/'none.pt')
     (tmp_path/'text.pt').write_text('hello')
-    with pytest.raises(UserError, match='not a checkpoint'): learner().fit(1, cbs=Resume(tmp_path/'text.pt'))
+    with pytest.raises(UserError, match='not a checkpoint'): resumed(tmp_path/'text.pt')
+
+def test_a_checkpoint_keeps_what_the_learner_counts(tmp_path):
+    with pytest.raises(ValueError, match='learn.state'):
+        learner([Checkpoint(tmp_path/'state.pt', GANState())]).fit(1)
 
 def test_checkpoint_executes_nothing(tmp_path):
     class Bad:
@@ -116,7 +130,7 @@ def test_fastai_dataloaders():
     learn = stylegan_learner(DataLoaders(dl, dl), cfg)
     learn.remove_cb(ProgressCallback); learn.logger = noop
     learn.fit(2)
-    assert learn.memory['images'] == 16
+    assert learn.state.images == 16
 
 @torch.no_grad()
 def test_grow_two_steps():
@@ -151,12 +165,12 @@ def test_augment_is_unbiased_and_differentiable():
 
 @pytest.mark.parametrize('scores,up', [(1., True), (-1., False)])
 def test_adaptive_p(scores, up):
-    learn = learner(); learn.memory['p'] = .5
-    ada = learn.adaptive_augment
-    learn.turn,learn.xb,learn.pred = 'discriminator', (torch.zeros(4, 3, 16, 16),), (torch.full((4,), scores),)
-    for step in range(4): learn.memory['steps'] = step; ada.after_pred(); ada.after_step()
-    assert learn.memory['p'] == pytest.approx(.5 + (16/500_000 if up else -16/500_000))
-    assert learn.memory['r_t'] == scores
+    learn = learner(state=GANState(p=.5))
+    learn.turn,learn.seen = 'discriminator', dict(real_scores=torch.full((4,), scores))
+    learn.xb = (torch.zeros(4, 3, 16, 16),)
+    for learn.state.steps in range(4): learn.adaptive_augment.after_step()
+    assert learn.state.p == pytest.approx(.5 + (16/500_000 if up else -16/500_000))
+    assert learn.state.r_t == scores
 
 def test_mistakes():
     with pytest.raises(UserError, match='power of two'): StyleGAN2Config(img_resolution=48)

@@ -9,11 +9,11 @@ from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from safetensors.torch import load_file, save_file
 from torchvision.utils import make_grid, save_image
-from sound_video.stylegan.adversarial import GANModels, stylegan_learner
+from sound_video.stylegan.adversarial import GANModels, GANState, stylegan_learner
 from sound_video.stylegan.autoencoder import (
     Autoencoder, AutoencoderConfig, LatentGenerator, autoencoder_learner, fit_cosine,
                                      fit_whitening, load_autoencoder, save_autoencoder)
-from sound_video.core.callbacks import keeping, read_checkpoint
+from sound_video.core.callbacks import TrainingState, keeping, read_checkpoint, term_values
 from sound_video.core.arrays import to_uint8
 from sound_video.core.devices import seed_all
 from sound_video.core.errors import UserError, atomic
@@ -75,17 +75,16 @@ def save_sheet(path, images, ncol): # images [B, 3, H, W] in [-1, 1]
 class Pace(Callback):
     "Says how far training is, how fast it goes and how long it will take, about every minute."
     order = 92
-    def __init__(self, total): self.total = total
+    def __init__(self, state, total): self.state, self.total = state, total
     def before_fit(self): self.start, self.last, self.seen = None, 0., None
     def after_batch(self):
-        now, n = time.time(), self.learn.memory['images']
+        now, n = time.time(), self.state.images
         if self.start is None: self.start, self.seen = now, n
         if not self.training or now - self.last < 60: return
         self.last, rate = now, (n - self.seen) / max(now - self.start, 1e-9)
         left = (self.total - n) / rate / 60 if rate else float('nan')
-        report = getattr(self.learn, 'report', None) or getattr(self.loss_func, 'report', {})
         say(f'{n:,} of {self.total:,}, {rate:.1f} a second, {left:.0f} minutes left;',
-            ', '.join(f'{k} {float(torch.as_tensor(v).detach()):.3g}' for k, v in report.items()))
+            ', '.join(f'{k} {float(v):.3g}' for k, v in term_values(self.learn).items()))
 
 # --- stills
 
@@ -149,10 +148,11 @@ def train_autoencoder(work, crops=20000, rest=.75, kl_weight=3e-3, bs=4, seed=0)
     train = Batches(still_file(work, 'train'), bs, crops // epochs // bs, mirrored, seed=seed)
     valid = Batches(still_file(work, 'valid'), 9, 3, as_images, shuffle=False)
     dls = DataLoaders(train, valid, device='cpu')
-    learn = autoencoder_learner(dls, ae.cfg, kl_weight=kl_weight, encoder_rests=rest)
+    state = TrainingState()
+    learn = autoencoder_learner(dls, ae.cfg, kl_weight=kl_weight, encoder_rests=rest, state=state)
     learn.model.autoencoder.load_state_dict(ae.state_dict())
-    learn.add_cbs([Reconstructions(work, next(iter(valid))[0]), Pace(crops)])
-    learn.add_cbs(keeping(work/'autoencoder', 'autoencoder', None, True, seed, 500))
+    learn.add_cbs([Reconstructions(work, next(iter(valid))[0]), Pace(state, crops)])
+    learn.add_cbs(keeping(work/'autoencoder', 'autoencoder', None, True, seed, 500, state))
     fit_cosine(learn, epochs)
     ae = learn.model.autoencoder.eval()
     save(work, fit_whitening(ae, (x for _, (x, _) in zip(range(75), train))) if rest else ae)
@@ -192,10 +192,11 @@ def generated(G, ae, c, seed=0, psi=1., bs=8):
 class Samples(Callback):
     "A sheet of the averaged generator's samples about every so many images: nine scenes, a row each."
     order = 80
-    def __init__(self, work, every, per_scene=8): self.work, self.every, self.per_scene = work, every, per_scene
-    def before_fit(self): self.last = self.learn.memory['images'] // self.every
+    def __init__(self, state, work, every, per_scene=8):
+        self.state, self.work, self.every, self.per_scene = state, work, every, per_scene
+    def before_fit(self): self.last = self.state.images // self.every
     def after_batch(self):
-        n = self.learn.memory['images']
+        n = self.state.images
         if n // self.every == self.last: return
         self.last = n // self.every
         classes, ae = some_classes(self.per_scene), autoencoder_of(self.work)
@@ -204,10 +205,11 @@ class Samples(Callback):
 
 def halves(nets): return {k: v.half().contiguous() for k, v in nets.state_dict().items()}
 
-def start_from(folder, nets, memory):
+def start_from(folder, nets, state):
     "Weights and counts that `keep` wrote."
     nets.load_state_dict(load_file(folder/'generator.safetensors'))
-    memory.update(json.loads((folder/'state.json').read_text())['memory'])
+    memory = json.loads((folder/'state.json').read_text())['memory']
+    vars(state).update({k: v for k, v in memory.items() if hasattr(state, k)})
 
 def train_generator(work, images=3_000_000, start=None, lr=2e-3, gamma=.5, bs=16, every=20_000, seed=0):
     "The StyleGAN2 of the latents; `start`: a folder that `keep` wrote, to go on from where there is no checkpoint."
@@ -218,10 +220,11 @@ def train_generator(work, images=3_000_000, start=None, lr=2e-3, gamma=.5, bs=16
     white = lambda z: (z.float() - ae.mean[:, None, None]) / ae.std[:, None, None]
     data = Batches(latent_file(work, 'train', cfg.img_channels), bs, epoch // bs, white, seed=seed)
     nets, dls = GANModels(Generator(cfg), Discriminator(cfg)), DataLoaders(data, data, device='cpu')
-    learn = stylegan_learner(dls, cfg, nets, lr, gamma=gamma, mapping_lr=20., mixing=.5, seed=seed)
-    if start and not (folder/'generator.pt').exists(): start_from(start, nets, learn.memory)
-    total = images + learn.memory['images']
-    learn.add_cbs([Samples(work, every), Pace(total), *keeping(folder, 'generator', None, True, seed, 2000)])
+    state = GANState()
+    if start and not (folder/'generator.pt').exists(): start_from(start, nets, state)
+    learn = stylegan_learner(dls, cfg, nets, lr, gamma=gamma, mapping_lr=20., mixing=.5, seed=seed, state=state)
+    learn.add_cbs([Samples(state, work, every), Pace(state, images + state.images)])
+    learn.add_cbs(keeping(folder, 'generator', None, True, seed, 2000, state))
     learn.fit(-(-images // epoch))
 
 # --- what is measured and kept

@@ -34,7 +34,7 @@ from .request import Request
 from .model import SoundVideo
 from .generate import PathFrames, Shown, choose_classes, sound_vectors, toward_class
 from .recipes import PRESETS
-from .training import video_data, read_parts, train_trajectory
+from .training import Run, video_data, read_parts, train_trajectory
 
 # %% ../../nbs/app/09_evaluation.ipynb #cfb1aa19
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Row:
     "What makes one line of the table different from ours."
     part:str = None        # the pack's name for its network; None: nothing to train
     shape:dict = field(default_factory=dict)   # of its `TrajectoryConfig`
-    learner:dict = field(default_factory=dict) # for `trajectory_learner`
+    learner:dict = field(default_factory=dict) # for `trajectory_terms`
     deaf:bool = False      # its latents come from chance, not from the sound
     warp:float = .5        # for its `LearnedPath`
 
@@ -92,31 +92,19 @@ def train_rows(out,            # a complete pack, to which the networks are adde
         raise UserError(f"there is no complete pack at '{out}': train it first")
     G, E, work = parts.G.to(default_device()), parts.networks['inverter'], Path(f'{out}.training')
     with readable_os_errors(work): work.mkdir(exist_ok=True)
-    films, valid = (
-        video_data(r, split, n, parts.hearing.encoder, G.cfg.img_resolution, work, data)
+    run = Run(work, data, resume, seed, cbs)
+    films = [
+        video_data(r, split, n, parts.hearing.encoder, G.cfg.img_resolution, run)
         for split, n in (('train', r.clips), ('valid', r.valid))
-    )
+    ]
     ours = parts.networks['trajectory']
     axes = {g: [getattr(ours, f'{g}_{name}') for name in ('mean', 'seen', 'apart')] for g in ours.cfg.groups}
     for part, row in {row.part: row for name, row in ROWS.items() if not rows or name in rows}.items():
         if part in (None, 'trajectory'): continue
         seed_all(seed)
         M = (ResidualGRU if part == 'residual GRU' else TrajectoryGenerator)(replace(ours.cfg, **row.shape), axes)
-        parts.networks[part] = train_trajectory(
-            r,
-            M,
-            films,
-            valid,
-            G,
-            parts.hearing.clip,
-            row_anchors(row, E, G),
-            work,
-            part.replace(' ', '-'),
-            resume,
-            seed,
-            cbs,
-            **row.learner
-        )
+        frozen = G, parts.hearing.clip, row_anchors(row, E, G)
+        parts.networks[part] = train_trajectory(r, M, films, frozen, run, part.replace(' ', '-'), **row.learner)
     return parts.save(out)
 
 # %% ../../nbs/app/09_evaluation.ipynb #e5c0469d

@@ -6,11 +6,11 @@ Docs: https://sound-video.github.io/sound_video/app/training.html.md"""
 
 # %% auto #0
 __all__ = ['STAGES', 'ToScene', 'Varied', 'train_image_classifier', 'samples', 'measure', 'mini_image_classifier', 'shrink',
-           'Shrink', 'Measure', 'Measured', 'train_resolution', 'train_stylegan', 'start_from', 'similar_classes',
-           'for_classes', 'train_clip', 'measure_hearing', 'train_hearing', 'hear_all', 'class_words', 'sound_data',
-           'LatentGrid', 'train_inversion', 'video_data', 'Watched', 'VideoClassifierLoader', 'WatchedScene',
-           'train_video_classifier', 'motion_correlation', 'VideoGrid', 'Follows', 'train_trajectory', 'Parts',
-           'read_parts', 'ways', 'train']
+           'Shrink', 'Measure', 'Measured', 'Run', 'train_resolution', 'train_stylegan', 'start_from',
+           'similar_classes', 'for_classes', 'train_clip', 'measure_hearing', 'train_hearing', 'hear_all',
+           'class_words', 'sound_data', 'LatentGrid', 'train_inverter', 'train_image_encoder', 'video_data', 'Watched',
+           'VideoClassifierLoader', 'WatchedScene', 'train_video_classifier', 'motion_correlation', 'VideoGrid',
+           'Follows', 'train_trajectory', 'Parts', 'read_parts', 'ways', 'train']
 
 # %% ../../nbs/app/08_training.ipynb #db8f95d3
 import hashlib, shutil
@@ -42,7 +42,7 @@ from ..core.callbacks import Accumulate, ComputeIn, chosen_precision, keeping
 from ..hearing.encoder import AudioEncoder
 from ..stylegan.stylegan2 import Discriminator, StyleGAN2Config
 from ..stylegan.adversarial import (
-    GANModels, SampleGrid, WarmUp, class_grid, grow, save_grid, stylegan_learner)
+    GANModels, SampleGrid, class_grid, grow, save_grid, stylegan_learner)
 from ..motion.inversion import (
     Inverter, InverterConfig, ImageEncoder, ImageEncoderConfig, latent_statistics)
 from ..motion.inversion_training import SoundVectors, inversion_learner, image_learner, vector_dls
@@ -125,79 +125,64 @@ class Shrink(Callback):
 class Measure(Callback):
     "Measures the averaged generator at the end of each epoch's training."
     order = 45 # before the recorder writes the row
-    def __init__(self, classifiers): self.classifiers = classifiers
+    def __init__(self, classifiers): self.classifiers, self.found = classifiers, {}
     def after_train(self):
         size = self.model.cfg.img_resolution
-        self.learn.measured = measure(
+        self.found = measure(
             self.model.ema, self.classifiers, [(shrink(x, size), c) for x, c in self.dls.valid], self.dls.vocab
         )
 
 class Measured(Metric):
     "A column of what `Measure` found."
-    def __init__(self, key): self.key = key
+    def __init__(self, key, measure:Measure): self.key, self.measure = key, measure
     def reset(self): pass
-    def accumulate(self, learn): self.learn = learn
+    def accumulate(self, learn): pass
     @property
-    def value(self): return self.learn.measured[self.key]
+    def value(self): return self.measure.found[self.key]
     @property
     def name(self): return self.key
 
+# %% ../../nbs/app/08_training.ipynb #f69c04ef
+@dataclass(frozen=True)
+class Run:
+    "What the stages of one training share."
+    work:Path           # folder for what is needed to go on
+    data:object='world' # or a folder
+    resume:bool=False   # go on with an interrupted training
+    seed:int=0
+    cbs:object=None     # callbacks of every Learner
+
+    def keep(self, name, cfg=None, every=None, state=None): # as for `keeping`
+        "The callbacks of a stage."
+        return [*keeping(self.work, name, cfg, self.resume, self.seed, every, state), *L(self.cbs)]
+
 # %% ../../nbs/app/08_training.ipynb #756bee93
-def train_resolution(
-    dls,
-    recipe: Recipe,
-    resolution: int,
-    images: int,
-    nets,
-    classifiers: dict,
-    work: Path,
-    resume,
-    cbs=None,
-    seed=0,
-    **kwargs
-):
-    """Train at one resolution, from the networks of the one before; gives the networks. `kwargs` as for
-    `stylegan_learner`."""
-    seed_all(seed) # the same new layers, whether what came before was trained now or read
-    cfg, every = recipe.at(resolution), max(images // 20, 1)
-    shown = min(8, max(1, every // max(cfg.c_dim, 1))) # of each class: no more in all than are trained on in between
+def train_resolution(dls, recipe:Recipe, resolution:int,
+                     nets,             # `GANModels` of the resolution before; None: new ones
+                     classifiers:dict, # to measure by
+                     run:Run, **kwargs): # kwargs: as for `stylegan_learner`
+    "Train at one resolution, from the networks of the one before; gives the networks."
+    seed_all(run.seed) # the same new layers, whether what came before was trained now or read
+    cfg, images = recipe.at(resolution), dict(zip(recipe.resolutions, recipe.images))[resolution]
+    every = max(images // 20, 1)
     if nets is None: nets = GANModels(new_generator(cfg), Discriminator(cfg))
     elif nets.cfg.img_resolution < resolution: nets = grow(nets, resolution)
-    learn = stylegan_learner(
-        dls,
-        cfg,
-        nets,
-        recipe.lr,
-        gamma=recipe.gamma,
-        mapping_lr=recipe.mapping_lr,
-        d_lr=recipe.d_lr,
-        mixing=recipe.mixing,
-        path_length=recipe.path_length,
-        ada_target=recipe.ada,
-        half_life=recipe.half_life,
-        **kwargs,
-        cbs=[
-            ComputeIn(recipe.precision),
-            Shrink(resolution),
-            Measure(classifiers),
-            SampleGrid(work / f'samples-{resolution}', every, shown),
-            *keeping(work, f'stylegan-{resolution}', None, resume, seed, every),
-            *L(cbs),
-        ],
-    )
-    learn.metrics = learn.metrics + [Measured(k) for k in (*classifiers, *['scene'] * ('fid' in classifiers))]
-    epochs = max(1, round(images / (len(dls.train) * recipe.batch)))
-    learn.fit(epochs)
+    same = {k: getattr(recipe, k) for k in ('gamma', 'mapping_lr', 'd_lr', 'mixing', 'path_length', 'half_life')}
+    learn = stylegan_learner(dls, cfg, nets, recipe.lr, ada_target=recipe.ada, **same, **kwargs)
+    shown = min(8, max(1, every // max(cfg.c_dim, 1))) # of each class: no more in all than are trained on in between
+    grid = SampleGrid(learn.state, run.work/f'samples-{resolution}', every, shown)
+    found = Measure(classifiers)
+    learn.add_cbs([ComputeIn(recipe.precision), Shrink(resolution), found, grid])
+    learn.add_cbs(run.keep(f'stylegan-{resolution}', None, every, learn.state))
+    columns = (*classifiers, *['scene'] * ('fid' in classifiers))
+    learn.metrics = learn.metrics + [Measured(k, found) for k in columns]
+    learn.fit(max(1, round(images / (len(dls.train) * recipe.batch))))
     return learn.model
 
-def train_stylegan(
-    dls, recipe: Recipe, classifiers: dict, work, resume=False, cbs=None, seed=0, nets=None, **kwargs
-):  # nets: `GANModels` to start from
-    "Train a generator, growing; checkpoints, samples and metrics go to the folder `work`."
-    for resolution, images in zip(recipe.resolutions, recipe.images):
-        nets = train_resolution(
-            dls, recipe, resolution, images, nets, classifiers, Path(work), resume, cbs, seed, **kwargs
-        )
+def train_stylegan(dls, recipe:Recipe, classifiers:dict, run:Run, nets=None, **kwargs): # nets: to start from
+    "Train a generator, growing; checkpoints, samples and metrics go to the folder `run.work`."
+    for resolution in recipe.resolutions:
+        nets = train_resolution(dls, recipe, resolution, nets, classifiers, run, **kwargs)
     return nets.ema
 
 # %% ../../nbs/app/08_training.ipynb #c092c1d8
@@ -280,35 +265,32 @@ def _read_clip(folder):
     from sound_video.hearing.clip import Clip # not above: it takes seconds
     return Clip.load(folder)
 
-def train_clip(
-    recipe: ClipRecipe, work, data='world', resume=False, seed=0, cbs=None, start=None
-):  # start: a `Clip` that learns on
-    "A small CLIP: trained, or, if that was done before, read from the folder `work`."
+def train_clip(recipe:ClipRecipe, run:Run, start=None): # start: a `Clip` that learns on
+    "A small CLIP: trained, or, if that was done before, read from the folder `run.work`."
     from sound_video.hearing.clip_training import caption_dls, clip_learner
     from sound_video.hearing.clip import save_clip
     from sound_video.hearing.captions import small_clip
     if start and 'words' not in start.config:
         return start  # it has read the web, and would unlearn that from a few names
-    work = Path(work)
-    if not (resume and (work/'clip').exists()):
-        names = () if data == 'world' else usable_clips(data, 1.)[1]
-        seed_all(seed)
+    if not (run.resume and (run.work/'clip').exists()):
+        names = () if run.data == 'world' else usable_clips(run.data, 1.)[1]
+        seed_all(run.seed)
         clip = start.learn_on(names) if start else small_clip(names)
         dls = caption_dls(
             clip.tokenize,
-            data,
+            run.data,
             clip.size,
             min(recipe.batch, recipe.stills),
             recipe.stills,
             recipe.valid,
-            cache=work / 'stills',
-            seed=seed,
+            cache=run.work/'stills',
+            seed=run.seed,
         )
-        learn = clip_learner(dls, clip, cbs=[*keeping(work, 'clip', recipe, resume, seed), *L(cbs)])
+        learn = clip_learner(dls, clip, cbs=run.keep('clip', recipe))
         learn.fit_one_cycle(recipe.epochs, recipe.lr)
-        if is_first(): save_clip(work/'clip', clip.freeze())
+        if is_first(): save_clip(run.work/'clip', clip.freeze())
         wait_for_all()
-    return _read_clip(work/'clip')
+    return _read_clip(run.work/'clip')
 
 # %% ../../nbs/app/08_training.ipynb #d005c064
 @torch.no_grad()
@@ -328,44 +310,32 @@ def measure_hearing(hearing, dl)->dict: # of validation sounds, as `hearing_dls`
         hearing_captioned=right(truth, words, pictures),
     )
 
-def train_hearing(
-    recipe: HearingRecipe, clip, work, data='world', resume=False, seed=0, cbs=None, start=None, files=()
-):  # start: an `AudioEncoder` that learns on; files: `Recording`s, to train and to test
+def train_hearing(recipe:HearingRecipe, clip, run:Run,
+                  start=None, # an `AudioEncoder` that learns on
+                  files=()):  # `Recording`s, to train and to test
     "An audio encoder in the space of a CLIP: gives a `Hearing` and what was measured."
     from sound_video.hearing.naming import Hearing, calibrate
-    from sound_video.hearing.finetuning import finetune_and_calibrate, measure_recorded
     from sound_video.hearing.alignment import hearing_dls, hearing_learner
-    seed_all(seed)
-    encoder, work = (
-        start if start and start.cfg.dim == clip.dim else AudioEncoder(replace(recipe.encoder, dim=clip.dim))
-    ), Path(work)
-    cfg = encoder.cfg
-    dls = hearing_dls(clip, cfg, data, recipe.batch, recipe.sounds, recipe.valid, recipe.takes, work/'sounds', seed)
-    learn = hearing_learner(
-        dls, encoder.requires_grad_(True), cbs=[*keeping(work, 'audio', recipe, resume, seed), *L(cbs)]
-    )
+    seed_all(run.seed)
+    encoder = start if start and start.cfg.dim == clip.dim else AudioEncoder(replace(recipe.encoder, dim=clip.dim))
+    sizes, cache = (recipe.batch, recipe.sounds, recipe.valid, recipe.takes), run.work/'sounds'
+    dls = hearing_dls(clip, encoder.cfg, run.data, *sizes, cache, run.seed)
+    learn = hearing_learner(dls, encoder.requires_grad_(True), cbs=run.keep('audio', recipe))
     learn.fit_one_cycle(recipe.epochs, recipe.lr)
-    if not files:
-        return (hearing := Hearing(learn.model, clip, calibrate(learn.model, dls.valid))), measure_hearing(
-            hearing, dls.valid
-        )
-    own = dls.train.dataset.mels, dls.train.of[dls.train.dataset.labels]
+    if files: hearing, found = _train_head(recipe, learn.model, clip, dls.train, run, files)
+    else: hearing, found = Hearing(learn.model, clip, calibrate(learn.model, dls.valid)), {}
+    return hearing, measure_hearing(hearing, dls.valid) | found
+
+def _train_head(recipe, encoder, clip, dl, run, files):
+    "A `Hearing` whose head was trained on recordings and on the sounds of a loader, and how well it names others."
+    from sound_video.hearing.finetuning import finetune_and_calibrate, measure_recorded
+    own = dl.dataset.mels, dl.of[dl.dataset.labels]
+    train, test = ([r for r in files if r.split == split] for split in ('train', 'test'))
     hearing = finetune_and_calibrate(
-        learn.model,
-        clip,
-        [r for r in files if r.split == 'train'],
-        own,
-        recipe.recorded,
-        recipe.takes,
-        work / 'sounds',
-        seed,
-    )
-    found = measure_recorded(hearing, [r for r in files if r.split == 'test'])
-    return hearing, measure_hearing(hearing, dls.valid) | dict(
-        hearing_recorded=found['top1'],
-        hearing_recorded_top2=found['top2'],
-        hearing_recorded_confidence=found['confidence'],
-    )
+        encoder, clip, train, own, recipe.recorded, recipe.takes, run.work/'sounds', run.seed)
+    found = measure_recorded(hearing, test)
+    names = dict(top1='hearing_recorded', top2='hearing_recorded_top2', confidence='hearing_recorded_confidence')
+    return hearing, {name: found[k] for k, name in names.items()}
 
 # %% ../../nbs/app/08_training.ipynb #0193c3f5
 def _key(encoder, clips, *more): # a `WorldSounds`, `FolderClips`, …
@@ -408,10 +378,10 @@ def class_words(clip, class_names): # -> unit vectors [C, dim]
     both = [label_vectors(clip, [scene_and_kind(n)[i] for n in class_names]) for i in (0, 1)]
     return F.normalize(both[0] + both[1], dim=1).cpu()
 
-def sound_data(recipe:InversionRecipe, hearing, class_names, work, data='world', seed=0)->SoundVectors:
+def sound_data(recipe:InversionRecipe, hearing, class_names, run:Run)->SoundVectors:
     "The vectors of the training sounds, with the generator's class of each."
     from sound_video.hearing.alignment import FolderSounds, WorldSounds
-    c = hearing.encoder.cfg
+    c, data, seed = hearing.encoder.cfg, run.data, run.seed
     if data == 'world': sounds = WorldSounds('train', recipe.sounds, c.seconds + 1, c.mel.rate)
     else:
         files, vocab = usable_clips(data, 1.)
@@ -422,7 +392,7 @@ def sound_data(recipe:InversionRecipe, hearing, class_names, work, data='world',
             " generator with the classes of the sounds"
         )
     kept = _kept(
-        work,
+        run.work,
         'vectors',
         f'{_key(hearing.encoder, sounds, recipe.takes, seed)}.safetensors',
         lambda tmp: _write_tensors(tmp, vectors=hear_all(sounds, hearing.encoder, recipe.takes, seed)),
@@ -451,59 +421,42 @@ class LatentGrid(Callback):
 def _learns_on(net, **shape): # a network or None; what its configuration must say
     return bool(net) and all(getattr(net.cfg, k) == v for k, v in shape.items())
 
-def train_inversion(
-    recipe: InversionRecipe,
-    G,
-    hearing,
-    class_names,
-    work,
-    data='world',
-    resume=False,
-    seed=0,
-    cbs=None,
-    start=(None, None),
-):  # start: networks that learn on -> Inverter, PictureEncoder
-    "The networks that lead from sounds and from pictures to codes."
-    work, device, (E, P) = Path(work), G.mapping.w_avg.device, start
-    seed_all(seed)
-    sounds, shape = sound_data(recipe, hearing, class_names, work, data, seed), dict(
-        num_ws=G.synthesis.num_ws, w_dim=G.mapping.w_avg.shape[0]
-    )
-    if not _learns_on(E, dim=hearing.clip.dim, **shape):
-        E = Inverter(InverterConfig(hearing.clip.dim, **shape, hidden=recipe.hidden), *latent_statistics(G))
-    E = E.requires_grad_(True).to(device)
-    show = LatentGrid(work/'samples-inversion', G, sounds.vectors[0, :9])
+def train_inverter(recipe:InversionRecipe, G, clip, sounds:SoundVectors, run:Run, start=None): # start: an `Inverter`
+    "The network that leads from sounds to latents."
+    seed_all(run.seed)
+    shape = dict(num_ws=G.synthesis.num_ws, w_dim=G.mapping.w_avg.shape[0])
+    E = start
+    if not _learns_on(E, dim=clip.dim, **shape):
+        E = Inverter(InverterConfig(clip.dim, **shape, hidden=recipe.hidden), *latent_statistics(G))
+    dls = vector_dls(sounds, recipe.batch, run.seed, n=max(len(sounds), recipe.sounds))
     learn = inversion_learner(
-        vector_dls(sounds, recipe.batch, seed, n=max(len(sounds), recipe.sounds)),
-        E,
-        G,
-        hearing.clip,
-        recipe.lr,
-        seed=seed,
-        cbs=[show, *keeping(work, 'inversion', recipe, resume, seed), *L(cbs)],
-    )
+        dls, E.requires_grad_(True).to(G.mapping.w_avg.device), G, clip, recipe.lr, seed=run.seed,
+        cbs=[LatentGrid(run.work/'samples-inversion', G, sounds.vectors[0, :9])])
+    learn.add_cbs(run.keep('inversion', recipe, state=learn.state))
     learn.fit_flat_cos(recipe.epochs)
-    size = min(64, G.cfg.img_resolution)
-    seed_all(seed)
-    if not _learns_on(P, size=size, **shape):
-        P = ImageEncoder(ImageEncoderConfig(**shape, size=size, hidden=recipe.hidden), *latent_statistics(G))
-    P = P.requires_grad_(True).to(device)
-    dls = still_dls(
-        data, G.cfg.img_resolution, max(1, recipe.batch // 4), recipe.stills, 90, cache=work / 'stills', seed=seed
-    )
-    learn = image_learner(
-        dls, P, G, hearing.clip, 2 * recipe.lr, seed, [*keeping(work, 'pictures', recipe, resume, seed), *L(cbs)]
-    )
+    return E.eval()
+
+def train_image_encoder(recipe:InversionRecipe, G, clip, run:Run, start=None): # start: an `ImageEncoder`
+    "The network that leads from images to latents."
+    seed_all(run.seed)
+    shape = dict(num_ws=G.synthesis.num_ws, w_dim=G.mapping.w_avg.shape[0], size=min(64, G.cfg.img_resolution))
+    P, batch, cache = start, max(1, recipe.batch // 4), run.work/'stills'
+    if not _learns_on(P, **shape):
+        P = ImageEncoder(ImageEncoderConfig(**shape, hidden=recipe.hidden), *latent_statistics(G))
+    dls = still_dls(run.data, G.cfg.img_resolution, batch, recipe.stills, 90, cache=cache, seed=run.seed)
+    P = P.requires_grad_(True).to(G.mapping.w_avg.device)
+    learn = image_learner(dls, P, G, clip, 2 * recipe.lr, run.seed)
+    learn.add_cbs(run.keep('pictures', recipe, state=learn.state))
     learn.fit_flat_cos(recipe.image_epochs)
-    return E.eval(), P.eval()
+    return P.eval()
 
 # %% ../../nbs/app/08_training.ipynb #5c545ca5
-def video_data(recipe:TrajectoryRecipe, split, n, encoder, size:int, work, data='world')->Videos:
+def video_data(recipe:TrajectoryRecipe, split, n, encoder, size:int, run:Run)->Videos:
     "Films of a split, with their sounds and, for the world, the truth about intensity."
     o = dict(seconds=recipe.seconds, fps=recipe.rate, size=size)
-    if data == 'world': clips = WorldClips(split, n, **o)
+    if run.data == 'world': clips = WorldClips(split, n, **o)
     else:
-        files, vocab = usable_clips(data, recipe.seconds)
+        files, vocab = usable_clips(run.data, recipe.seconds)
         clips = FolderClips(files[split], vocab, **o)
     def write(tmp):
         tmp.mkdir()
@@ -511,7 +464,7 @@ def video_data(recipe:TrajectoryRecipe, split, n, encoder, size:int, work, data=
             clips, encoder, keep_sound=True, room=lambda shape: torch.from_numpy(disk_map(tmp / 'frames.npy', shape))
         )
         _write_tensors(tmp/'rest.safetensors', curves=f.curves, vectors=f.vectors, labels=f.labels, sounds=f.sounds[0])
-    kept = _kept(work, f'films-{split}', _key(encoder, clips, o), write)
+    kept = _kept(run.work, f'films-{split}', _key(encoder, clips, o), write)
     d, frames = load_file(kept / 'rest.safetensors'), np.load(
         kept / 'frames.npy', mmap_mode='c'
     )  # what was just made is read too: a resumed run must see the same
@@ -567,11 +520,11 @@ class WatchedScene(Metric):
     def value(self): return self.right / max(1, self.n)
 
 def train_video_classifier(recipe:TrajectoryRecipe, train, valid, # `Watched`
-                  work, resume=False, seed=0, cbs=None)->VideoNet:
+                           run:Run)->VideoNet:
     "The network that measures videos."
-    seed_all(seed)
+    seed_all(run.seed)
     load = lambda d, n, shuffle: VideoClassifierLoader(
-        d, bs=min(18, n), n=n, seed=seed, shuffle=shuffle, drop_last=shuffle
+        d, bs=min(18, n), n=n, seed=run.seed, shuffle=shuffle, drop_last=shuffle
     )
     dls = DataLoaders(
         load(train, max(len(train), recipe.clips), True), load(valid, len(valid), False), device=default_device()
@@ -582,7 +535,7 @@ def train_video_classifier(recipe:TrajectoryRecipe, train, valid, # `Watched`
         net,
         loss_func=lambda pred, *y: video_loss(pred, *y),
         metrics=WatchedScene(),
-        cbs=[*keeping(Path(work), 'video_classifier', recipe, resume, seed), *L(cbs)],
+        cbs=run.keep('video_classifier', recipe),
     )
     learn.fit_one_cycle(recipe.video_classifier_epochs, 3e-3)
     return net.eval()
@@ -596,62 +549,37 @@ def motion_correlation(
 
 class VideoGrid(Callback):
     "Writes strips of the films that the trajectory makes of some validation sounds, after each epoch."
-    def __init__(self, folder, films: Videos, rate, n=9):
-        self.folder, self.films, self.rate, self.n = Path(folder), films, rate, n
+    def __init__(self, folder, G, anchors, films:Videos, rate, n=9): # G, anchors: as for `video_frames`
+        self.folder, self.G, self.anchors, self.films, self.rate = Path(folder), G, anchors, films, rate
+        self.which, self.follows = torch.arange(min(n, len(films))), None
     def before_fit(self): self.folder.mkdir(parents=True, exist_ok=True)
     def after_train(self):
-        made = video_frames(
-            self.model.G, self.stylegan, self.anchors, self.films, torch.arange(min(self.n, len(self.films)))
-        )
-        self.learn.follows = float(
-            np.mean([motion_correlation(x, self.films, i, self.rate) for i, x in enumerate(made)])
-        )
+        made = video_frames(self.model.G, self.G, self.anchors, self.films, self.which)
+        self.follows = float(np.mean([motion_correlation(x, self.films, i, self.rate) for i, x in enumerate(made)]))
         strips = torch.cat([to_float(x[np.linspace(0, len(x) - 1, 8).astype(int)]) for x in made])
         save_grid(strips, 8, self.folder/f'{self.epoch:04d}.png', self.learn)
 
 class Follows(Metric):
-    "Correlation of loudness and motion in the validation films that `VideoGrid` made."
+    "Correlation of loudness and motion in the validation films of a `VideoGrid`."
     name = 'follows'
+    def __init__(self, grid:VideoGrid): self.grid = grid
     def reset(self): pass
-    def accumulate(self, learn): self.learn = learn
+    def accumulate(self, learn): pass
     @property
-    def value(self): return self.learn.follows
+    def value(self): return self.grid.follows
 
-def train_trajectory(
-    recipe: TrajectoryRecipe,
-    M: TrajectoryGenerator,
-    films: Videos,
-    valid: Videos,
-    G,
-    clip,
-    anchors,
-    work,
-    name='trajectory',
-    resume=False,
-    seed=0,
-    cbs=None,
-    **kwargs
-):
-    "Teach a trajectory generator; `kwargs` as for `trajectory_learner`."
-    seed_all(seed)
-    n, work = max(len(films), recipe.clips), Path(work)
-    dls = video_dls(films, min(recipe.batch, n), n, recipe.steps, seed)
-    learn = trajectory_learner(
-        dls,
-        M.to(dls.device),
-        G,
-        clip,
-        anchors,
-        recipe.lr,
-        seed=seed,
-        **kwargs,
-        cbs=[
-            VideoGrid(work / f'samples-{name}', valid, recipe.rate),
-            *keeping(work, name, recipe, resume, seed),
-            *L(cbs),
-        ],
-    )
-    learn.metrics = learn.metrics + [Follows()]
+def train_trajectory(recipe:TrajectoryRecipe, M:TrajectoryGenerator,
+                     films,  # `Videos` to train on, and for validation
+                     frozen, # generator, CLIP, and what gives anchors, as for `trajectory_learner`
+                     run:Run, name='trajectory', **weights): # of `trajectory_terms`
+    "Teach a trajectory generator."
+    seed_all(run.seed)
+    (train, valid), (G, clip, anchors), n = films, frozen, max(len(films[0]), recipe.clips)
+    dls = video_dls(train, min(recipe.batch, n), n, recipe.steps, run.seed)
+    learn = trajectory_learner(dls, M.to(dls.device), G, clip, anchors, recipe.lr, run.seed, **weights)
+    grid = VideoGrid(run.work/f'samples-{name}', G, anchors, valid, recipe.rate)
+    learn.add_cbs([grid, *run.keep(name, recipe, state=learn.state)])
+    learn.metrics = learn.metrics + [Follows(grid)]
     learn.fit_flat_cos(recipe.epochs)
     return M.eval()
 
@@ -692,14 +620,13 @@ def read_parts(out)->Parts:
     )
 
 # %% ../../nbs/app/08_training.ipynb #cee5340f
-def _image_classifier_of(dls, recipe, work, anew, resume, seed, cbs):
+def _image_classifier_of(dls, recipe, run, anew):
     "The image classifier: trained, or read from the work folder."
-    file = work/'image_classifier.safetensors'
+    file = run.work/'image_classifier.safetensors'
     if anew or not file.exists():
-        seed_all(seed)
+        seed_all(run.seed)
         image_classifier = train_image_classifier(
-            dls, recipe.image_classifier_epochs, [*keeping(work, 'image_classifier', recipe, resume, seed), *L(cbs)]
-        )
+            dls, recipe.image_classifier_epochs, run.keep('image_classifier', recipe))
         if is_first():
             with atomic(file) as tmp: tmp.write_bytes(to_bytes(image_classifier.state_dict()))
         wait_for_all()
@@ -707,10 +634,10 @@ def _image_classifier_of(dls, recipe, work, anew, resume, seed, cbs):
     image_classifier.load_state_dict(load_file(file))
     return image_classifier.to(dls.device).eval()
 
-def _classifiers(dls, recipe, work, anew, resume, seed, cbs, inception=None)->dict:
+def _classifiers(dls, recipe, run, anew, inception=None)->dict:
     "The networks that measure, by the names of what they measure."
     classifiers = (
-        dict(fid=_image_classifier_of(dls, recipe, work, anew, resume, seed, cbs))
+        dict(fid=_image_classifier_of(dls, recipe, run, anew))
         if len(scenes_of(dls.vocab)[0]) > 1
         else {}
     )
@@ -733,50 +660,36 @@ def _fitting(nets:GANModels, names, stills:Stills)->GANModels: # names: of the o
     )
     return for_classes(nets, len(stills.vocab), like)
 
-def _train_generator(recipe, preset, work, stages, data, resume, seed, cbs, start, inception):
+def _still_data(recipe, run):
+    "Stills of the generator's size; an epoch is so long that the generator is measured at most 250 times."
+    epoch = min(max(min(recipe.stills, 10_000), sum(recipe.images) // 250), *recipe.images)
+    size, cache = recipe.generator.img_resolution, run.work/'stills'
+    return still_dls(
+        run.data, size, recipe.batch, recipe.stills, recipe.valid, epoch, cache, run.seed, mirror=recipe.mirror)
+
+def _description(recipe, preset, start, run):
+    "What a pack says of how its generator was trained."
+    own = {k: v for k, v in recipe.to_dict().items() if k not in _OWN}
+    return own | dict(preset=preset, seed=run.seed) | ({'from': Path(start).name} if start else {})
+
+def _train_generator(recipe, preset, stages, run, start, inception):
     "The first two stages: `Parts` with a generator; None if only the image classifier was asked for."
-    nets, own = None, {}
+    own = {}
     if start: recipe, nets, is_new = start_from(start, recipe)
-    epoch = min(max(min(recipe.stills, 10_000), sum(recipe.images) // 250), *recipe.images) # measured at most 250 times
-    dls = still_dls(
-        data,
-        recipe.generator.img_resolution,
-        recipe.batch,
-        recipe.stills,
-        recipe.valid,
-        epoch,
-        work / 'stills',
-        seed,
-        mirror=recipe.mirror,
-    )
+    dls = _still_data(recipe, run)
     if start:
         nets = _fitting(nets, load_pack(start)[1].class_names, dls.train.dataset)
-        own = dict(
-            nets=nets, rampup=None, cbs=L(cbs) + ([WarmUp(min(20_000, recipe.images[0] // 20))] if is_new else [])
-        )
+        own = dict(nets=nets, rampup=None, warm_up=min(20_000, recipe.images[0] // 20) if is_new else 0)
     recipe = replace(recipe, generator=replace(recipe.generator, c_dim=len(dls.vocab)))
-    classifiers = _classifiers(
-        dls,
-        recipe,
-        work,
-        'image_classifier' in stages and not resume,
-        resume,
-        seed,
-        L(cbs) + ([] if data == 'world' else [Varied()]),
-        inception,
-    )
+    varied = run if run.data == 'world' else replace(run, cbs=[*L(run.cbs), Varied()])
+    anew = 'image_classifier' in stages and not run.resume
+    classifiers = _classifiers(dls, recipe, varied, anew, inception)
     if 'stylegan' not in stages: return None
-    G = train_stylegan(dls, recipe, classifiers, work, resume, **dict(cbs=cbs, seed=seed) | own)
-    training = (
-        {k: v for k, v in recipe.to_dict().items() if k not in _OWN}
-        | dict(preset=preset, seed=seed)
-        | ({'from': Path(start).name} if start else {})
-    )
+    G = train_stylegan(dls, recipe, classifiers, run, **own)
+    training, metrics = _description(recipe, preset, start, run), measure(G, classifiers, dls.valid, dls.vocab)
     return Parts(
         G,
-        describe(
-            G, dls.vocab, training=training, data=str(data), metrics=measure(G, classifiers, dls.valid, dls.vocab)
-        ),
+        describe(G, dls.vocab, training=training, data=str(run.data), metrics=metrics),
         weights={'image_classifier': classifiers['fid'].state_dict()} if 'fid' in classifiers else {},
     )
 
@@ -789,53 +702,48 @@ def _with_ears(new:Parts, old:Parts):
     )
 
 # %% ../../nbs/app/08_training.ipynb #1b8917ba
-def _train_latents(parts:Parts, base:Parts, recipe, work, *common):
-    "The stage inversion."
-    parts.G.to(default_device()).eval().requires_grad_(False)
-    E, P = train_inversion(
-        recipe.inversion,
-        parts.G,
-        parts.hearing,
-        parts.config.class_names,
-        work,
-        *common,
-        [base.networks.get(k) for k in ('inverter', 'image_encoder')]
-    )
-    parts.networks |= dict(inverter=E, image_encoder=P)
-    parts.say(dict(inversion=recipe.inversion.to_dict()))
+def _train_ears(parts:Parts, base:Parts, recipe, clip, run:Run, files):
+    "The stage audio; what heard with another encoder goes."
+    r, encoder = recipe.hearing, base.hearing and base.hearing.encoder
+    parts.hearing, heard = train_hearing(r, clip, run, encoder, files)
+    parts.networks = {}
+    r = r if files else replace(r, recorded=0)
+    parts.say(dict(clip=recipe.clip.to_dict(), hearing=r.to_dict()), heard)
 
-def _train_paths(parts:Parts, base:Parts, recipe, work, data, resume, seed, cbs):
+def _train_latents(parts:Parts, base:Parts, recipe, run:Run):
+    "The stage inversion."
+    r, G, clip = recipe.inversion, parts.G.to(default_device()).eval().requires_grad_(False), parts.hearing.clip
+    sounds = sound_data(r, parts.hearing, parts.config.class_names, run)
+    parts.networks |= dict(
+        inverter=train_inverter(r, G, clip, sounds, run, base.networks.get('inverter')),
+        image_encoder=train_image_encoder(r, G, clip, run, base.networks.get('image_encoder')))
+    parts.say(dict(inversion=r.to_dict()))
+
+def _new_trajectory(parts:Parts, recipe:TrajectoryRecipe, films:Videos, start, run:Run):
+    "The trajectory generator that training begins with: `start`, if it fits."
+    G, E, groups = parts.G, parts.networks['inverter'], parts.config.layer_groups
+    seed_all(run.seed)
+    shape = TrajectoryConfig(
+        groups, G.synthesis.num_ws, G.mapping.w_avg.shape[0], hidden=recipe.hidden, rate=recipe.rate)
+    if not _learns_on(start, groups=groups, w_dim=shape.w_dim, rate=recipe.rate):
+        start = TrajectoryGenerator(shape, latent_axes(E, films.vectors.to(E.mean.device), groups, shape.axes))
+    return start.requires_grad_(True)
+
+def _train_paths(parts:Parts, base:Parts, recipe, run:Run):
     "The stage trajectory."
-    r, G, E, groups = (
-        recipe.trajectory,
-        parts.G.to(default_device()).eval().requires_grad_(False),
-        parts.networks['inverter'],
-        parts.config.layer_groups,
-    )
+    r, G = recipe.trajectory, parts.G.to(default_device()).eval().requires_grad_(False)
     films, valid = (
-        video_data(r, split, n, parts.hearing.encoder, G.cfg.img_resolution, work, data)
+        video_data(r, split, n, parts.hearing.encoder, G.cfg.img_resolution, run)
         for split, n in (('train', r.clips), ('valid', r.valid))
     )
-    video_classifier = train_video_classifier(
-        r, Watched(films, 'train', r.rate, data), Watched(valid, 'valid', r.rate, data), work, resume, seed, cbs
-    )
-    seed_all(seed)
-    shape, M = TrajectoryConfig(
-        groups, G.synthesis.num_ws, G.mapping.w_avg.shape[0], hidden=r.hidden, rate=r.rate
-    ), base.networks.get('trajectory')
-    if not _learns_on(M, groups=groups, w_dim=shape.w_dim, rate=r.rate):
-        M = TrajectoryGenerator(shape, latent_axes(E, films.vectors.to(E.mean.device), groups, shape.axes))
-    M.requires_grad_(True)
-    parts.networks['trajectory'] = train_trajectory(
-        r, M, films, valid, G, parts.hearing.clip, sound_anchors(E), work, 'trajectory', resume, seed, cbs
-    )
+    watched = [Watched(x, split, r.rate, run.data) for split, x in (('train', films), ('valid', valid))]
+    video_classifier = train_video_classifier(r, *watched, run)
+    M = _new_trajectory(parts, r, films, base.networks.get('trajectory'), run)
+    anchors = sound_anchors(parts.networks['inverter'])
+    parts.networks['trajectory'] = train_trajectory(r, M, (films, valid), (G, parts.hearing.clip, anchors), run)
     parts.weights['video_classifier'] = video_classifier.state_dict()
-    follows = np.mean(
-        [
-            motion_correlation(video_frames(M, G, sound_anchors(E), valid, torch.tensor([i]))[0], valid, i, r.rate)
-            for i in range(len(valid))
-        ]
-    )
+    made = [video_frames(M, G, anchors, valid, torch.tensor([i]))[0] for i in range(len(valid))]
+    follows = np.mean([motion_correlation(x, valid, i, r.rate) for i, x in enumerate(made)])
     parts.say(dict(trajectory=r.to_dict()), dict(follows=round(float(follows), 3)))
 
 # %% ../../nbs/app/08_training.ipynb #d9ecf3bc
@@ -864,15 +772,10 @@ def train(
     recordings=None,
 ):  # folder of real recordings to train the audio encoder's head on, where the world is the data
     "Run a recipe and write the pack; None if these stages do not complete one."
-    if not isinstance(preset, str) or preset not in PRESETS:
-        raise UserError(f"no preset is called {value_met(preset)}: choose from {', '.join(PRESETS)}")
-    if not isinstance(stages, (list, tuple, set)) or not stages or not all(isinstance(s, str) for s in stages):
-        raise UserError(f'stages must be a list of names, not {value_met(stages)}: choose from {", ".join(STAGES)}')
+    _check_kinds(preset, stages, settings)
     for name, x in dict(out=out, data=data).items(): check_path(name, x)
     for name, x in dict(start=start, inception=inception, recordings=recordings).items():
         x is None or check_path(name, x)
-    if not isinstance(settings, (dict, type(None))):
-        raise UserError(f"settings must be {{name: value}}, such as {{'batch': 8}}, not {value_met(settings)}")
     seed, resume = check_seed(seed), check_flag('resume', resume)
     recipe, stages, start = PRESETS[preset], set(stages), _pack_place(start)
     if start: recipe = replace(recipe, start=recipe.generator.img_resolution, images=recipe.images[-1:])
@@ -880,51 +783,47 @@ def train(
     files = _read_recordings(recordings, data, stages)
     _check_images(data, stages)
     _check_options(stages, settings or {}, inception)
-    recipe = replace(
-        recipe, precision=chosen_precision(recipe.precision if precision is None else precision)
-    )  # what the pack says is what was done
-    if recipe.precision == 'float16': recipe = _clamped(recipe)
+    recipe = _in_precision(recipe, precision)
     cbs = [*L(cbs), *ways(recipe.precision, accumulate)]
     with _not_left_empty(Path(f'{out}.training')):
-        work, base = _workplace(out, stages, resume, start), read_parts(start) if start else Parts(None, None)
+        run = Run(_workplace(out, stages, resume, start), data, resume, seed, cbs)
+        base, old, parts = read_parts(start) if start else Parts(None, None), read_parts(out), None
         seed_all(seed)
-        parts, old, common = None, read_parts(out), (data, resume, seed, cbs)
-        borrowed = (
-            base.hearing
-            and not (old and old.hearing)
-            and 'audio' not in stages
-            and stages & {'inversion', 'trajectory'}
-        )  # ears
+        borrowed = _borrows(stages, base, old)
         if borrowed and data != 'world': _check_words(base.hearing.clip, data, start)
         if {'image_classifier', 'stylegan'} & stages:
-            parts = _train_generator(recipe, preset, work, stages, *common, start, inception)
-        clip = train_clip(recipe.clip, work, *common, base.hearing and base.hearing.clip) if 'clip' in stages else None
+            parts = _train_generator(recipe, preset, stages, run, start, inception)
+        clip = train_clip(recipe.clip, run, base.hearing and base.hearing.clip) if 'clip' in stages else None
         if not stages - {'image_classifier', 'clip'}: return None
         if parts and old and old.hearing: _with_ears(parts, old)
         parts = parts or old
         if 'audio' in stages:
-            parts.hearing, heard = train_hearing(
-                recipe.hearing,
-                clip or _read_clip(_clip_folder(out, work, start)),
-                work,
-                *common,
-                base.hearing and base.hearing.encoder,
-                files
-            )
-            parts.networks = {}
-            parts.say(
-                dict(
-                    clip=recipe.clip.to_dict(),
-                    hearing=(recipe.hearing if files else replace(recipe.hearing, recorded=0)).to_dict(),
-                ),
-                heard,
-            )
+            clip = clip or _read_clip(_clip_folder(out, run.work, start))
+            _train_ears(parts, base, recipe, clip, run, files)
         if borrowed: _with_ears(parts, base)
-        if 'inversion' in stages: _train_latents(parts, base, recipe, work, *common)
-        if 'trajectory' in stages: _train_paths(parts, base, recipe, work, *common)
+        if 'inversion' in stages: _train_latents(parts, base, recipe, run)
+        if 'trajectory' in stages: _train_paths(parts, base, recipe, run)
         return parts.save(out)
 
 # %% ../../nbs/app/08_training.ipynb #e1177637
+def _check_kinds(preset, stages, settings):
+    if not isinstance(preset, str) or preset not in PRESETS:
+        raise UserError(f"no preset is called {value_met(preset)}: choose from {', '.join(PRESETS)}")
+    if not isinstance(stages, (list, tuple, set)) or not stages or not all(isinstance(s, str) for s in stages):
+        raise UserError(f'stages must be a list of names, not {value_met(stages)}: choose from {", ".join(STAGES)}')
+    if not isinstance(settings, (dict, type(None))):
+        raise UserError(f"settings must be {{name: value}}, such as {{'batch': 8}}, not {value_met(settings)}")
+
+def _in_precision(recipe, precision): # None: what the recipe says
+    "The recipe as it will be carried out, since the pack says what was done."
+    name = chosen_precision(recipe.precision if precision is None else precision)
+    recipe = replace(recipe, precision=name)
+    return _clamped(recipe) if name == 'float16' else recipe
+
+def _borrows(stages, base, old): # do these stages hear with what the pack that they begin with heard with?
+    own = 'audio' in stages or (old and old.hearing)
+    return bool(base.hearing and not own and stages & {'inversion', 'trajectory'})
+
 def _clamped(recipe, most=256.):
     "A recipe whose generator keeps its numbers small enough for float16, as in the papers."
     return replace(recipe, generator=replace(recipe.generator, conv_clamp=recipe.generator.conv_clamp or most))

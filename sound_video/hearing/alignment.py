@@ -6,12 +6,13 @@ Docs: https://sound-video.github.io/sound_video/hearing/alignment.html.md"""
 
 # %% auto #0
 __all__ = ['flatten_level', 'WorldSounds', 'FolderSounds', 'as_bytes', 'from_bytes', 'guises', 'AugmentedViews', 'image_vectors',
-           'AugmentedViewsLoader', 'hearing_dls', 'HearingLoss', 'TopOneScene', 'Pictured', 'hearing_learner']
+           'AugmentedViewsLoader', 'hearing_dls', 'HearingStep', 'hearing_step', 'hearing_terms', 'TopOneScene',
+           'Pictured', 'hearing_learner']
 
 # %% ../../nbs/hearing/08_alignment.ipynb #004229ab
 import hashlib, os, shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 import numpy as np, torch
@@ -32,6 +33,7 @@ from ..world.soundscape import synthesise
 from ..world.clips import split_seeds, stills
 from ..data.clips import SeededLoader, usable_clips
 from ..core.callbacks import ComputeIn
+from ..core.steps import StepLoss, Term, logged
 from .features import Mel, normalise_level, spec_augment
 from .augmentation import gain, revoice, widen
 from .encoder import AudioEncoder, EncoderConfig
@@ -278,22 +280,29 @@ def hearing_dls(
     )
 
 # %% ../../nbs/hearing/08_alignment.ipynb #86edc3b2
-class HearingLoss:
-    "The sum of three contrasts: with captions, with pictures, and between augmented views."
-    def __init__(self, scale, # what cosines are multiplied with, CLIP's own
-                 words=1., pictures=1., guises=1.): # weights; what has the weight 0 is not computed
-        self.scale, self.weights = float(scale), (words, pictures, guises)
+@dataclass(frozen=True)
+class HearingStep:
+    "What the losses of the audio encoder read: unit vectors, and 1 where two agree."
+    a:torch.Tensor        # one view of each sound [B, D]
+    b:torch.Tensor        # another [B, D]
+    words:torch.Tensor    # captions [B, D]
+    pictures:torch.Tensor # images [B, D]
+    agree:torch.Tensor    # sound i and caption j [B, B]
+    alike:torch.Tensor    # sounds i and j [B, B]
 
-    def __call__(
-        self, pred, words, pictures, agree, alike, scenes=None
-    ):  # pred: unit vectors of both augmented views [2B, D]
-        a, b = pred.chunk(2)
-        both = (
-            lambda other, target: (contrast((a, other, self.scale), target) + contrast((b, other, self.scale), target))
-            / 2
-        )
-        terms = lambda: both(words, agree), lambda: both(pictures, alike), lambda: contrast((a, b, self.scale), alike)
-        return sum(w * term() for w, term in zip(self.weights, terms) if w)
+def hearing_step(pred, # vectors of both views [2B, D]
+                 words, pictures, agree, alike, scenes=None): # scenes: not needed here
+    return HearingStep(*pred.chunk(2), words, pictures, agree, alike)
+
+def hearing_terms(scale, # what cosines are multiplied with, CLIP's own
+                  words=1., pictures=1., guises=1.): # weights; what has the weight 0 is not computed
+    "Three contrasts: with captions, with images, and between augmented views."
+    pair = lambda x, y, target: contrast((x, y, float(scale)), target)
+    both = lambda s, other, target: (pair(s.a, other, target) + pair(s.b, other, target)) / 2
+    return dict(
+        words=Term(lambda s: both(s, s.words, s.agree), words),
+        pictures=Term(lambda s: both(s, s.pictures, s.alike), pictures),
+        guises=Term(lambda s: pair(s.a, s.b, s.alike), guises))
 
 # %% ../../nbs/hearing/08_alignment.ipynb #8a6c5050
 class _Heard(Metric):
@@ -326,6 +335,7 @@ def hearing_learner(dls,                  # as `hearing_dls` gives them
                     **kwargs):            # of the Learner
     "A Learner that teaches sounds to lie near their captions and pictures."
     encoder.to(memory_format=torch.channels_last)
-    loss = HearingLoss(dls.train.clip.logit_scale.detach(), words, pictures, guises)
-    kwargs = dict(loss_func=loss, metrics=[TopOneScene(), Pictured()], wd=.02) | kwargs
+    terms = hearing_terms(dls.train.clip.logit_scale.detach(), words, pictures, guises)
+    metrics = [*logged(terms), TopOneScene(), Pictured()]
+    kwargs = dict(loss_func=StepLoss(terms, hearing_step), metrics=metrics, wd=.02) | kwargs
     return Learner(dls, encoder, **kwargs | dict(cbs=[ComputeIn(), *(kwargs.get('cbs') or [])]))

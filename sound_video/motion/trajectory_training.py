@@ -6,14 +6,15 @@ Docs: https://sound-video.github.io/sound_video/motion/trajectory_training.html.
 
 # %% auto #0
 __all__ = ['log_detail', 'Videos', 'VideoLoader', 'video_dls', 'film_of', 'make_videos', 'frame_changes', 'motion_loss',
-           'light_loss', 'detail_loss', 'VideoDiscriminator', 'ImageDiscriminator', 'Discriminators',
-           'TrajectoryLearner', 'Mismatched', 'shown_distance', 'still_images', 'moved_far', 'sound_anchors',
-           'trajectory_learner', 'video_frames']
+           'light_loss', 'detail_loss', 'VideoDiscriminator', 'ImageDiscriminator', 'Discriminators', 'TrajectoryStep',
+           'image_discriminator_loss', 'video_discriminator_loss', 'mismatch_loss', 'moved_far', 'shown_distance',
+           'trajectory_terms', 'TrajectoryLearner', 'sound_anchors', 'trajectory_learner', 'video_frames']
 
 # %% ../../nbs/motion/04_trajectory_training.ipynb #93ba737c
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import Callable
 import numpy as np, torch, torch.nn.functional as F
-from fastai.callback.core import Callback
 from fastai.data.core import DataLoaders
 from fastcore.basics import chunked
 from torch import nn
@@ -24,9 +25,11 @@ from ..media.timing import frame_times
 from ..media.sounds import stream_sound
 from ..data.clips import SeededLoader
 from ..hearing.features import features
-from ..stylegan.adversarial import StyleGANLearner
+from ..core.callbacks import ComputeIn, EpochSeed
+from ..core.steps import Term
+from ..stylegan.adversarial import GANLearner, discriminator_loss, generator_loss, r1_penalty
 from .inversion import Inverter, clip_distance
-from .inversion_training import GANPair, Term, adversarial_learner
+from .inversion_training import GANPair, adam_of_two, split_pair
 from .trajectory import N_CURVES, TrajectoryGenerator, sound_curves
 
 # %% ../../nbs/motion/04_trajectory_training.ipynb #4f8d9c95
@@ -63,8 +66,8 @@ class Videos:
 
 # %% ../../nbs/motion/04_trajectory_training.ipynb #5d691cc3
 class VideoLoader(SeededLoader):
-    """Loads `(frames of a window, curves until its end, vectors, detail of the whole films)`: frames of this share, the
-    rest of all."""
+    """Loads `(frames of a window, curves until its end, vectors, detail of the whole films, curves of another film)`:
+    frames of this share, the rest of all."""
     share, per_item = (0, 1), 1
     def __init__(self, dataset=None, bs=None, steps=16, **kwargs): # of a window
         super().__init__(dataset, bs=bs, **kwargs)
@@ -74,12 +77,8 @@ class VideoLoader(SeededLoader):
         rng, d = np.random.default_rng([self.seed, self.playing]), self.dataset
         for idxs in chunked(samps, self.bs, True):
             k = int(rng.integers(d.frames.shape[1] - self.steps + 1))
-            yield (
-                d.frames[self.mine(idxs), k : k + self.steps],
-                d.curves[idxs, : k + self.steps],
-                d.vectors[idxs],
-                d.detail[idxs],
-            )
+            frames, curves = d.frames[self.mine(idxs), k : k + self.steps], d.curves[idxs, : k + self.steps]
+            yield frames, curves, d.vectors[idxs], d.detail[idxs], curves.roll(1, 0)
 
     def after_batch(self, b): return b[0].float() / 127.5 - 1, *b[1:]
 
@@ -191,81 +190,106 @@ class ImageDiscriminator(nn.Module):
 
 # %% ../../nbs/motion/04_trajectory_training.ipynb #27a83599
 class Discriminators(nn.Module):
-    """The two discriminators: scores of films, then of every eighth of their frames. Without the first its scores are
-    0, so that the second counts as much as with it."""
+    "The two discriminators; the one of images looks at every eighth frame."
     def __init__(self, video=True):
         super().__init__()
         self.image, self.video = ImageDiscriminator(), VideoDiscriminator() if video else None
 
-    def forward(self, x, s): # frames [B, T, 3, H, W], curves until their end [B, T' >= T, 12]
-        frames = self.image(x[:, ::8].flatten(0, 1))
-        return torch.cat([self.video(x, s[:, -x.shape[1]:]) if self.video else frames.new_zeros(len(x)), frames])
+    def score_images(self, x): return self.image(x[:, ::8].flatten(0, 1)) # frames [B, T, 3, H, W] -> [B * T/8]
+    def score_videos(self, x, s): return self.video(x, s) # frames, curves [B, T, 12] -> [B]
+
+# %% ../../nbs/motion/04_trajectory_training.ipynb #4b41e523
+@dataclass(frozen=True)
+class TrajectoryStep:
+    "What the losses of the trajectory generator and of its discriminators read."
+    real:torch.Tensor      # frames of a window [B, T, 3, H, W]
+    curves:torch.Tensor    # of its sound [B, T, 12]
+    other:torch.Tensor     # of another clip's sound [B, T, 12]
+    sounds:torch.Tensor    # vectors [B, dim]
+    detail:torch.Tensor    # mean `log_detail` of the whole clips [B]
+    fake:torch.Tensor      # frames that were made [B, T, 3, H, W]
+    moved:dict             # how far each group has moved, in standard deviations {name: [B, T, k]}
+    start:torch.Tensor     # latents from which they moved [B, L, D]
+    synthesis:Callable     # latents [B, L, D] -> images [B, 3, H, W]
+    score_images:Callable  # frames [B, T, 3, H, W] -> scores of every eighth [B * T/8]
+    score_videos:Callable  # frames and curves -> scores [B]
+    seen = {}
+
+    def still(self): # images of the latents that have not moved [B, 3, H, W]
+        with torch.no_grad(): return self.synthesis(self.start)
+
+def image_discriminator_loss(s): # a `TrajectoryStep`, as for all that follow
+    "Logistic loss of the scores of single frames."
+    return discriminator_loss(s.score_images(s.real), s.score_images(s.fake))
+
+def video_discriminator_loss(s):
+    "Logistic loss of the scores of videos with their own sound."
+    return discriminator_loss(s.score_videos(s.real, s.curves), s.score_videos(s.fake, s.curves))
+
+def mismatch_loss(s): # real videos with the sound of another are fakes too
+    return F.softplus(s.score_videos(s.real, s.other)).mean()
+
+def moved_far(s): # mean square
+    return torch.stack([x.square().mean() for x in s.moved.values()]).mean()
+
+def shown_distance(s, clip): # CLIP's distance between one frame of each video and its sound
+    k = torch.randint(s.fake.shape[1], (), device='cpu')
+    return clip_distance(clip.embed_image(s.fake[:, k]), s.sounds).mean()
+
+# %% ../../nbs/motion/04_trajectory_training.ipynb #d069ed9a
+def trajectory_terms(clip,
+                     adversarial=.1, video=True, # weight of both discriminators; with one of videos?
+                     show=.5,                    # weight of CLIP's distance
+                     motion=1., light=15., detail=2., near=.02, # further weights
+                     gamma=.1):                  # of both R1s
+    "Every loss of the trajectory generator's training, in the order of the turns."
+    game, of_video, of_images = bool(adversarial), video / 3, 2/3
+    video_slope = lambda s: r1_penalty(lambda x: s.score_videos(x, s.curves), s.real)
+    return dict(
+        generator=dict(
+            video_G=Term(lambda s: generator_loss(s.score_videos(s.fake, s.curves)), adversarial * of_video),
+            image_G=Term(lambda s: generator_loss(s.score_images(s.fake)), adversarial * of_images),
+            motion=Term(lambda s: motion_loss(s.fake, s.real), motion),
+            light=Term(lambda s: light_loss(s.fake, s.real), light),
+            detail=Term(lambda s: detail_loss(s.fake, s.still(), s.real, s.detail), detail),
+            near=Term(moved_far, near),
+            clip=Term(lambda s: shown_distance(s, clip), show)),
+        discriminator=dict(
+            video_D=Term(video_discriminator_loss, game * of_video),
+            mismatch=Term(mismatch_loss, game * video / 2),
+            video_r1=Term(video_slope, game * video * gamma/2, every=16),
+            image_D=Term(image_discriminator_loss, game * of_images),
+            image_r1=Term(lambda s: r1_penalty(s.score_images, s.real), game * gamma/2, every=16)))
 
 # %% ../../nbs/motion/04_trajectory_training.ipynb #f5d7cff5
-class TrajectoryLearner(StyleGANLearner):
-    """Two turns a batch: the trajectory makes films, then the discriminators, if there are any, learn to tell them
-    apart."""
-    turns, group = ('generator', 'discriminator'), 1
+class TrajectoryLearner(GANLearner):
+    "The trajectory makes videos, then the discriminators, if there are any, learn to tell them apart."
     warm = 30 # steps before the window
+    def __init__(self, dls, model, terms, G, anchors, **kwargs):
+        super().__init__(dls, model, terms, **kwargs)
+        self.G, self.anchors, self.made = G, anchors, {} # made: the steps of the first turn, part by part
 
-    def window_latents(self, s, v): # curves until the window's end [B, T', 12], vectors [B, dim]
-        "The latents of a window [B, T, L, D], and how far each group has moved."
-        M, T = self.model.G, self.real.shape[1]
+    def window_latents(self, s, v, T): # curves until the window's end [B, T', 12], vectors [B, dim]; the window's steps
+        "The latents of a window [B, T, L, D], how far each group has moved, and from where [B, L, D]."
+        M = self.model.G
         with torch.no_grad():
             w_a = self.anchors(v)[:, None]
             a = M.seen(w_a)
             along = lambda n: {g: x.expand(-1, n, -1) for g, x in a.items()}
             before = s[:, :-T][:, -self.warm:]
             state = M.walk(along(before.shape[1]), before)[1] if before.shape[1] else None
-        self.moved, _ = M.walk(along(T), s[:, -T:], state)
-        self.unmoved = w_a[:, 0]
-        return M.latents(w_a.expand(-1, T, -1, -1), self.moved)
+        moved, _ = M.walk(along(T), s[:, -T:], state)
+        return M.latents(w_a.expand(-1, T, -1, -1), moved), moved, w_a[:, 0]
 
-    def fake(self):
-        if self.turn == 'generator':
-            w = self.window_latents(self.c, self.given[1])
-            self.film = self.stylegan.synthesis(w.flatten(0, 1)).unflatten(0, w.shape[:2])
-            self.made[self.part] = self.film.detach()
-            return self.film
-        return self.made[self.part]
-
-    def score(self, x): return self.model.D(x, self.c)
-
-    def one_part(self, real, *given):
-        if 'discriminator' in self.turns: return super().one_part(real, *given)
-        self.real, self.given, self.c, self.pred = real, given, given[0], None # only the further terms
-        with self.half(): self.fake()
-        self.loss = self.film.new_zeros(())
-        return self.loss
-
-    def _do_one_batch(self):
-        super()._do_one_batch()
-        if 'discriminator' not in self.turns: self.loss = self.loss_grad.detach() * self.parts
-
-# %% ../../nbs/motion/04_trajectory_training.ipynb #1840d465
-class Mismatched(Callback):
-    "Real films with the curves of another clip are fakes too."
-    order = 4 # before the batch is shared out
-    def before_batch(self): self.learn.yb = (*self.yb[:3], self.yb[0].roll(1, 0))
-    def after_loss(self):
-        if self.turn != 'discriminator' or not self.model.D.video: return
-        with self.half(): wrong = self.model.D.video(self.real, self.given[-1][:, -self.real.shape[1]:])
-        self.learn.loss_grad = self.loss_grad + F.softplus(wrong).mean() / 2
-
-def shown_distance(clip):
-    "CLIP's distance between one frame of each film and its sound."
-    def distance(learn):
-        k = torch.randint(learn.film.shape[1], (), device='cpu')
-        return clip_distance(clip.embed_image(learn.film[:, k]), learn.given[1]).mean()
-    return distance
-
-def still_images(learn):
-    "Pictures of the latents that have not moved [B, 3, H, W]."
-    with torch.no_grad(), learn.half(): return learn.stylegan.synthesis(learn.unmoved)
-
-def moved_far(learn):
-    "Mean square of how far the groups have moved, in standard deviations."
-    return torch.stack([x.square().mean() for x in learn.moved.values()]).mean()
+    def make_step(self, real, s, v, detail, other):
+        if self.turn == 'discriminator': return self.made.pop(self.part)
+        T, synthesis, D = real.shape[1], self.in_half(self.G.synthesis), self.model.D
+        w, moved, start = self.in_half(self.window_latents)(s, v, T)
+        fake = synthesis(w.flatten(0, 1)).unflatten(0, w.shape[:2])
+        step = TrajectoryStep(real, s[:, -T:], other[:, -T:], v, detail, fake, moved, start, synthesis,
+                              self.in_half(D.score_images), self.in_half(D.score_videos))
+        self.made[self.part] = replace(step, fake=fake.detach(), moved={g: x.detach() for g, x in moved.items()})
+        return step
 
 # %% ../../nbs/motion/04_trajectory_training.ipynb #cff31d6a
 def sound_anchors(E:Inverter):
@@ -279,38 +303,16 @@ def trajectory_learner(
     clip,  # generator and CLIP are frozen
     anchors,  # vectors [B, dim] -> latents [B, L, D]
     lr=2e-3,
-    adversarial=0.1,
-    video=True,
-    show=0.5,  # weights: of the discriminators, of CLIP; with a video discriminator?
-    motion=1.0,
-    light=15.0,
-    detail=2.0,
-    near=0.02,  # further weights; what has the weight 0 is not computed
     seed=0,
+    state=None,
     cbs=None,
+    **weights,  # of `trajectory_terms`
 ):
     "A Learner that teaches a trajectory to follow sounds."
-    weigh = 1 / (adversarial or 1.) # the discriminators' weight is 1 in the Learner, so the others are relative to it
-    terms = [
-        Term('motion', lambda l: motion_loss(l.film, l.real), motion * weigh),
-        Term('light', lambda l: light_loss(l.film, l.real), light * weigh),
-        Term('detail', lambda l: detail_loss(l.film, still_images(l), l.real, l.given[2]), detail * weigh),
-        Term('near', moved_far, near * weigh),
-        Term('clip', shown_distance(clip), show * weigh),
-    ]
-    learn = adversarial_learner(
-        TrajectoryLearner,
-        dls,
-        GANPair(M, Discriminators(video)).to(dls.device),
-        lr,
-        seed,
-        terms,
-        gamma=0.1,
-        cbs=[Mismatched(), *(cbs or [])],
-    )
-    learn.anchors, learn.stylegan, learn.made = anchors, G, {}
-    if not adversarial: learn.turns, learn.metrics = ('generator',), learn.metrics[2:] # no losses of a game
-    return learn
+    nets = GANPair(M, Discriminators(weights.get('video', True))).to(dls.device)
+    cbs = [ComputeIn(), EpochSeed(seed), *(cbs or [])]
+    return TrajectoryLearner(dls, nets, trajectory_terms(clip, **weights), G, anchors, state=state, lr=lr, cbs=cbs,
+                             opt_func=adam_of_two, splitter=split_pair)
 
 # %% ../../nbs/motion/04_trajectory_training.ipynb #42d19d12
 @torch.no_grad()

@@ -8,13 +8,15 @@ Docs: https://sound-video.github.io/sound_video/stylegan/autoencoder.html.md"""
 __all__ = ['AutoencoderConfig', 'patch_components', 'PatchEncoder', 'with_neighbours', 'PatchDecoder', 'ResBlock', 'blocks',
            'Encoder', 'Decoder', 'sample_posterior', 'Autoencoder', 'laplacian_pyramid', 'pyramid_distance',
            'kl_divergence', 'hinge_discriminator_loss', 'hinge_generator_loss', 'PatchDiscriminator',
-           'gradient_balance', 'AutoencoderGAN', 'AutoencoderLoss', 'RandomCrops', 'EncoderRests', 'AdversarialFrom',
-           'autoencoder_learner', 'fit_cosine', 'fit_whitening', 'save_autoencoder', 'load_autoencoder',
-           'LatentGANConfig', 'DecodedSynthesis', 'LatentGenerator']
+           'gradient_balance', 'AutoencoderGAN', 'AutoencoderStep', 'deceive', 'discriminate', 'autoencoder_terms',
+           'AutoencoderLoss', 'RandomCrops', 'EncoderRests', 'AdversarialFrom', 'autoencoder_learner', 'fit_cosine',
+           'fit_whitening', 'save_autoencoder', 'load_autoencoder', 'LatentGANConfig', 'DecodedSynthesis',
+           'LatentGenerator']
 
 # %% ../../nbs/stylegan/09_autoencoder.ipynb #3d9beeaa
 import json
 from dataclasses import dataclass
+from functools import cached_property
 import torch, torch.nn.functional as F
 from fastai.callback.core import Callback
 from fastai.callback.schedule import ParamScheduler, combined_cos
@@ -23,8 +25,11 @@ from fastai.optimizer import OptimWrapper
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
+from torch.func import functional_call
 from ..core.errors import UserError, atomic
 from ..core.config import Config
+from ..core.callbacks import TrainingState
+from ..core.steps import Term, weighted_sum
 from .stylegan2 import Generator, StyleGAN2Config
 
 # %% ../../nbs/stylegan/09_autoencoder.ipynb #6fb78dc5
@@ -233,40 +238,61 @@ class AutoencoderGAN(nn.Module):
         self.discriminator = discriminator or PatchDiscriminator(self.cfg.img_channels)
     def forward(self, x): return self.autoencoder(x)
 
+@dataclass(frozen=True)
+class AutoencoderStep:
+    "What the losses of an autoencoder and its discriminator read."
+    images:torch.Tensor # [B, 3, H, W]
+    fake:torch.Tensor   # reconstructions [B, 3, H, W]
+    mean:torch.Tensor   # of the latents [B, C, h, w]
+    logvar:torch.Tensor # likewise
+    model:AutoencoderGAN
+
+    @cached_property
+    def pyramid(self): return pyramid_distance(self.fake, self.images)
+
+def deceive(s): # an `AutoencoderStep`
+    """What the discriminator says of reconstructions, with a gradient as long as the reconstruction's; reaches the
+    autoencoder only."""
+    frozen = {name: p.detach() for name, p in s.model.discriminator.named_parameters()}
+    loss = hinge_generator_loss(functional_call(s.model.discriminator, frozen, (s.fake,)))
+    return loss * gradient_balance(s.pyramid, loss, s.model.autoencoder.decoder.last.weight)
+
+def discriminate(s): # an `AutoencoderStep`
+    "What the discriminator is to learn; reaches the discriminator only."
+    D = s.model.discriminator
+    return hinge_discriminator_loss(D(s.images), D(s.fake.detach()))
+
+def autoencoder_terms(kl_weight, adversarial=0.): # weights
+    "Every loss of an autoencoder, and of the discriminator where `adversarial` is above 0."
+    return dict(
+        pyramid=Term(lambda s: s.pyramid),
+        kl=Term(lambda s: kl_divergence(s.mean, s.logvar), kl_weight),
+        deceive=Term(deceive, adversarial),
+        loss_D=Term(discriminate, float(adversarial > 0)))
+
 class AutoencoderLoss:
-    "Reconstruction, KL and, where `adversarial` is above 0, both sides of the game in one sum."
+    "The sum of these; of validation images, the reconstruction only."
     def __init__(self, model:AutoencoderGAN, kl_weight):
-        self.model, self.kl_weight, self.adversarial = model, kl_weight, 0.
+        self.model, self.kl_weight, self.adversarial, self.term_values = model, kl_weight, 0., {}
 
     def __call__(self, pred, images): # what `Autoencoder` returns
-        (fake, mean, logvar), self.report = pred, {}
-        loss = self.report['pyramid'] = pyramid_distance(fake, images)
-        if not self.model.training: return loss
-        self.report['kl'] = kl_divergence(mean, logvar)
-        game = self.game(loss, fake, images) if self.adversarial else 0.
-        return loss + self.kl_weight * self.report['kl'] + game
-
-    def game(self, loss, fake, images):
-        "The generator's side reaches the autoencoder only, the discriminator's side the discriminator only."
-        D = self.model.discriminator.requires_grad_(False)
-        deceived = hinge_generator_loss(D(fake))
-        factor = self.adversarial * gradient_balance(loss, deceived, self.model.autoencoder.decoder.last.weight)
-        D.requires_grad_(True)
-        self.report['loss_D'] = hinge_discriminator_loss(D(images), D(fake.detach()))
-        return factor * deceived + self.report['loss_D']
+        terms = autoencoder_terms(self.kl_weight, self.adversarial)
+        if not self.model.training: terms = dict(pyramid=terms['pyramid'])
+        loss, self.term_values = weighted_sum(terms, AutoencoderStep(images, *pred, self.model))
+        return loss
 
 # %% ../../nbs/stylegan/09_autoencoder.ipynb #bb38f953
 class RandomCrops(Callback):
     "Trains on a random square of each batch's images; the target is the image itself."
     order = 7.1 # after what divides batches among processes
-    def __init__(self, size:int): self.size = size # pixels, a multiple of 16
+    def __init__(self, state:TrainingState, size:int): self.state, self.size = state, size # pixels, a multiple of 16
     def before_batch(self):
         x, n = self.xb[0], self.size
         if self.training and min(x.shape[-2:]) > n:
             i, j = (int(torch.randint(0, side - n + 1, ())) for side in x.shape[-2:])
             x = x[..., i:i+n, j:j+n]
         self.learn.xb = self.learn.yb = (x,)
-        self.learn.memory['images'] += len(x) * self.training
+        self.state.images += len(x) * self.training
 
 class EncoderRests(Callback):
     "After the share `start` of the training only the decoder learns, and latents stay what they are."
@@ -287,14 +313,15 @@ def autoencoder_learner(dls,                   # DataLoaders of (images [B, 3, H
                         encoder_rests=.75,     # after this share of the training; 0: its latents are the linear ones
                         adversarial_from=.75,  # likewise; 1: no discriminator
                         adversarial_weight=.5, # of the generator's gradient, beside the reconstruction's
+                        state:TrainingState=None, # counts images
                         cbs=None, **kwargs):
     "A Learner that trains an autoencoder; `learn.model.autoencoder` is the result."
     model = AutoencoderGAN(Autoencoder(cfg))
     adam = lambda params, lr: OptimWrapper(params, torch.optim.Adam, lr=lr, betas=(.9, .99), foreach=True)
     learn = Learner(dls, model, loss_func=AutoencoderLoss(model, kl_weight), opt_func=adam, cbs=cbs, **kwargs)
-    learn.memory = dict(images=0)
+    crops = RandomCrops(state or TrainingState(), crop)
     game = AdversarialFrom(adversarial_from, adversarial_weight)
-    return learn.add_cbs([RandomCrops(crop), EncoderRests(encoder_rests), game])
+    return learn.add_cbs([crops, EncoderRests(encoder_rests), game])
 
 def fit_cosine(learn, epochs, lr=8e-4, warm_up=.02):
     "Train with a learning rate that rises over the share `warm_up` and falls to nothing as a cosine."
