@@ -245,7 +245,7 @@ def test_help_is_there_at_once():
 @pytest.mark.skipif(sys.platform == 'win32', reason='needs wait4')
 def test_memory_does_not_grow_with_the_sound(place, tmp_path):
     peaks = []
-    for seconds in (10, 120):
+    for seconds in (20, 240):
         soundfile.write(tmp_path/'s.wav', tone(seconds), RATE)
         p = subprocess.Popen(
             [
@@ -268,7 +268,7 @@ def test_memory_does_not_grow_with_the_sound(place, tmp_path):
         p.returncode = status
         assert not status
         peaks.append(usage.ru_maxrss)
-    assert peaks[1] < 1.05 * peaks[0]
+    assert peaks[1] < 1.1 * peaks[0]
 
 def test_learned_motion_and_what_steers_it(place, tmp_path):
     ways = {
