@@ -106,3 +106,21 @@ def test_mistakes_are_told(world):
     for line, kw in (('even', dict(size='99x64')), ('hour', dict(hour='tea')),
             ('did you mean', dict(class_name='rainning')), ('silent throughout', dict(timeline='0:silence'))):
         with pytest.raises(UserError, match=line): world.generate(clap(), **kw)
+
+def test_weather_leaves_a_picture_as_it_was_where_nothing_happens(world):
+    picture = np.random.default_rng(0).integers(0, 256, (66, 99, 3), np.uint8)
+    quiet = np.zeros(32000, np.float32), 16000
+    film = world.generate(quiet, fps=5, class_name='raining', backdrop=picture)
+    assert film.size == (66, 98) # even
+    fitted = np.asarray(film.source.backdrop[0].permute(1, 2, 0) + 1) * 127.5
+    assert abs(film[3] - fitted).max() <= 2
+
+def test_lightning_lights_a_picture(world):
+    picture = np.full((64, 96, 3), 120, np.uint8)
+    light = np.asarray(world.generate(clap(), fps=20, class_name='a close strike', backdrop=picture)).mean((1, 2, 3))
+    for at in (2., 4.): assert light[int(at * 20):int(at * 20) + 5].max() > 1.3 * light[int(at * 20) - 6]
+
+def test_what_cannot_be_laid_over_a_picture_is_told(world, tmp_path):
+    with pytest.raises(UserError, match='waterfall burbling cannot be laid over a picture'):
+        world.generate(clap(), class_name='waterfall', backdrop=np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(UserError, match='no such file'): world.generate(clap(), backdrop=tmp_path/'gone.jpg')

@@ -200,7 +200,7 @@ def _is_number(text):
     except (TypeError, ValueError): return False
 
 _OF_MODELS = ('psi', 'motion', 'speed', 'prompt', 'mix', 'start')
-_OF_THE_WORLD = ('size', 'hour', 'loop')
+_OF_THE_WORLD = ('size', 'hour', 'loop', 'backdrop')
 
 def _other_engine(a): # -> cases of `_refuse`
     "Options that the other of the two engines has."
@@ -260,9 +260,8 @@ def _options(a): # -> {option of `SoundVideo.generate`: value}
 
 def _film_options(a): # -> {option of `WorldVideo.generate`: value}
     "What `generate --pack world` was asked for, as the Python interface takes it."
-    from sound_video.app.request import DEFAULT_SIZE
-    return dict(fps=a.fps, seed=a.seed, size=_or(a.size, DEFAULT_SIZE), class_name=a.class_name, hour=a.hour,
-        loop=a.loop, timeline=a.scenes if a.timeline is None else Path(a.timeline))
+    return dict(fps=a.fps, seed=a.seed, size=a.size, class_name=a.class_name, hour=a.hour, loop=a.loop,
+        backdrop=a.backdrop, timeline=a.scenes if a.timeline is None else Path(a.timeline))
 
 def _engine(a):
     "The world's renderer, or a pack's model."
@@ -382,6 +381,7 @@ def _output(sound, out): # -> path to write to
     ),
     arg('--size', metavar='WxH', help='of a film of the world, in pixels: even, 64 to 3840 (default: 1280x720)'),
     arg('--hour', metavar='NAME', help='of the day in a film of the world, such as sunset (default: the seed chooses)'),
+    arg('--backdrop', metavar='IMAGE', help="with --pack world: lay the sound's weather over this picture"),
     arg('--loop', action='store_true', help='make the end of a film of the world lead to its beginning'),
     arg('--timeline', metavar='FILE', help='what to show when: JSON, as name --timeline --json prints it'),
     arg('--scenes', metavar='TEXT', help='the same in short: "0:raining, 6:thunder", in s or minutes:seconds'),
@@ -402,6 +402,7 @@ def _output(sound, out): # -> path to write to
   sound-video generate day.wav --timeline day.json
   sound-video generate day.wav --scenes "0:raining, 6:thunder"
   sound-video generate rain.wav --pack world --size 320x180 --hour "blue dusk"
+  sound-video generate rain.wav --pack world --backdrop hills.jpg --class raining
   sound-video generate storm.ogg --pack world --size 180x320 --class thunder --loop -o loop.mp4
   sound-video generate "sounds/*.mp3" -o videos
   sound-video generate rain.wav --pack my-pack --seed 3 --psi 1

@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/app/request.html.md"""
 
 # %% auto #0
 __all__ = ['MOTIONS', 'SIDES', 'DEFAULT_SIZE', 'HOUR_NAMES', 'METHODS', 'SCHEDULES', 'TRACKS', 'Request', 'checked_timeline',
-           'class_shares', 'parse_size', 'FilmRequest', 'EditRequest']
+           'class_shares', 'parse_size', 'checked_image', 'FilmRequest', 'EditRequest']
 
 # %% ../../nbs/app/02_request.ipynb #4e900003
 from dataclasses import dataclass, replace
@@ -160,16 +160,26 @@ def parse_size(size): # '1280x720', or (width, height) -> (width, height)
         if n % 2: raise UserError(f'the {what} must be even, not {n}: take {n - 1} or {n + 1}')
     return width, height
 
+def checked_image(name, image): # a path, uint8 [H, W, 3], or None -> likewise
+    "An image option, of a file that is there or of pixels."
+    if image is None: return None
+    if isinstance(image, (str, Path)):
+        check_file(path := check_path(name, image))
+        return path
+    from sound_video.core.arrays import as_pixels # not above: it imports torch
+    return as_pixels(image, what=f'{name} is the path of a picture, or uint8 [H, W, 3]')
+
 @dataclass(frozen=True)
 class FilmRequest:
     "What a user asks of a film of the world, with the options of `WorldVideo.generate`."
     fps:object = 30
     seed:int = 0
-    size:object = DEFAULT_SIZE # 'WIDTHxHEIGHT', or (width, height) in pixels
+    size:object = None # 'WIDTHxHEIGHT', or (width, height) in pixels; None: of the backdrop, or `DEFAULT_SIZE`
     class_name:str = None      # a scene or kind, or None: as heard
     timeline:object = None     # as in `Request`
     hour:str = None            # one of `HOUR_NAMES`, or None: the seed's
     loop:bool = False
+    backdrop:object = None     # a path, uint8 [H, W, 3], or None
 
     def checked(self, config:PackConfig): # of a pack whose classes are the world's
         "The request with every value as the renderer takes it; a `UserError` for what it cannot do."
@@ -177,8 +187,9 @@ class FilmRequest:
         if self.timeline is not None and self.class_name is not None:
             raise UserError('a timeline and a class contradict each other: leave one of them out')
         if self.hour is not None: check_choice('hour', self.hour, HOUR_NAMES)
-        return replace(self, fps=parse_fps(self.fps), seed=check_seed(self.seed), size=parse_size(self.size),
-            timeline=checked_timeline(self.timeline, config), loop=check_flag('loop', self.loop))
+        return replace(self, fps=parse_fps(self.fps), seed=check_seed(self.seed),
+            size=self.size if self.size is None else parse_size(self.size), loop=check_flag('loop', self.loop),
+            timeline=checked_timeline(self.timeline, config), backdrop=checked_image('backdrop', self.backdrop))
 
 
 # %% ../../nbs/app/02_request.ipynb #24dfad98
