@@ -51,7 +51,7 @@ def left_behind(folder): return sorted(p.name for p in folder.iterdir())
 
 # the time base
 
-@pytest.mark.parametrize('ending', ['.mp4', '.webm'])
+@pytest.mark.parametrize('ending', ['.mp4', '.webm', '.mkv', '.mov'])
 @pytest.mark.parametrize('fps', FPS)
 def test_tracks_end_together(tmp_path, fps, ending):
     f, clock = parse_fps(fps), 1e-6 if ending == '.mp4' else 1e-3   # WebM counts milliseconds
@@ -99,7 +99,7 @@ def test_every_rate_and_channel_count(tmp_path, rate, channels):
 
 @pytest.mark.parametrize('channels', [3, 4, 5, 7])
 def test_rare_channel_counts(tmp_path, channels):
-    for ending in ('.mp4', '.webm'):
+    for ending in ('.mp4', '.webm', '.mkv', '.mov'):
         path = write_video(tmp_path/f'v{ending}', grey(12), 30, (tone(.4, 48000, channels), 48000))
         got, rate = read_sound(path)
         freqs = [int(np.abs(np.fft.rfft(x[:19200])).argmax()) * rate/19200 for x in got.numpy()]

@@ -234,7 +234,7 @@ def _check_generate(a):
 def _places(sounds, out): # -> {sound: its video}
     "Where the videos of many sounds go; sounds that differ only in their ending keep it."
     from sound_video.core.errors import UserError, readable_os_errors
-    if Path(out).suffix in ('.mp4', '.webm', '.gif') and not os.path.isdir(out):
+    if Path(out).suffix in ('.mp4', '.mkv', '.mov', '.webm', '.gif') and not os.path.isdir(out):
         raise UserError(f"'{out}' is the name of one video, and there are {len(sounds)} sounds: name a folder with -o")
     with readable_os_errors(out): Path(out).mkdir(exist_ok=True)
     stems, places = Counter(p.stem.casefold() for p in sounds), {}
@@ -348,7 +348,8 @@ def _output(sound, out): # -> path to write to
         '--out',
         metavar='OUT',
         help=(
-            '.mp4, .webm, .gif, or a name without ending for a folder of PNGs (default: the name of the sound, .mp4);'
+            '.mp4 or .mkv (H.264), .mov (ProRes, for editors), .webm, .gif, or a name without ending for a folder of'
+            ' PNGs (default: the name of the sound, .mp4);'
             ' for many sounds, a folder of .mp4 files. What exists is replaced'
         ),
     ),

@@ -19,7 +19,8 @@ from itertools import chain, islice
 from pathlib import Path
 from ..core.arrays import as_pixels, as_sound
 from ..core.errors import UserError, atomic, check_flag, check_number, value_met
-from .formats import MOVIE_FORMATS, _FRAME, _Format, _need, check_output, open_media, track_of
+from .formats import (
+    MANY_PIXELS, MOVIE_FORMATS, _FRAME, _Format, _need, check_output, open_media, track_of)
 from .images import _size
 from .sounds import (
     _LONGEST, _TWICE, _Taker, _audio_frame, _blocks, _decoded, _layout, _packets, _resample, _sound)
@@ -47,20 +48,21 @@ def images_of(frames):
 
 # %% ../../nbs/media/04_videos.ipynb #2cfa7019
 def _video_frame(x, # uint8 [H, W, 3]
-                 k, fps):
+                 k, fps, pixels='yuv420p'):
     x = np.pad(x, ((0, x.shape[0] % 2), (0, x.shape[1] % 2), (0, 0)), 'edge')
     f = av.VideoFrame.from_ndarray(np.ascontiguousarray(x), format='rgb24').reformat(
-        format='yuv420p', dst_colorspace='itu601', dst_color_range=1
+        format=pixels, dst_colorspace='itu601', dst_color_range=1
     )
     f.pts, f.time_base = k, 1/fps
     return f
 
 def _video_stream(c, fmt, fps, shape): # container, _Format, Fraction, (H, W, 3)
-    s = c.add_stream(fmt.video, rate=fps, options=fmt.video_options)
-    s.height, s.width, s.pix_fmt = shape[0] + shape[0] % 2, shape[1] + shape[1] % 2, 'yuv420p'
+    H, W = shape[:2]
+    s = c.add_stream(fmt.video, rate=fps, options=fmt.options_for(H, W))
+    s.height, s.width, s.pix_fmt = H + H % 2, W + W % 2, fmt.pixels
     cc = s.codec_context
     cc.color_range, cc.colorspace, cc.color_primaries, cc.color_trc = 1, 6, 1, 13   # limited range, BT.601, sRGB
-    cc.thread_count = 1   # small pictures gain nothing from more
+    cc.thread_count = 0 if H * W > MANY_PIXELS else 1   # small pictures gain nothing from more
     return s
 
 # %% ../../nbs/media/04_videos.ipynb #4180ec61
@@ -111,7 +113,7 @@ def write_movie(
         v = _video_stream(c, fmt, fps, first.shape)
         a = sound is not None and _SoundTrack(c, fmt, sound)
         for k, x in enumerate(chain([first], pictures)):
-            c.mux(v.encode(_video_frame(x, k, fps)))
+            c.mux(v.encode(_video_frame(x, k, fps, fmt.pixels)))
             if a: a.write_until((k+1)/fps)
         c.mux(v.encode(None))
         if a: a.finish((k+1)/fps, 1/fps)
@@ -175,7 +177,7 @@ def _nonempty(it):
     if first is None: raise UserError('there are no frames to write: a video has at least one')
     return chain([first], it)
 
-def write_video(path,       # .mp4, .webm or .gif; a name without an ending: a folder of PNGs
+def write_video(path,       # .mp4, .mkv, .mov, .webm or .gif; a name without an ending: a folder of PNGs
                 frames,     # iterable of uint8 [H, W, 3] or batches [T, H, W, 3]
                 fps,        # frames a second, 1 to 120
                 sound=None, # path, or (samples [C, N], rate in Hz), as for `as_sound`
@@ -343,7 +345,7 @@ class Video:
         "The frames one by one, from the beginning."
         return images_of(self._frames() if callable(self._frames) else self._frames)
 
-    def save(self, path): # .mp4, .webm, .gif, or no ending for PNGs
+    def save(self, path): # .mp4, .mkv, .mov, .webm, .gif, or no ending for PNGs
         "Write it; the ending chooses the format."
         return write_video(path, self.frames(), self.fps, self.sound)
 
