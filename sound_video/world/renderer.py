@@ -9,7 +9,7 @@ __all__ = ['SCENE_HOURS', 'Shot', 'find_seed', 'common_hour', 'shares_at', 'Worl
 
 # %% ../../nbs/world/07_renderer.ipynb #7b024da2
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import torch
 from ..core.arrays import to_uint8
 from ..media.timing import frame_times
@@ -120,8 +120,7 @@ class WorldFrames:
         shot = self.shots[i]
         if i not in kept: kept[i] = Canvas(*self.canvas.shape, self.canvas.hour, {})
         seen, device = (share > 0).nonzero()[:, 0], torch.device(self.device)
-        score = Shot(shot.scene, shot.start, shot.end, shot.score.to(device), shot.seed)
-        m = score.moment(t[seen].to(device))
+        m = shot.moment(t[seen].to(device))
         seeds = torch.full([len(seen)], shot.seed, device=device)
         if self.backdrop is None: picture = draw(shot.scene, seeds, m, kept[i])
         else: picture = draw_over(self.backdrop.to(device), shot.scene, seeds, m, kept[i])
