@@ -32,11 +32,9 @@ class Shot:
 
     def moment(self, t): # s [b]; before 0 and after the score's end, its level goes on
         "The moments of b frames."
-        score = self.score.between(max(0., float(t.min())), max(0., float(t.max())))
+        score = self.score.between(max(0., float(t.min())), max(0., float(t.max()))).to(t.device)
         m = score.at(t.clamp(min=0))
-        m.flow = m.flow + m.level * t.clamp(max=0)
-        m.t = t
-        return m
+        return replace(m, t=t, flow=m.flow + m.level * t.clamp(max=0))
 
 # %% ../../nbs/world/07_renderer.ipynb #de0eedbe
 _BLOCK = 2**16 # seeds that are looked through at a time
@@ -108,7 +106,7 @@ class WorldFrames:
     def _drawn(self, t, kept): # s [b]; {number of a shot: its canvas} -> [b, 3, H, W]
         shares = shares_at(self.shots, t)
         made = sum(self._shot(i, t, x, kept) for i, x in enumerate(shares) if x.max() > 0)
-        for i in [i for i in kept if shares[i].max() == 0]: del kept[i]
+        for i in [i for i in kept if shares[i].max() == 0 and not (self.loop and i == 0)]: del kept[i]
         if not self.loop: return made
         length = float(self.n / self.fps)
         fade = step(length - min(_CROSSING, length / 2), length, t)
