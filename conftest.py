@@ -1,6 +1,6 @@
-"""Run every notebook below `nbs/` as one pytest item, with nbdev's own rules about which cells count; and share what
-the tests make of the world, and the time they take, among processes."""
-import os, shutil, sys, tempfile
+"""Run every notebook below `nbs/` as one pytest item, with nbdev's own rules about which cells count; and share the
+time that the tests take among processes."""
+import os, tempfile
 from pathlib import Path
 import pytest
 from nbdev.config import get_config
@@ -33,16 +33,6 @@ class NotebookItem(pytest.Item):
 
     def repr_failure(self, excinfo): return str(excinfo.value)
     def reportinfo(self): return self.path, None, self.path.name
-
-# What is made of the world is kept for all processes of a run (tests/kept.py)
-def pytest_configure(config):
-    if not hasattr(config, 'workerinput'): os.environ['SOUND_VIDEO_KEPT'] = tempfile.mkdtemp(prefix='sound-video-kept-')
-    if config.getoption('numprocesses', None): return # the workers' business
-    sys.path.insert(0, str(Path(__file__).parent/'tests'))
-    import kept # noqa: F401
-
-def pytest_unconfigure(config):
-    if not hasattr(config, 'workerinput'): shutil.rmtree(os.environ['SOUND_VIDEO_KEPT'])
 
 # Of two processes each takes whole files, which share what their fixtures make; those that take longest come first, so
 # that both end at the same time, and one process alone compiles librosa.

@@ -2,7 +2,6 @@
 import os, sys, traceback
 from dataclasses import replace
 import torch
-import kept # noqa: F401 (before what imports the world)
 from sound_video.hearing.encoder import EncoderConfig
 from sound_video.app.recipes import PRESETS, ClipRecipe, HearingRecipe, InversionRecipe, TrajectoryRecipe
 

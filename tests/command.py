@@ -4,7 +4,6 @@ from pathlib import Path
 from unittest.mock import patch
 
 PRELOADED = [
-    'kept',
     'sound_video.app.edit',
     'sound_video.hearing.naming',
     'sound_video.hearing.clip_training',
