@@ -3,6 +3,7 @@ downloads do what they say; of those, every option arrives."""
 import json, os, re, shlex, shutil, subprocess, sys
 from pathlib import Path
 import av, numpy as np, pytest, soundfile, torch
+from sound_video.app.request import parse_size
 from sound_video.app import cli
 from sound_video.media.videos import probe, write_video
 from sound_video.media.images import read_image, write_image
@@ -62,17 +63,21 @@ def place(tmp_path_factory):
     for n in ('my-pack', 'faces'): (d/n).symlink_to(default_pack(), target_is_directory=True)
     return d
 
-def check_film(path, fps):
+def check_film(path, fps, size):
     "A second of pictures, with its sound."
     seen = probe(path)
-    assert seen.fps == fps and seen.frames == fps and abs(seen.seconds - 1) < .1 and seen.size == (64, 64)
+    assert seen.fps == fps and seen.frames == fps and abs(seen.seconds - 1) < .1 and seen.size == size
+
+def asked_size(a): # -> height and width in pixels
+    if getattr(a, 'size', None): return parse_size(a.size)[::-1]
+    return (64, 80) if getattr(a, 'backdrop', None) else (64, 64) # of the picture, or of the model
 
 def check_made(said, a, place, fps):
     "What `generate` or `edit` says that it made is there, and is what was asked for."
     path = place/said.partition(':')[0]
     assert not a.out or path.name == a.out
     if path.suffix == '.png': assert read_image(path).shape == (64, 64, 3)
-    else: check_film(path, int(a.fps or fps))
+    else: check_film(path, int(a.fps or fps), asked_size(a))
     if getattr(a, 'strip', None): assert read_image(place/a.strip).shape[0] == 64
 
 def check_said(said, a):

@@ -85,7 +85,7 @@ def read_backdrop(request:FilmRequest, scenes): # which are shown -> [1, 3, H, W
     pixels = request.backdrop if hasattr(request.backdrop, 'shape') else read_image(request.backdrop)
     width, height = request.size or fitting_size(pixels.shape[1], pixels.shape[0])
     image = ImageOps.fit(Image.fromarray(pixels), (width, height), Image.Resampling.LANCZOS)
-    return to_float(np.asarray(image)[None])
+    return to_float(np.array(image)[None])
 
 def fitting_size(width, height): # pixels -> likewise
     "The size of a picture as one of a film: even, and from 64 to 3840."
