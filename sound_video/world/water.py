@@ -903,12 +903,18 @@ def _shore(seeds, canvas):
     return near | dict(lk=lk, p=p, h=h, beach=beach, edge=edge, deep=deep, white=lk.shade * .85 + lk.light * .85 + .01)
 
 # %% ../../nbs/world/03_water.ipynb #f3e835b5
-def _breakers(p, w, m, seeds, x, y, tall, lace, n=5):  # tall: amplitude [B, 1, 1]; lace: noise of foam
-    "Waves that roll in, steepen and break: picture."
-    canvas, s = Canvas.of(p), 0.30 * stir(m)
+def _lace(x, y, w, s): # s: how far the water has moved [B, 1, 1]
+    "Noise of foam on the water: plane."
+    down = (w['h'] - y).clamp(min=1e-3)
+    across, away = 5 * (x - .5) / (down + .22), 2.4 / (down + .16) + .6 * s
+    return noise(across, away, ('fbm', 'billow'), 3 / Canvas.spanned(x, y).unit).mean(1)
+
+def _waves(x, y, w, m, seeds, tall, n=5): # tall: amplitude [B, 1, 1]
+    "Waves that roll in, steepen and break: coverage, height within the wave, foam: three planes."
+    canvas, s, lace = Canvas.spanned(x, y), 0.30 * stir(m), _lace(x, y, w, per(stir(m)))
     turn = s.floor()
     f = per(s - turn)
-    reach = (w['h'] - 0.02).clamp(max=0.62) - 0.8 * w['edge'].mean(2, keepdim=True).clamp(min=0)
+    reach = (w['h'] - 0.02).clamp(max=0.62) - 0.8 * w['edge'][:, :1].mean(2, keepdim=True).clamp(min=0)
     cover = height = foam = torch.zeros_like(lace)
     for j in range(n):
         d = (j + f) / n
@@ -932,6 +938,11 @@ def _breakers(p, w, m, seeds, x, y, tall, lace, n=5):  # tall: amplitude [B, 1, 
         )
         cover, height = torch.lerp(cover, torch.ones_like(a), a), torch.lerp(height, up.clamp(0, 1), a)
         foam = torch.maximum(torch.lerp(foam, curl, a), wash * (2.2 * tall * here).clamp(max=0.9))
+    return cover, height, foam
+
+def _breakers(p, w, m, seeds, tall):
+    "The waves over the picture."
+    cover, height, foam = softly(Canvas.of(p), lambda x, y: _waves(x, y, w, m, seeds, tall), p.device)
     face = torch.lerp(
         tint(w['deep'] * 0.75), tint(w['deep'] * 1.6 + w['lk'].light * 0.12 + w['lk'].shade * 0.06), height[:, None]
     )
@@ -1050,9 +1061,9 @@ def draw_splashing_water(seeds, # int64 [B]
     rings = ripples(m, x, y, ex, ey, .38, .055) * per(by(kind, [.2, .2, 1, 1.1, 1, .3, 1.1, .2]))
     p = _water(w, seeds, x, y, s, .25 + .6 * g, rings)
     down = (w['h'] - y).clamp(min=1e-3)
-    lace = noise(5 * (x - .5) / (down + .22), 2.4 / (down + .16) + .6 * s, ('fbm', 'billow'), 3 / canvas.unit).mean(1)
+    lace = _lace(x, y, w, s)
     tall = per(by(kind, [.75, 1.25, .02, .05, .10, .30, .03, .8]) * (.25 + .45 * m.level + .3 * force(m)))
-    p = _breakers(p, w, m, seeds, x, y, tall, lace)
+    p = _breakers(p, w, m, seeds, tall)
     p = over(
         p,
         w['white'],
