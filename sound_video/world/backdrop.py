@@ -19,8 +19,13 @@ from .water import (
     _bubbles, _burst, _rising, _streak_planes, _streaks, as_heard, by, force, hsv, stir, vary)
 
 # %% ../../nbs/world/06_backdrop.ipynb #43c82566
-def to_light(picture): return picture.clamp(0, 1)**2 # screen colours in [0, 1]
-def to_screen(light): return light.clamp(min=1e-12).sqrt().clamp(max=1)
+def to_light(picture): # screen colours in [0, 1]
+    "The light of screen colours."
+    return picture.clamp(0, 1)**2
+
+def to_screen(light): # -> in [0, 1]
+    "The screen colours of light; what is brighter than white is white."
+    return light.clamp(min=1e-12).sqrt().clamp(max=1)
 
 def _air(light): # [B, 3, H, W] -> [B, 3]
     "The colour of the air in a picture: between its mean and grey."
