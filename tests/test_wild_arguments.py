@@ -157,8 +157,8 @@ def user_has(name, f):
     return all(valid(name, p.name) for p in parameters(f) if p.default is p.empty)
 
 INSIDE = { # modules whose callers are other modules, and notebooks that study them
-    'core.callbacks', 'core.processes', 'world.drawing', 'world.land', 'world.water', 'world.renderer',
-    'hearing.augmentation',
+    'core.callbacks', 'core.processes', 'world.drawing', 'world.land', 'world.water', 'world.backdrop',
+    'world.renderer', 'hearing.augmentation',
     'hearing.clip', 'hearing.captions', 'hearing.clip_training', 'hearing.alignment', 'hearing.naming',
     'hearing.finetuning', 'stylegan.cpu_extension', 'stylegan.kernels', 'stylegan.operators', 'stylegan.filtered_lrelu',
     'stylegan.autoencoder', 'app.cli', 'app.explorer',
