@@ -202,7 +202,8 @@ def _pour(x, y, m, slant): # coordinates, moment, lean of the rain [B, 1, 1]
     "Near rain as falling streaks: plane."
     canvas = Canvas.spanned(x, y)
     fall = per(6 * m.flow + .3 * m.t)
-    s = noise(9 * (x + slant * y), .8 * y + fall, 'fine', 9 / canvas.unit)
+    n = max(9., min(26., canvas.unit / 30)) # as fine as the pixels allow
+    s = noise(n * (x + slant * y), .8 * y + fall, 'fine', n / canvas.unit)
     sheets = noise(1.5 * (x + slant * y) + .3 * fall, .5 * y + .3 * fall, 'smooth')
     return (step(.62, 1., s) + .25 * sheets) * (.25 + 1.1 * sheets) * per(m.level)
 
