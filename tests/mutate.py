@@ -182,12 +182,12 @@ MUTATIONS = [  # file, what stands there, what it becomes, tests
     ('hearing/alignment', '+ pair(s.b, other', '+ pair(s.b.detach(), other', SOUND),
     ('hearing/alignment', 'pair(s.a, s.b, s.alike)', 'pair(s.a.detach(), s.b, s.alike)', SOUND),
     *[
-        ('hearing/finetuning', f'lambda: {term}', f'lambda: {new}', HEAD)
-        for term in ('wrong(v[:batch], y[i])', 'wrong(v[batch:], t[j])')
+        ('hearing/finetuning', f'lambda s: {term}', f'lambda s: {new}', HEAD)
+        for term in ('s.wrong(0)', 's.wrong(1)')
         for new in (f'-{term}', f'{term}.detach()')
     ],
-    ('hearing/finetuning', 'lambda: (1 - (v[batch:] * old[j])', 'lambda: (1 + (v[batch:] * old[j])', HEAD),
-    ('hearing/finetuning', '(1 - (v[batch:] * old[j])', '(1 - (v[batch:].detach() * old[j])', HEAD),
+    ('hearing/finetuning', 'lambda s: (1 - (s.v.chunk(2)[1]', 'lambda s: (1 + (s.v.chunk(2)[1]', HEAD),
+    ('hearing/finetuning', '(1 - (s.v.chunk(2)[1]', '(1 - (s.v.chunk(2)[1].detach()', HEAD),
 ]
 
 def preload():
