@@ -1,5 +1,4 @@
-"""Run every notebook below `nbs/` as one pytest item, with nbdev's own rules about which cells count; and share the
-time that the tests take among processes."""
+"Run every notebook below `nbs/` as one pytest item, with nbdev's own rules about which cells count."
 import os, tempfile
 from pathlib import Path
 import pytest
@@ -34,8 +33,7 @@ class NotebookItem(pytest.Item):
     def repr_failure(self, excinfo): return str(excinfo.value)
     def reportinfo(self): return self.path, None, self.path.name
 
-# Of two processes each takes whole files, which share what their fixtures make; those that take longest come first, so
-# that both end at the same time, and one process alone compiles librosa.
+# Files that take long come first, so that two processes that take whole files end at the same time
 LONGEST = '''
     tests/test_training tests/test_wild_arguments tests/test_kernels tests/test_hearing tests/test_cli
     tests/test_editing tests/test_shared tests/test_robust tests/test_trajectory tests/test_own_videos
@@ -44,17 +42,8 @@ LONGEST = '''
     metrics/01_videos tests/test_evaluation tests/test_explorer app/09_evaluation hearing/06_clip_training
     metrics/00_images hearing/07_naming
 '''.split()
-LIBROSA = 'hearing/00_features', 'metrics/01_videos'
 
 def file_of(item_id): return item_id.split('::')[0].removeprefix('nbs/').rsplit('.', 1)[0]
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.index(f) if (f := file_of(item.nodeid)) in LONGEST else len(LONGEST))
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    from xdist.scheduler import LoadScopeScheduling
-    class ByFile(LoadScopeScheduling):
-        def _split_scope(self, nodeid): return 'librosa' if (f := file_of(nodeid)) in LIBROSA else f
-    config.option.loadscopereorder = False
-    return ByFile(config, log)

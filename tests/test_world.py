@@ -61,8 +61,8 @@ def test_a_seed_of_these_kinds():
 def test_shares_add_up_however_short_the_shots():
     shots = [a_shot('raining', 0., 5., 1), a_shot('thunder', 5., 5.2, 1), a_shot('raining', 5.2, 9., 1)]
     shares = shares_at(shots, torch.linspace(0, 9, 500))
-    assert (shares.sum(0) - 1).abs().max() < 1e-5 and shares.min() >= 0
-    assert shares[0, 0] == 1 and shares[2, -1] == 1 and shares[1].max() > .9
+    assert (sum(shares.values()) - 1).abs().max() < 1e-5 and min(x.min() for x in shares.values()) >= 0
+    assert shares[0][0] == 1 and shares[2][-1] == 1 and shares[1].max() > .9
 
 def test_frames_do_not_depend_on_where_one_begins_or_on_the_rate():
     shots = [a_shot('raining', 0., 2., 1), a_shot('fire crackling', 2., 4., 1)]
@@ -124,3 +124,17 @@ def test_what_cannot_be_laid_over_a_picture_is_told(world, tmp_path):
     with pytest.raises(UserError, match='waterfall burbling cannot be laid over a picture'):
         world.generate(clap(), class_name='waterfall', backdrop=np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(UserError, match='no such file'): world.generate(clap(), backdrop=tmp_path/'gone.jpg')
+
+def test_a_scene_that_begins_after_the_end_is_shown_throughout(world):
+    film = world.generate(clap(), fps=5, size=(64, 64), timeline='100:fire')
+    late = world.generate(clap(), fps=5, size=(64, 64), timeline='3:fire')
+    assert late[0].std() > 0
+    assert [s.scene for s in film.source.shots] == ['fire crackling'] and film[29].std() > 0
+
+def test_of_many_shots_only_those_near_are_looked_at():
+    shots = [a_shot(('raining', 'thunder')[k % 2], 5. * k, 5. * k + 5, 1) for k in range(50)]
+    whole = shares_at(shots, torch.arange(0, 250, .25))
+    assert (sum(whole.values()) - 1).abs().max() < 1e-5 and len(whole) == 50
+    for t in (0., 3., 5., 127.3, 249.):
+        near = shares_at(shots, torch.tensor([t, t + .1]))
+        assert 1 <= len(near) <= 2 and abs(float(sum(x[0] for x in near.values())) - 1) < 1e-5

@@ -234,7 +234,8 @@ def _check_generate(a):
 def _places(sounds, out): # -> {sound: its video}
     "Where the videos of many sounds go; sounds that differ only in their ending keep it."
     from sound_video.core.errors import UserError, readable_os_errors
-    if Path(out).suffix in ('.mp4', '.mkv', '.mov', '.webm', '.gif') and not os.path.isdir(out):
+    from sound_video.media.formats import ENDINGS
+    if (ending := Path(out).suffix.lower()) and ending in ENDINGS and not os.path.isdir(out):
         raise UserError(f"'{out}' is the name of one video, and there are {len(sounds)} sounds: name a folder with -o")
     with readable_os_errors(out): Path(out).mkdir(exist_ok=True)
     stems, places = Counter(p.stem.casefold() for p in sounds), {}

@@ -73,7 +73,7 @@ def find_shots(request:FilmRequest, sound:Sound, timeline:Timeline)->list:
         usual = segment.kind == kinds[segment.scene]
         own = seed if usual else find_seed({segment.scene: segment.kind}, request.seed)
         shots.append(Shot(segment.scene, segment.start, min(segment.end, sound.seconds), score, own))
-    return [shot for shot in shots if shot.end > shot.start]
+    return [shot for shot in shots if shot.end > shot.start] or shots[:1]
 
 # %% ../../nbs/app/05_world.ipynb #af9eeadc
 def read_backdrop(request:FilmRequest, scenes): # which are shown -> [1, 3, H, W] in [-1, 1], or None

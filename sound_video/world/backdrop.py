@@ -13,8 +13,7 @@ from dataclasses import replace
 from .score import kind_index
 from .drawing import (
     Canvas, blend, coords, glow, lamp, noise, over, per, per_seed, softly, somewhere, step, tint)
-from .land import (
-    GLOW, _WIND, _play, _pour, _strike, dancing, flame_flicker, flying, recent, span, sparks, stirred)
+from .land import GLOW, _WIND, dancing, dust, flying, sparks, stirred, storm, wind_way
 from .water import (
     _bubbles, _burst, _rising, _streak_planes, _streaks, as_heard, by, force, hsv, stir, vary)
 
@@ -48,20 +47,10 @@ def _rain(light, seeds, m, canvas):
 _SKYLINE = .35 # height of the horizon in a picture that we know nothing of
 
 def _thunder(light, seeds, m, canvas):
-    kind = kind_index('thunder', seeds)
-    inner, wet = (kind == 1) | (kind == 2), (kind == 3) | (kind == 5)
     hue = blend(seeds, 'bolt', 'b8c4ff ffffff d8b0ff')
     dark = light * tint(torch.tensor([.26, .29, .36], device=light.device)[None])
     still = dict(own=dark, added=light * tint(hue), horizon=per(torch.full_like(m.t, _SKYLINE)), hue=hue)
-    age, strength, k = recent(m, 2, 2.5)
-    channel, cloud = flame_flicker(seeds, k, age)
-    for j in range(age.shape[1]):
-        power, drift = strength[:, j]**1.5 * (1.3 - .5 * inner.float()), .25 * age[:, j] * inner
-        dark = _strike(dark, still, seeds, k[:, j], power, channel[:, j], cloud[:, j], inner, drift)
-    dark = _play(dark, still, seeds, m)
-    if not wet.any(): return dark
-    pour = _pour(*coords(canvas, seeds.device), m, span(seeds, 'slant', -.3, .3))
-    return glow(dark, _air(light) * .8 + .02, pour * per(wet * (.4 + .5 * cloud.sum(1).clamp(max=2))))
+    return storm(still, seeds, m, canvas, _air(light) * .8 + .02)
 
 # %% ../../nbs/world/06_backdrop.ipynb #d0f2b046
 def _fire(light, seeds, m, canvas):
@@ -75,18 +64,12 @@ def _fire(light, seeds, m, canvas):
     return glow(lit, torch.tensor([2., .9, .25], device=light.device), glints)
 
 def _wind(light, seeds, m, canvas):
-    m, kind, way = stirred(m, .6), kind_index('wind noise', seeds), span(seeds, 'way', -1, 1).sign()
-    veil, flakes, _ = (per(torch.tensor(v, device=light.device)[kind]) for v in _WIND.values())
-    white, (ox, oy), run = kind == 7, somewhere(seeds, 'veil'), way * per(m.flow)
-    def dust(x, y):
-        drift = noise(ox + 1.2 * x - 3 * run, oy + 4.5 * y + .4 * torch.sin(5 * x - 8 * run) + .3 * per(m.flow))
-        low = torch.lerp(torch.exp(-((y - .3) / .22).clamp(min=0)), torch.ones_like(y) * .8, per(white.float()))
-        return (veil * low * per(m.level) * (.15 + 1.3 * drift * drift)).clamp(0, .9)
-    air = _air(light)
+    m, kind, air = stirred(m, .6), kind_index('wind noise', seeds), _air(light)
+    flakes, white = per(torch.tensor(_WIND['flakes'], device=light.device)[kind]), kind == 7
     sand = torch.where(white[:, None], air.mean(1, keepdim=True) * 1.3 + .1, air * torch.tensor([1.2, 1., .75]).to(air))
-    light = over(light, sand, softly(canvas, dust, light.device))
+    light = over(light, sand, softly(canvas, lambda x, y: dust(x, y, seeds, m, _SKYLINE), light.device))
     leaf = torch.where(white[:, None], air + .35, blend(seeds, 'flying', 'a08030 c07030 50602c') * (air * 2 + .05))
-    return over(light, leaf, (flakes * flying(seeds, m, canvas, way)).clamp(0, 1))
+    return over(light, leaf, (flakes * flying(seeds, m, canvas, wind_way(seeds))).clamp(0, 1))
 
 def _sea(light, seeds, m, canvas):
     kind, s, (ox, oy) = kind_index('underwater bubbling', seeds), per(stir(m)), somewhere(seeds, 'rays')

@@ -7,10 +7,10 @@ Docs: https://sound-video.github.io/sound_video/world/land.html.md"""
 # %% auto #0
 __all__ = ['STORM_HOURS', 'FIRE_HOURS', 'GLOW', 'SOOT', 'DUST', 'BLAST_HOURS', 'SHELLS', 'LEAFY', 'PALM', 'FIR', 'GRASS',
            'WIND_HOURS', 'recent', 'span', 'some', 'by_kind', 'stirred', 'heard', 'shaken', 'zigzag', 'bolt',
-           'flame_flicker', 'draw_thunder', 'flame_light', 'flames', 'fire_height', 'sparks', 'capsule', 'logs',
-           'bricks', 'smoke', 'dancing', 'draw_fire_crackling', 'fireball', 'debris', 'houses', 'clouds_alone',
+           'flame_flicker', 'storm', 'draw_thunder', 'flame_light', 'flames', 'fire_height', 'sparks', 'capsule',
+           'logs', 'bricks', 'smoke', 'dancing', 'draw_fire_crackling', 'fireball', 'debris', 'houses', 'clouds_alone',
            'shells', 'mirror', 'draw_explosion', 'cover', 'crown', 'leafy', 'frond', 'palm', 'fir_tree', 'grass',
-           'sway_plants', 'flying', 'draw_wind_noise']
+           'sway_plants', 'flying', 'wind_way', 'dust', 'draw_wind_noise']
 
 # %% ../../nbs/world/02_land.ipynb #a3ca80ef
 import math
@@ -240,36 +240,30 @@ def _play(picture, still, seeds, m):
     )
 
 # %% ../../nbs/world/02_land.ipynb #92667f71
-def draw_thunder(seeds, # int64 [B]
-                 m,     # Moment of B pictures
-                 canvas): # pixels
-    "A thunderstorm, lit by its strikes: [B, 3, H, W]."
-    still, kind = per_seed(_storm, seeds, canvas), kind_index('thunder', seeds)
-    inner, wet, picture = (kind == 1) | (kind == 2), (kind == 3) | (kind == 5), still['own']
+def storm(still,  # `own` light, what lightning has `added` [B, 3, H, W]; `horizon` [B, 1, 1], `hue` [B, 3]
+          seeds, m, canvas, drops): # drops: light of the rain [B, 3]
+    "A place lit by the strikes of a thunderstorm, and its rain: light [B, 3, H, W]."
+    kind, picture = kind_index('thunder', seeds), still['own']
+    inner, wet = (kind == 1) | (kind == 2), (kind == 3) | (kind == 5)
     age, strength, k = recent(m, 2, 2.5)
     channel, cloud = flame_flicker(seeds, k, age)
     cloud = cloud * (1 - .4 * wet.float())[:, None]
     for j in range(age.shape[1]):
-        picture = _strike(
-            picture,
-            still,
-            seeds,
-            k[:, j],
-            strength[:, j] ** 1.5 * (1.3 - 0.5 * inner.float()),
-            channel[:, j],
-            cloud[:, j],
-            inner,
-            0.25 * age[:, j] * inner,
-        )
+        power, drift = strength[:, j]**1.5 * (1.3 - .5 * inner.float()), .25 * age[:, j] * inner
+        picture = _strike(picture, still, seeds, k[:, j], power, channel[:, j], cloud[:, j], inner, drift)
     picture = _play(picture, still, seeds, m)
-    if wet.any():
-        shine = wet * (.4 + .5 * cloud.sum(1).clamp(max=2)) * (.3 + 4 * still['own'].mean((1, 2, 3)).sqrt())
-        picture = glow(
-            picture,
-            torch.tensor([0.24, 0.26, 0.29], device=seeds.device),
-            _pour(*coords(canvas, seeds.device), m, span(seeds, 'slant', -0.3, 0.3)) * per(shine),
-        )
-    return develop(picture, 1.25 * still['exposure'])
+    if not wet.any(): return picture
+    pour = _pour(*coords(canvas, seeds.device), m, span(seeds, 'slant', -.3, .3))
+    return glow(picture, drops, pour * per(wet * (.4 + .5 * cloud.sum(1).clamp(max=2))))
+
+def draw_thunder(seeds, # int64 [B]
+                 m,     # Moment of B pictures
+                 canvas): # pixels
+    "A thunderstorm, lit by its strikes: [B, 3, H, W]."
+    still = per_seed(_storm, seeds, canvas)
+    shine = .3 + 4 * still['own'].mean((1, 2, 3)).sqrt()
+    drops = torch.tensor([.24, .26, .29], device=seeds.device) * shine[:, None]
+    return develop(storm(still, seeds, m, canvas, drops), 1.25 * still['exposure'])
 
 # %% ../../nbs/world/02_land.ipynb #15faab7a
 def flame_light(heat): # plane, 0 cold, 1 the flame's core
@@ -1185,38 +1179,35 @@ _WIND = dict(
     cloud=(0.15, 0.3, 0.25, 0.12, 0.2, 0.2, 0.25, 0.1),
 )
 
-def _veil(p, seeds, m, still, strength, white, way): # picture, ..., how dense [B, 1, 1], whether snow [B]
-    "Lay drifting dust or snow over a picture."
-    x, y = coords(Canvas.of(p), p.device)
-    ox, oy = somewhere(seeds, 'veil')
-    run = way * per(m.flow)
+def wind_way(seeds): # -> [B, 1, 1]
+    "Where the wind blows to: -1 left, 1 right."
+    return span(seeds, 'way', -1, 1).sign()
+
+def dust(x, y, seeds, m, horizon): # coordinates; moment; height of the horizon, number or [B, 1, 1]
+    "Density of the dust or snow that drifts over a place in the wind: plane."
+    kind, run, (ox, oy) = kind_index('wind noise', seeds), wind_way(seeds) * per(m.flow), somewhere(seeds, 'veil')
+    strength, white = per(torch.tensor(_WIND['veil'], device=x.device)[kind]), per((kind == 7).float())
     drift = noise(ox + 1.2 * x - 3 * run, oy + 4.5 * y + .4 * torch.sin(5 * x - 8 * run) + .3 * per(m.flow))
     near = noise(oy + .8 * x - 4.5 * run, ox + 3 * y, 'smooth')
-    low = torch.lerp(
-        torch.exp(-((y - still['horizon'] + 0.05) / 0.22).clamp(min=0)), torch.ones_like(y) * 0.8, per(white.float())
-    )
-    air = still['dust'] * (still['lk'].shade * .8 + still['lk'].light * .8)
-    return over(
-        p,
-        air,
-        (strength * low * (per(m.level) * (0.15 + 1.3 * drift * drift + 0.3 * near)).clamp(0, 0.95)).clamp(0, 0.93),
-    )
+    low = torch.lerp(torch.exp(-((y - horizon + .05) / .22).clamp(min=0)), torch.ones_like(y) * .8, white)
+    return (strength * low * (per(m.level) * (.15 + 1.3 * drift * drift + .3 * near)).clamp(0, .95)).clamp(0, .93)
 
 # %% ../../nbs/world/02_land.ipynb #872640c6
 def draw_wind_noise(seeds, m, canvas): # int64 [B], Moment, pixels
     "Wind over land: [B, 3, H, W]."
     x, y = coords(canvas, seeds.device)
     m, still, kind = stirred(m, .6), per_seed(_windy, seeds, canvas), kind_index('wind noise', seeds)
-    lk, h, way, white = still['lk'], still['horizon'], span(seeds, 'way', -1, 1).sign(), kind == 7
-    veil, flakes, cloud = (per(torch.tensor(v, device=x.device)[kind]) for v in _WIND.values())
+    lk, h, way, white = still['lk'], still['horizon'], wind_way(seeds), kind == 7
+    flakes, cloud = (per(torch.tensor(_WIND[k], device=x.device)[kind]) for k in ('flakes', 'cloud'))
     colour, alpha = clouds(
         lk, seeds, x, y, h, ('cumulus', 'heaps', 'mackerel', 'broken', 'cirrus'), drift=-way * cloud * per(m.flow)
     )
     p = over(still['own'], colour, alpha * still['open'])
     bent = sway_plants(still['plants'], still['give'], seeds, m, way)
     p = p * (1 - bent[:, 3:]) + bent[:, :3]
-    p = _veil(p, seeds, m, still, veil, white, way)
     light = lk.shade * .8 + lk.light
+    air = still['dust'] * (lk.shade * .8 + lk.light * .8)
+    p = over(p, air, softly(canvas, lambda x, y: dust(x, y, seeds, m, h), x.device))
     leaf = torch.where(
         white[:, None], 0.9 * light.clamp(max=1), blend(seeds, 'flying', 'a08030 c07030 50602c 806040') * light
     )

@@ -8,6 +8,7 @@ Docs: https://sound-video.github.io/sound_video/world/renderer.html.md"""
 __all__ = ['SCENE_HOURS', 'Shot', 'find_seed', 'common_hour', 'shares_at', 'WorldFrames']
 
 # %% ../../nbs/world/07_renderer.ipynb #7b024da2
+from bisect import bisect
 from collections import Counter
 from dataclasses import dataclass, replace
 import torch
@@ -64,16 +65,18 @@ def common_hour(scenes, seed:int): # -> one of `HOURS`, or None
 # %% ../../nbs/world/07_renderer.ipynb #d73170bf
 _CROSSING = 2. # s
 
-def shares_at(shots, t): # s [b] -> [shots, b]
-    "How much of each shot is seen at each time."
-    borders = [s.start for s in shots[1:]]
-    lasts = [s.end - s.start for s in shots]
-    seen = [torch.ones_like(t)]
-    for border, a, b in zip(borders, lasts, lasts[1:]):
-        half = max(min(_CROSSING, a, b) / 2, 1e-3)
-        here = step(border - half, border + half, t)
-        seen = [*(x * (1 - here) for x in seen), here]
-    return torch.stack(seen)
+def shares_at(shots, t): # s, rising [b] -> {number of a shot: [b]}
+    "How much is seen, at each time, of each shot that is seen at any."
+    begun = [min(_CROSSING, a.end - a.start, b.end - b.start) / 2 for a, b in zip(shots, shots[1:])] # half a crossing
+    def entered(i): # how far shot i has come, crossings of which do not overlap [b]
+        if i == 0: return torch.ones_like(t)
+        if i == len(shots): return torch.zeros_like(t)
+        half = max(begun[i - 1], 1e-3)
+        return step(shots[i].start - half, shots[i].start + half, t)
+    starts = [s.start for s in shots]
+    first, last = bisect(starts, float(t[0]) - _CROSSING) - 1, bisect(starts, float(t[-1]) + _CROSSING)
+    shares = {i: entered(i) - entered(i + 1) for i in range(max(0, first), max(1, last))}
+    return {i: x for i, x in shares.items() if x.max() > 0}
 
 # %% ../../nbs/world/07_renderer.ipynb #ec61771e
 _PIXELS = 2**18 # of the pictures that are drawn at once
@@ -105,8 +108,8 @@ class WorldFrames:
 
     def _drawn(self, t, kept): # s [b]; {number of a shot: its canvas} -> [b, 3, H, W]
         shares = shares_at(self.shots, t)
-        made = sum(self._shot(i, t, x, kept) for i, x in enumerate(shares) if x.max() > 0)
-        for i in [i for i in kept if shares[i].max() == 0 and not (self.loop and i == 0)]: del kept[i]
+        made = sum(self._shot(i, t, x, kept) for i, x in shares.items())
+        for i in kept.keys() - shares.keys() - ({0} if self.loop else set()): del kept[i]
         if not self.loop: return made
         length = float(self.n / self.fps)
         fade = step(length - min(_CROSSING, length / 2), length, t)
