@@ -12,7 +12,7 @@ from sound_video.core.errors import UserError
 from sound_video.data.clips import write_world
 from sound_video.app.edit import SoundVideo
 from sound_video.app.recipes import PRESETS, ClipRecipe
-from sound_video.app.training import train
+from sound_video.app.training import STAGES, train
 
 class Stop(Callback):
     "Interrupts a StyleGAN's training at a resolution, after so many pictures."
@@ -43,12 +43,14 @@ def whole(tmp_path_factory):
         m.setitem(PRESETS, 'tiny', BRIEF)
         return train(tmp_path_factory.mktemp('whole')/'pack', 'tiny')
 
-def beside(whole, out):
-    "A place for another training, where the same pictures and sounds are rendered already."
-    for name in ('stills', 'sounds'): shutil.copytree(f'{whole}.training/{name}', f'{out}.training/{name}')
-    return out
-
 SEEING = ['image_classifier', 'stylegan']
+
+def beside(whole, out, done=()):
+    "A place for another training, where the same pictures and sounds are rendered, and stages are done, already."
+    for name in ('stills', 'sounds'): shutil.copytree(f'{whole}.training/{name}', f'{out}.training/{name}')
+    for stage in done:
+        for p in Path(f'{whole}.training').glob(f'{stage}*'): p.is_file() and shutil.copy(p, f'{out}.training')
+    return out
 
 def read_picture(b): return np.asarray(Image.open(io.BytesIO(b)).convert('RGB'))
 
@@ -69,10 +71,9 @@ def test_resumed_training_ends_the_same(tmp_path, brief, whole, resolution):
     assert_same({f: w for f, w in weights(whole).items() if f in again}, again)
 
 def test_later_stages_interrupted_end_the_same(tmp_path, brief, whole):
-    beside(whole, tmp_path/'broken')
+    beside(whole, tmp_path/'broken', SEEING)
     for network in ('Clip', 'AudioEncoder', 'Inverter', 'ImageEncoder', 'VideoNet', 'TrajectoryGenerator'):
-        with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / 'broken', 'tiny', resume=network != 'Clip', cbs=StopLater(network))
+        with pytest.raises(KeyboardInterrupt): train(tmp_path/'broken', 'tiny', resume=True, cbs=StopLater(network))
         assert not (tmp_path/'broken').exists()
     with pytest.raises(UserError, match='--resume'): train(tmp_path/'broken', 'tiny')
     again = train(tmp_path/'broken', 'tiny', resume=True)
@@ -132,8 +133,8 @@ def test_a_pack_says_how_it_was_made(whole):
     assert 'hearing_named' in (pack/'README.md').read_text()
 
 def test_stages_one_by_one(tmp_path, brief, whole):
-    whole, pack = weights(whole), beside(whole, tmp_path/'pack')
-    assert train(pack, 'tiny', ['image_classifier']) is None and not pack.exists()
+    whole, pack = weights(whole), beside(whole, tmp_path/'pack', ['image_classifier'])
+    assert train(pack, 'tiny', ['image_classifier'], resume=True) is None and not pack.exists()
     seen = weights(train(pack, 'tiny', ['stylegan']))
     assert set(seen) == {'generator.safetensors', 'image_classifier.safetensors'}
     with pytest.raises(UserError, match='stage clip'): train(pack, 'tiny', ['audio'])
@@ -153,9 +154,9 @@ def test_stages_one_by_one(tmp_path, brief, whole):
     config = SoundVideo.load(again).config
     assert config.metrics['hearing_named'] >= 0 and config.training['clip']['epochs'] == 2
 
-def test_ears_for_a_pack_whose_training_is_gone(tmp_path, brief):
+def test_ears_for_a_pack_whose_training_is_gone(tmp_path, brief, whole):
     import tiny_pack
-    pack = tiny_pack.make(tmp_path/'pack')
+    pack = tiny_pack.make(beside(whole, tmp_path/'pack'))
     with pytest.raises(UserError, match='no pack'): train(tmp_path/'nothing', 'tiny', ['clip', 'audio'])
     before = weights(pack)
     train(pack, 'tiny', ['clip', 'audio'])
@@ -180,7 +181,7 @@ def test_own_videos(tmp_path, brief):
     assert film.class_name in sv.class_names and next(film.frames()).shape == (32, 32, 3)
     assert sv.name(next((videos/'raining').glob('*.mp4')), sv.class_names).overall.sum() == pytest.approx(1)
 
-def test_precision(tmp_path, brief, monkeypatch):
+def test_precision(tmp_path, brief, whole, monkeypatch):
     from sound_video.app.cli import main
     classifiers = {}
     for name, words, env in [
@@ -190,6 +191,7 @@ def test_precision(tmp_path, brief, monkeypatch):
         ('older', ['--precision', 'float16'], {}),
     ]:
         for k, v in env.items(): monkeypatch.setenv(k, v)
+        beside(whole, tmp_path/name)
         assert main(['train', 'image_classifier', '--preset', 'tiny', '--out', str(tmp_path/name), *words]) == 0
         classifiers[name] = load_file(tmp_path/f'{name}.training/image_classifier.safetensors')
     full, half, launched, older = classifiers.values()
@@ -222,9 +224,15 @@ class Computed(Callback):
         self.found[type(getattr(self.model, 'G', self.model)).__name__] = set(self.seen)
         raise CancelFitException
 
-@pytest.mark.parametrize('has,asked,half', [(True, None, True), (False, None, False), (True, 'float32', False)])
+EVERY = {
+    'SceneNet', 'Generator', 'Clip', 'AudioEncoder', 'Inverter', 'ImageEncoder', 'VideoNet', 'TrajectoryGenerator'}
+
+@pytest.mark.parametrize(
+    'has,asked,stages,half',
+    [(True, None, STAGES, True), (True, 'float32', STAGES, False), (False, None, SEEING, False)],
+)
 def test_every_stage_computes_in_what_the_machine_has_or_in_what_is_asked(
-    tmp_path, brief, whole, monkeypatch, has, asked, half
+    tmp_path, brief, whole, monkeypatch, has, asked, stages, half
 ):
     monkeypatch.setitem(
         PRESETS, 'tiny', replace(BRIEF, precision='auto', trajectory=replace(BRIEF.trajectory, clips=4, valid=1))
@@ -232,17 +240,8 @@ def test_every_stage_computes_in_what_the_machine_has_or_in_what_is_asked(
     monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(avx2=True, avx512_bf16=has))
     monkeypatch.setattr('sound_video.core.devices.default_device', lambda: torch.device('cpu'))
     computed = Computed(monkeypatch)
-    pack = train(beside(whole, tmp_path/'pack'), 'tiny', cbs=computed, precision=asked)
-    assert set(computed.found) == {
-        'SceneNet',
-        'Generator',
-        'Clip',
-        'AudioEncoder',
-        'Inverter',
-        'ImageEncoder',
-        'VideoNet',
-        'TrajectoryGenerator',
-    }
+    pack = train(beside(whole, tmp_path/'pack'), 'tiny', stages, cbs=computed, precision=asked)
+    assert set(computed.found) == (EVERY if stages is STAGES else {'SceneNet', 'Generator'})
     assert all(kinds == ({torch.bfloat16} if half else set()) for kinds in computed.found.values()), computed.found
     assert SoundVideo.load(pack).config.training['precision'] == ('bfloat16' if half else 'float32')
 
@@ -277,12 +276,12 @@ def test_parts_that_cannot_be(tmp_path, brief, capsys):
         == 2
     )
 
-def test_the_board_has_numbers_and_grids(tmp_path, brief):
+def test_the_board_has_numbers_and_grids(whole):
     accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
-    train(tmp_path/'pack', 'tiny', SEEING)
-    board = accumulator.EventAccumulator(str(tmp_path/'pack.training/tensorboard/stylegan-32')).Reload()
+    work = Path(f'{whole}.training')
+    board = accumulator.EventAccumulator(str(work/'tensorboard/stylegan-32')).Reload()
     assert {'smooth_loss', 'loss_D', 'fid'} <= set(board.Tags()['scalars']) and board.Tags()['images'] == ['samples-32']
-    grids, files = board.Images('samples-32'), sorted((tmp_path/'pack.training/samples-32').glob('*.png'))
+    grids, files = board.Images('samples-32'), sorted((work/'samples-32').glob('*.png'))
     assert [g.step for g in grids] == [int(f.stem) for f in files][-len(grids):] and len(grids) > 1
     for g, f in zip(grids[::-1], files[::-1]):
         shown = read_picture(g.encoded_image_string)
