@@ -13,7 +13,7 @@ BRIEF = replace(
     image_classifier_epochs=1,
     precision='float32',  # the same numbers on every machine
     clip=ClipRecipe(36, 18, 2, 18),
-    hearing=HearingRecipe(EncoderConfig(width=4, hidden=16), 18, 9, 2, 2, 9),
+    hearing=HearingRecipe(EncoderConfig(width=4, hidden=16, seconds=2.), 18, 9, 2, 2, 9),
     inversion=InversionRecipe(18, 2, 2, 18, 2, 16, 9),
     trajectory=TrajectoryRecipe(9, 4, 2, 2, 1.0, 10.0, 4, 8, 4),
 )

@@ -17,7 +17,7 @@ from sound_video.app.training import STAGES, train
 # batches that two can share evenly, no dropout
 PRESETS['brief'] = replace(
     BRIEF,
-    hearing=replace(BRIEF.hearing, encoder=EncoderConfig(width=4, hidden=16, dropout=0.0), batch=8),
+    hearing=replace(BRIEF.hearing, encoder=EncoderConfig(width=4, hidden=16, seconds=2., dropout=0.), batch=8),
     inversion=replace(BRIEF.inversion, batch=8),
     trajectory=replace(BRIEF.trajectory, clips=8),
 )

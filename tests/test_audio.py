@@ -156,8 +156,8 @@ def peak(minutes, tmp_path): # -> MB
     )
 
 def test_memory_does_not_grow_with_the_length(tmp_path):
-    short, long = peak(1, tmp_path), peak(12, tmp_path)
-    assert long < short + 25, f'{short:.0f} MB for a minute, {long:.0f} MB for twelve'
+    short, long = peak(1, tmp_path), peak(6, tmp_path)
+    assert long < short + 25, f'{short:.0f} MB for a minute, {long:.0f} MB for six'
 
 @pytest.mark.skipif(not SOUNDS.exists(), reason='no recordings here')
 def test_real_recordings_lie_on_the_scale():

@@ -164,4 +164,5 @@ def test_the_table_is_what_the_model_gives(measured):
     for name, r in found.items():
         for key in ('clip', 'scene', 'av_align', 'motion'):
             assert abs(r[key] - table[name][key]) < 4 * r[f'{key}_se'] + 0.05, (name, key, r[key], table[name][key])
-    assert found['ours']['motion'] > .6 and found['ours']['av_align'] > found['ours without onsets']['av_align'] + .05
+    assert found['ours']['av_align'] >= .9 * found['world']['av_align'] and found['ours']['motion'] > .6
+    assert found['ours']['av_align'] > found['ours without onsets']['av_align'] + .05

@@ -312,7 +312,7 @@ print(read, refused, slowest, peak, time.process_time() - start)
 
 @pytest.mark.parametrize('kind', ['StyleGAN2', 'StyleGAN3'])
 def test_fuzz(tmp_path, kind):
-    "Over two thousand altered files: each is read or refused, soon, and in little memory."
+    "A thousand altered files: each is read or refused, soon, and in little memory."
     G = (
         stylegan2(img_resolution=8, channel_max=4, w_dim=4, z_dim=4, num_layers=1)
         if kind == 'StyleGAN2'
@@ -320,7 +320,7 @@ def test_fuzz(tmp_path, kind):
     )
     (tmp_path/'whole.pkl').write_bytes(snapshot(G))
     r = subprocess.run(
-        [sys.executable, '-c', FUZZ, tmp_path / 'whole.pkl', tmp_path, '1100'],
+        [sys.executable, '-c', FUZZ, tmp_path / 'whole.pkl', tmp_path, '500'],
         capture_output=True,
         text=True,
         env=dict(ENV, SOUND_VIDEO_CANARY=str(tmp_path / 'canary')),
@@ -328,7 +328,7 @@ def test_fuzz(tmp_path, kind):
     )
     assert not r.returncode, r.stderr[-2000:]
     read,refused,slowest,mb,seconds = map(float, r.stdout.split())
-    assert read + refused == 1100 and read > 10 and refused > 500
+    assert read + refused == 500 and read > 5 and refused > 250
     assert slowest < 5 and mb < 1000 and seconds < 60
 
 BOMBS = '''

@@ -75,10 +75,14 @@ def same(a, b):
         torch.equal(x, y) for x, y in zip(a.model.state_dict().values(), b.model.state_dict().values(), strict=True)
     )
 
+@pytest.fixture(scope='module')
+def whole():
+    (learn := learner()).fit(3)
+    return learn
+
 @pytest.mark.parametrize('stop,every', [(28, 12), (20, 20), (8, 4), (36, 4)])
-def test_resume_bit_for_bit(tmp_path, stop, every):
-    whole, states = learner(), [GANState(), GANState()]
-    whole.fit(3)
+def test_resume_bit_for_bit(tmp_path, whole, stop, every):
+    states = [GANState(), GANState()]
     first = learner([Checkpoint(tmp_path/'state.pt', states[0], every), StopAt(stop)], state=states[0])
     with pytest.raises(KeyboardInterrupt): first.fit(3)
     assert not same(whole, first)

@@ -3,13 +3,13 @@ from pathlib import Path
 import numpy as np, pytest, torch
 from sound_video.core.arrays import to_float
 from sound_video.app.generate import listen
-from sound_video.app.evaluation import read_classifiers, row_video
+from sound_video.app.evaluation import read_classifiers
 from sound_video.metrics.images import loudness_motion
 from sound_video.app.edit import SoundVideo
 from sound_video.app.pack_config import default_pack
+from sound_video.hearing.sound import Sound
 from sound_video.motion.trajectory import N_CURVES
 from sound_video.world.score import SCENES
-from sound_video.metrics.videos import av_align
 from sound_video.world.clips import render, split_seeds
 
 FPS, RATE, SECONDS = 15, 22050, 5.
@@ -26,7 +26,7 @@ def classifiers(): return read_classifiers(default_pack())
 @pytest.fixture(scope='module')
 def clips():
     return [
-        render(scene, seed, SECONDS, FPS, 64, RATE) for seed in split_seeds('test', 4, 40).tolist() for scene in SCENES
+        render(scene, seed, SECONDS, FPS, 64, RATE) for seed in split_seeds('test', 2, 40).tolist() for scene in SCENES
     ]
 
 def film(model, sound, **kw): return np.stack(list(model.generate(sound, FPS, **kw).frames()))
@@ -63,15 +63,6 @@ def test_the_worlds_own_clips_move_with_their_sound(clips):
     found = follow([c.frames for c in clips], clips).mean(0)
     assert all(r >= (.75 if scene in FAITHFUL else .5) for scene, r in zip(SCENES, found)), found
 
-def test_films_move_at_the_moments_that_are_heard(model, films, clips):
-    "More often than a film that hears nothing, whose peaks of motion meet onsets by chance."
-    deaf = [row_video(model, 'without sound', (c.sound, RATE), FPS, i) for i, c in enumerate(clips[:18])]
-    ours, worlds, chance = (
-        np.mean([av_align(x, FPS, c.sound, RATE) for x, c in zip(xs, clips)])
-        for xs in (films, [c.frames for c in clips], deaf)
-    )
-    assert ours >= .9 * worlds and ours > 1.2 * chance, (ours, worlds, chance)
-
 def test_seeds_are_scenes_of_the_same_kind(model, clips, classifiers):
     "Two seeds of one sound differ by seven tenths of what two clips of one scene, of any kind, differ by."
     from sound_video.metrics.images import perceptual_distance
@@ -80,7 +71,7 @@ def test_seeds_are_scenes_of_the_same_kind(model, clips, classifiers):
     )
     between_seeds = float(perceptual_distance(pictures(100), pictures(200), classifiers.image_classifier).mean())
     world = torch.cat([to_float(c.frames[37:38]) for c in clips])
-    between_clips = float(perceptual_distance(world[:18], world[18:], classifiers.image_classifier).mean())
+    between_clips = float(perceptual_distance(world[:9], world[9:], classifiers.image_classifier).mean())
     assert between_seeds >= .7 * between_clips, (between_seeds, between_clips)
 
 def test_an_hour_neither_freezes_nor_drifts(model):
@@ -107,11 +98,12 @@ def test_recordings_show_the_scenes_that_are_named(model, classifiers):
     "By three seeds each, nearly always: in the middle of every segment of four seconds or more."
     shown = []
     for path in RECORDINGS:
-        timeline, named = listen(model, path), model.name(path).ranked[0][0]
+        sound = Sound(path, model.encoder)
+        timeline, named = listen(model, sound), model.name(sound).ranked[0][0]
         parts = [(s.scene, int(s.start), int(s.end)) for s in timeline if s.scene and s.end - s.start >= 4]
         if len(timeline.scenes) < 2: parts = [(named, 0, 8)]
         for seed in (3, 4, 5):
-            video = model.generate(path, 1, seed=seed)
+            video = model.generate(sound, 1, seed=seed)
             for scene, start, end in parts:
                 frames = video[start + 1:max(start + 2, min(start + 9, end - 1))]
                 shown.append((path.name, seed, scene, SCENES[int(seen(classifiers, frames).argmax())]))
