@@ -6,9 +6,9 @@ Docs: https://sound-video.github.io/sound_video/world/drawing.html.md"""
 
 # %% auto #0
 __all__ = ['TILE', 'TEXELS', 'NOISES', 'HOURS', 'DAY', 'EVENING', 'CLOUDS', 'FAIR', 'Canvas', 'coords', 'sampled', 'per', 'tint',
-           'inside', 'step', 'noise', 'somewhere', 'per_seed', 'softly', 'rgb', 'blend', 'Hour', 'Look', 'look', 'over',
-           'glow', 'lamp', 'develop', 'dome', 'Cloud', 'clouds', 'sky', 'crest', 'firs', 'haze', 'mountains', 'forest',
-           'ground', 'splat', 'streaks']
+           'inside', 'exp', 'step', 'noise', 'somewhere', 'per_seed', 'softly', 'rgb', 'blend', 'Hour', 'Look', 'look',
+           'over', 'glow', 'lamp', 'develop', 'dome', 'Cloud', 'clouds', 'sky', 'crest', 'firs', 'haze', 'mountains',
+           'forest', 'ground', 'splat', 'streaks']
 
 # %% ../../nbs/world/01_drawing.ipynb #56dea233
 import math
@@ -90,6 +90,10 @@ def inside(d,          # signed distance, positive inside, in fractions of the p
     "Coverage in [0, 1] of every pixel, one pixel soft or `soft` if that is more."
     soft = torch.as_tensor(soft, dtype=torch.float32, device=d.device).clamp(min=1/canvas.unit)
     return (d / soft + .5).clamp(0, 1)
+
+def exp(x):
+    "e**x, and at least 1e-38: what lies below takes ten times as long to compute."
+    return x.clamp(min=-87).exp_()
 
 def step(lo, hi, x):
     "A smooth step from 0 at `lo` to 1 at `hi`."
@@ -341,14 +345,14 @@ def develop(picture,      # light [B, 3, S, S]
 def dome(lk, seeds, x, y, horizon):
     "Gradient, sun or moon with its glow, and stars."
     up = ((y - horizon) / (1 - horizon)).clamp(0, 1)
-    blue = 1 - torch.exp(-2.2 * up)
+    blue = 1 - exp(-2.2 * up)
     sky = torch.lerp(tint(lk.horizon), tint(lk.zenith), blue[:, None].expand(-1, 3, -1, x.shape[-1]))
     dx, dy = x - per(lk.sun_x), y - (horizon + per(lk.sun_y) * (1 - horizon))
     d2 = dx**2 + dy**2
     day, canvas = 1 - per(lk.night), Canvas.spanned(x, y)
     disc = inside(.028 + .012 * day - (d2 + 1e-9).sqrt(), canvas) * (2 + 10 * day)
-    wide = (.5 * torch.exp(-14 * d2) + .6 * torch.exp(-90 * d2)) * (.35 + .65 * day)
-    band = .35 * torch.exp(-5 * (y - horizon).clamp(min=0) - 3 * dx**2) * day * per((.5 - lk.sun_y).clamp(0, .5))
+    wide = (.5 * exp(-14 * d2) + .6 * exp(-90 * d2)) * (.35 + .65 * day)
+    band = .35 * exp(-5 * (y - horizon).clamp(min=0) - 3 * dx**2) * day * per((.5 - lk.sun_y).clamp(0, .5))
     sky = glow(sky, lk.sun, (disc + wide + band) * (1 - per(lk.veil)))
     ox, oy = somewhere(seeds, 'stars')
     stars = ((noise(ox + 9*x, oy + 9*y, 'cells') - .012) * -80).clamp(0, 1)
@@ -394,7 +398,7 @@ def clouds(lk, seeds, x, y, horizon, # look, seeds [B], coordinates, height of t
     edge = 1 - cover * (.75 + .5 * uniform(seeds, 'cover').view(-1, 1, 1))
     body = (n - edge).clamp(min=0)
     lit = (.62 + 1.1 * (n - toward) - dark * .55 * body).clamp(.05, 1.2)
-    near_sun = torch.exp(-6 * ((x - per(lk.sun_x)) ** 2 + (y - horizon - per(lk.sun_y) * (1 - horizon)) ** 2)) * (
+    near_sun = exp(-6 * ((x - per(lk.sun_x)) ** 2 + (y - horizon - per(lk.sun_y) * (1 - horizon)) ** 2)) * (
         1 - per(torch.maximum(lk.night * 0.6, lk.veil))
     )
     colour = (
@@ -402,7 +406,7 @@ def clouds(lk, seeds, x, y, horizon, # look, seeds [B], coordinates, height of t
         + tint(lk.light * 0.9 + lk.sun * 0.12) * (lit * (1 + near_sun))[:, None]
     )
     colour = torch.lerp(
-        colour, tint(lk.horizon).expand_as(colour), (torch.exp(-5 * up) * 0.8)[:, None].expand_as(colour)
+        colour, tint(lk.horizon).expand_as(colour), (exp(-5 * up) * 0.8)[:, None].expand_as(colour)
     )
     return colour, step(0, soft, body) * thick * step(-.02, .08, up)
 
@@ -436,7 +440,7 @@ def firs(x, seeds, key:str, n=30.): # [1, 1, S]; trees across the picture
 def haze(lk, colour, depth): # light [B, 3] or picture; distance, number, [B, 1, 1] or plane
     "A colour seen through `depth` of air."
     colour = tint(colour) if colour.ndim < 3 else colour
-    fade = torch.exp(-.5 * per(lk.haze) * depth)[:, None]
+    fade = exp(-.5 * per(lk.haze) * depth)[:, None]
     return colour * fade + tint(lk.horizon * .92) * (1 - fade)
 
 # %% ../../nbs/world/01_drawing.ipynb #553c533e
@@ -509,7 +513,7 @@ def splat(px, py,     # where [B, N], fractions of the picture
     cx, cy = (px - canvas.left) * canvas.unit - .5, (canvas.top - py) * canvas.unit - .5
     ix, iy = cx.round()[..., None] + k, cy.round()[..., None] + k
     wx, wy = (
-        torch.exp(-(((i - c[..., None]) / r[..., None]) ** 2)) * ((i >= 0) & (i < n))
+        exp(-(((i - c[..., None]) / r[..., None]) ** 2)) * ((i >= 0) & (i < n))
         for i, c, n in ((ix, cx, canvas.width), (iy, cy, canvas.height))
     )
     w = wy[..., :, None] * wx[..., None, :] * strength[..., None, None]

@@ -18,7 +18,7 @@ from dataclasses import replace
 import torch
 from .score import Moment, choice, hashed, kind_index, uniform, wander
 from sound_video.world.drawing import (
-    FAIR, Canvas, Look, blend, clouds, coords, crest, develop, dome, firs, forest, glow, ground, haze, inside, lamp,
+    FAIR, Canvas, Look, blend, clouds, coords, crest, develop, dome, exp, firs, forest, glow, ground, haze, inside, lamp,
     look, mountains, noise, over, per, per_seed, rgb, sampled, sky, softly, somewhere, step, streaks,
     tint)
 
@@ -57,7 +57,7 @@ def stirred(m, share, decay=.25): # Moment; what one full event adds to the leve
     """A moment whose steady layer is stirred by the events: they raise the level for a while, and the flow by their
     integral."""
     a = m.age.clamp(min=0)
-    more = share * m.strengths * decay * (1 - torch.exp(-a / decay))
+    more = share * m.strengths * decay * (1 - exp(-a / decay))
     return replace(m, level=m.level + share * m.pulse(decay), flow=m.flow + more.sum(1))
 
 # %% ../../nbs/world/02_land.ipynb #6aabb8bf
@@ -67,7 +67,7 @@ def heard(
     "Loudness of the events' sounds as they arrive: [B]."
     a = m.age - torch.as_tensor(m.delay).reshape(-1, 1)
     since = a.clamp(min=0)
-    fall = torch.exp(-since / decay) + tail * torch.exp(-since / 3) * (1 - torch.exp(-since / .1))
+    fall = exp(-since / decay) + tail * exp(-since / 3) * (1 - exp(-since / .1))
     return (m.strengths**1.5 * fall * (a >= 0)).sum(1)
 
 def shaken(picture, t, amount): # [B, 3, S, S]; seconds [B]; how far, in widths of the picture [B]
@@ -181,20 +181,20 @@ def bolt(seeds, x, y, top, foot, # seeds of the bolts; coordinates; x and y of b
         lean = torch.cat([lean, lean[:, -1:]], 1)
         d = (x - line[..., None]).abs() / (1 + lean**2).sqrt()[..., None]
         w = (.006 * t).clamp(min=.35 / canvas.unit)[..., None]
-        core = core + torch.exp(-(d / w)**2) * t[..., None]
+        core = core + exp(-(d / w)**2) * t[..., None]
         halo = halo + t[..., None] * (.022 / (d + .022))**2
     return core, halo
 
 # %% ../../nbs/world/02_land.ipynb #13ced22d
 def flame_flicker(seeds, k, age): # seeds [B], number of the event and seconds since [B, n]
     "Brightness of the channel and of the lit cloud: two [B, n]."
-    strokes = torch.exp(-age / .12)
+    strokes = exp(-age / .12)
     for j in (1, 2):
         again = .06 + .16 * j * (.4 + .6 * hashed(seeds, f'stroke {j}', k))
-        strokes = strokes + (.9 - .25*j) * torch.exp(-(age - again).clamp(min=0) / .08) * (age > again)
+        strokes = strokes + (.9 - .25*j) * exp(-(age - again).clamp(min=0) / .08) * (age > again)
     play = wander(seeds, 'play', age * 14 + 97. * k)
-    return strokes * (age < 0.45), (1 - torch.exp(-age / 0.04)) * (
-        0.2 * strokes + 0.65 * torch.exp(-age / 0.45) + 0.25 * torch.exp(-age / 0.45) * play
+    return strokes * (age < 0.45), (1 - exp(-age / 0.04)) * (
+        0.2 * strokes + 0.65 * exp(-age / 0.45) + 0.25 * exp(-age / 0.45) * play
     )
 
 # %% ../../nbs/world/02_land.ipynb #3954d0a0
@@ -329,7 +329,7 @@ def logs(picture, seeds, px, py, wide, n=4): # over a picture; foot and size of 
         cx, cy, half = px + side, py + wide * .1 * (per(a[:, 2]) - .2), wide * (.75 + .3 * per(a[:, 3]))
         d, across = capsule(x, y, cx - half, cy - half * tilt, cx + half, cy + half * tilt, wide * .13)
         grain = noise(6 * x / wide.clamp(min=.1), 30 * (y - x * tilt), 'fbm', 8 / canvas.unit)
-        hot = torch.exp(-((x - px) / wide)**2 * 2.5) * (.25 + .75 * across.abs().clamp(0, 1)**2)
+        hot = exp(-((x - px) / wide)**2 * 2.5) * (.25 + .75 * across.abs().clamp(0, 1)**2)
         colour = tint(bark) * (0.12 + 0.5 * grain * (1 - across.clamp(min=-1) ** 2 * 0.7))[:, None] + flame_light(
             hot * (0.35 + 0.35 * grain)
         )
@@ -403,7 +403,7 @@ def _room(seeds, canvas):
         wood,
         inside(shelf, canvas),
     )
-    rim = torch.exp(-(hole / .05)**2) * (hole < 0)
+    rim = exp(-(hole / .05)**2) * (hole < 0)
     ambient = (
         tint(blend(seeds, 'ambient', '30304a 4c3c38 1c1c28 5c4c40'))
         * (0.25 + 0.5 * per(uniform(seeds, 'lit')[:, 0]))[:, None]
@@ -450,7 +450,7 @@ def _torch(seeds, canvas):
     d, across = capsule(x, y, at['px'], at['py'], at['px'] + lean, at['py'] * 0 - .1, at['wide'] * .42)
     handle = (
         tint(torch.tensor([0.30, 0.19, 0.10], device=x.device))
-        * ((0.12 + 0.8 * torch.exp(-6 * (at['py'] - y).clamp(min=0))) * (1 - 0.7 * across**2))[:, None]
+        * ((0.12 + 0.8 * exp(-6 * (at['py'] - y).clamp(min=0))) * (1 - 0.7 * across**2))[:, None]
     )
     return dict(
         own=over(own, handle, inside(d, canvas)),
@@ -566,7 +566,7 @@ def _paint_field(seeds, m, canvas):
     fume = (
         tint(blend(seeds, 'smoke', '241c1c 4c4440 3c3030')) * (0.5 + 0.8 * relief)[:, None]
         + tint(torch.tensor(GLOW, device=x.device))
-        * (0.35 * per(m.level) * relief * torch.exp(-3 * (y - h).clamp(min=0)))[:, None]
+        * (0.35 * per(m.level) * relief * exp(-3 * (y - h).clamp(min=0)))[:, None]
     )
     far = flames(
         x, y, seeds + 1, m, still['px'], h - 0.01, still['wide'] * 1.6, still['tall'] * 0.45 * fire_height(m), 5.0
@@ -598,18 +598,18 @@ def fireball(
     warm,
 ):  # 1 fire, 0 dust alone [B, 1, 1]
     "Colour [B, 3, S, S] and coverage [B, S, S] of one blast for each picture."
-    r = size * (1 - torch.exp(-age / .24)).clamp(min=.02)**.7 * (1 + .12 * age)
-    u, v = (x - px) / r, (y - py - .45 * size * (1 - torch.exp(-age / .6)) - .04 * size * age) / r
+    r = size * (1 - exp(-age / .24)).clamp(min=.02)**.7 * (1 + .12 * age)
+    u, v = (x - px) / r, (y - py - .45 * size * (1 - exp(-age / .6)) - .04 * size * age) / r
     ox, oy = somewhere(seeds, 'ball')
-    n = noise(ox + .8 * u, oy + .8 * v - .35 * (1 - torch.exp(-age / .5)), ('billow', 'fbm'))
+    n = noise(ox + .8 * u, oy + .8 * v - .35 * (1 - exp(-age / .5)), ('billow', 'fbm'))
     foot = (1 + 1.1 * (-v).clamp(0, 1)) # narrower below: a stem
-    d = (u**2 * foot + v**2 * (1 - .35 * (v < 0) * (1 - torch.exp(-age)))).clamp(min=1e-6).sqrt()
+    d = (u**2 * foot + v**2 * (1 - .35 * (v < 0) * (1 - exp(-age)))).clamp(min=1e-6).sqrt()
     body = 1 - d + .95 * (.6 * n[:, 0] + .4 * n[:, 1] - .42)
-    heat = warm * (1.3 * body + .5 * n[:, 0] + .15) * torch.exp(-age / .45) * 1.6 - .35 * (1 - torch.exp(-age / .5))
+    heat = warm * (1.3 * body + .5 * n[:, 0] + .15) * exp(-age / .45) * 1.6 - .35 * (1 - exp(-age / .5))
     side = (.55 + .3 * (u * lk.side + .6 * v) / (1 + d) + .75 * (n[:, 0] - .5)).clamp(.05, 1.3)
     soot = torch.lerp(tint(DUST.to(x.device)), tint(SOOT.to(x.device)), warm.clamp(0, 1)[:, None])
     colour = soot * (tint(lk.shade) * .9 + tint(lk.light) * 1.6 * side[:, None]) + flame_light(heat) * 1.5
-    return colour, step(0, .3, body) * torch.exp(-(age - .9).clamp(min=0) / .9)
+    return colour, step(0, .3, body) * exp(-(age - .9).clamp(min=0) / .9)
 
 # %% ../../nbs/world/02_land.ipynb #44b99e78
 def debris(seeds, age, strength, k, px, py, reach, canvas, # age, strength, number, place and reach of each event [B, n]
@@ -621,7 +621,7 @@ def debris(seeds, age, strength, k, px, py, reach, canvas, # age, strength, numb
     angle = math.pi * (.5 + (1 - up) * (2 * angle - 1))
     vx, vy = (f * (.25 + .95 * speed) for f in (angle.cos(), angle.sin()))
     def at(t):
-        far = reach[..., None] * (1 - torch.exp(-2.2 * t)) * 1.1
+        far = reach[..., None] * (1 - exp(-2.2 * t)) * 1.1
         return px[..., None] + far * vx, py[..., None] + far * vy - .16 * t**2
     (x0, y0), (x1, y1) = at((a - .09).clamp(min=0)), at(a)
     light = strength[..., None] * (1 - a / (life * (.4 + .6 * fade))).clamp(min=0)
@@ -747,7 +747,7 @@ def _paint_blasts(seeds, m, canvas):
     px, py = torch.where(vent[:, 0], cx[:, 0], px), torch.where(vent[:, 0], cy[:, 0] - .02, py)
     r = reach[:, None] * (.55 + .6 * strength) * span(seeds, 'zoom', .85, 1.2)[:, 0]
     p, hot = still['own'], strength * warm[:, None].clamp(0.35, 1.2) * (
-        torch.exp(-age / 0.3) + 0.4 * torch.exp(-age / 0.07)
+        exp(-age / 0.3) + 0.4 * exp(-age / 0.07)
     )
     for j in range(age.shape[1]):
         near = lamp(x, y, per(px[:, j]), per(py[:, j] + .6 * r[:, j]), per(1.1 * r[:, j]))
@@ -779,7 +779,7 @@ def _column(x, y, seeds, m, lk, px, py, kind): # coordinates, seeds, moment, loo
     side = (.45 + .7 * (relief - .5) + .3 * lk.side * (x - px) / wide).clamp(.05, 1.2)
     dust = per(((kind == 5)).float())
     soot = torch.lerp(tint(SOOT.to(x.device)), tint(DUST.to(x.device)), dust[:, None])
-    under = torch.exp(-((y - py) / .12).clamp(min=0)) * (.3 + .7 * relief) * per(.3 + m.level + m.pulse(.4))
+    under = exp(-((y - py) / .12).clamp(min=0)) * (.3 + .7 * relief) * per(.3 + m.level + m.pulse(.4))
     colour = (
         soot * (tint(lk.shade) + tint(lk.light) * 1.5 * side[:, None])
         + tint(torch.tensor(GLOW, device=x.device)) * (0.5 * under * (1 - dust))[:, None]
@@ -798,7 +798,7 @@ def _lava(p, x, y, seeds, m, cx, cy, canvas):
         + 0.25 * (noise(ox + 0 * x[..., :1], oy + 1.5 * down, 'smooth') - 0.5) * (down / (down + 0.1))
         + span(seeds, 'stream lean', -0.5, 0.5) * down
     )
-    stream = torch.exp(-((x - wind) / (.008 + .03 * down))**2) * step(0, .015, down) * (1 - step(.15, .36, down))
+    stream = exp(-((x - wind) / (.008 + .03 * down))**2) * step(0, .015, down) * (1 - step(.15, .36, down))
     stream = stream * (.5 + .8 * noise(ox + 3 * x, oy + 4 * y + .5 * per(m.flow), 'fbm'))
     i = torch.arange(40, device=x.device).expand(len(seeds), 40)
     phase = hashed(seeds, 'fountain', i) + m.flow[:, None] * .9 + .15 * m.t[:, None]
@@ -832,7 +832,7 @@ def shells(seeds, m, canvas, n=5, stars=56):
         hashed(seeds, 'shell ring', k)[..., None] > 0.75, 1.0, 0.85 + 0.3 * own
     ), age[..., None].clamp(min=0)
     def at(t):
-        far = reach[..., None] * (1 - torch.exp(-4.5 * t))
+        far = reach[..., None] * (1 - exp(-4.5 * t))
         return px[..., None] + far * out * turn.cos(), py[..., None] + far * out * turn.sin() - .055 * t**2
     (x0, y0), (x1, y1) = at(
         (a * torch.where(hashed(seeds, 'willow', k)[..., None] > 0.6, 0.35, 0.75) - 0.06).clamp(min=0)
@@ -847,7 +847,7 @@ def shells(seeds, m, canvas, n=5, stars=56):
         torch.einsum('bnc,bnp->bcp', colour * 2.2, planes).view(B, 3, *canvas.shape)
         + planes.sum(1).view(B, 1, *canvas.shape) ** 2 * 0.25
     )
-    flash = strength * (age >= 0) * (torch.exp(-age / .3) + 2 * torch.exp(-age.abs() / .08))
+    flash = strength * (age >= 0) * (exp(-age / .3) + 2 * exp(-age.abs() / .08))
     return glow(picture, torch.tensor([1., .7, .4], device=seeds.device), tail), px, py, reach, flash, colour
 
 # %% ../../nbs/world/02_land.ipynb #4c9f9125
@@ -877,7 +877,7 @@ def _show(seeds, canvas):
     d, windows, _ = houses(x, y, seeds, 'town', h - .02, span(seeds, 'tall', .08, .26) * town, 12.)
     p = over(p, torch.tensor([.006, .007, .012], device=x.device), inside(d, canvas))
     p = glow(p, torch.tensor([.75, .5, .22], device=x.device), windows * town)
-    p = glow(p, torch.tensor([.30, .16, .06], device=x.device), town * .35 * torch.exp(-(y - h).abs() / .07))
+    p = glow(p, torch.tensor([.30, .16, .06], device=x.device), town * .35 * exp(-(y - h).abs() / .07))
     leaf = blend(seeds, 'leaf', '2c3c28 3c4430')
     p = forest(p, lk, seeds, 'wood', h - .03, .07 * (1 - town) + .001, leaf, .2, 20)
     return dict(own=ground(p, lk, seeds, h, leaf, leaf * .7), horizon=h, water=water, exposure=lk.exposure)
@@ -1074,7 +1074,7 @@ def _plants(seeds, lk, canvas, h):
                 leaf * 0.5,
                 snow,
             )
-        yields = ((y - py) / tall).clamp(0, 1.2)**1.7 * tall * torch.exp(-((x - px) / (.55 * tall))**2)
+        yields = ((y - py) / tall).clamp(0, 1.2)**1.7 * tall * exp(-((x - px) / (.55 * tall))**2)
         give = torch.maximum(give, yields * per(.5 * (there & (sort < FIR)) + .3 * (sort == FIR)))
     low = (kind <= 2) | (kind == 5)
     meadow = torch.where(per(sort == GRASS), span(seeds, 'meadow', .24, .5), .09)
@@ -1189,7 +1189,7 @@ def dust(x, y, seeds, m, horizon): # coordinates; moment; height of the horizon,
     strength, white = per(torch.tensor(_WIND['veil'], device=x.device)[kind]), per((kind == 7).float())
     drift = noise(ox + 1.2 * x - 3 * run, oy + 4.5 * y + .4 * torch.sin(5 * x - 8 * run) + .3 * per(m.flow))
     near = noise(oy + .8 * x - 4.5 * run, ox + 3 * y, 'smooth')
-    low = torch.lerp(torch.exp(-((y - horizon + .05) / .22).clamp(min=0)), torch.ones_like(y) * .8, white)
+    low = torch.lerp(exp(-((y - horizon + .05) / .22).clamp(min=0)), torch.ones_like(y) * .8, white)
     return (strength * low * (per(m.level) * (.15 + 1.3 * drift * drift + .3 * near)).clamp(0, .95)).clamp(0, .93)
 
 # %% ../../nbs/world/02_land.ipynb #872640c6

@@ -22,6 +22,7 @@ from sound_video.world.drawing import (
     coords,
     crest,
     develop,
+    exp,
     firs,
     forest,
     glow,
@@ -48,13 +49,13 @@ def force(m,         # Moment of B pictures
           rise=.04): # and in which it comes
     "How strongly water is moved now, by the steady layer and by events: [B]."
     a = m.age.clamp(min=0)
-    events = m.strengths * (torch.exp(-a / decay) - torch.exp(-a / rise))
+    events = m.strengths * (exp(-a / decay) - exp(-a / rise))
     return m.level + decay / (decay - rise) * events.sum(1)
 
 def stir(m, decay=.25, rise=.04):
     "How far it has been moved: the integral of `force`, in seconds at full force [B]."
     a = m.age.clamp(min=0)
-    moved = m.strengths * (decay * (1 - torch.exp(-a / decay)) - rise * (1 - torch.exp(-a / rise)))
+    moved = m.strengths * (decay * (1 - exp(-a / decay)) - rise * (1 - exp(-a / rise)))
     return m.flow + decay / (decay - rise) * moved.sum(1)
 
 # %% ../../nbs/world/03_water.ipynb #1980113b
@@ -124,7 +125,7 @@ def spray(seeds, m, x0, y0, # from where [B, events]
     up = speed * (.35 + .65 * fast) * s[..., None].sqrt()
     x = x0[..., None] + lean * 2 * wide * up * t
     y = y0[..., None] + up * (1 - .5 * lean**2) * t - .5 * gravity * t**2
-    seen = (t > 0) * (y > y0[..., None] - .02) * torch.exp(-t / .3) * s[..., None].sqrt()
+    seen = (t > 0) * (y > y0[..., None] - .02) * exp(-t / .3) * s[..., None].sqrt()
     return x.flatten(1), y.flatten(1), seen.flatten(1)
 
 # %% ../../nbs/world/03_water.ipynb #d7ca0289
@@ -161,8 +162,8 @@ def ripples(m, x, y, x0, y0, flat, # coordinates; from where [B, events]; height
     for k in range(x0.shape[1]):
         d = ((x - per(x0[:, k]))**2 + ((y - per(y0[:, k])) / flat)**2 + 1e-9).sqrt()
         front = d - speed * per(age[:, k]) - .01
-        out = out + torch.sin(front * (2 * math.pi / wave)) * torch.exp(-((front / (1.2 * wave)) ** 2)) * per(
-            s[:, k] * torch.exp(-age[:, k] / fade)
+        out = out + torch.sin(front * (2 * math.pi / wave)) * exp(-((front / (1.2 * wave)) ** 2)) * per(
+            s[:, k] * exp(-age[:, k] / fade)
         )
     return out
 
@@ -208,8 +209,8 @@ def _leaves(seeds, canvas, n=6):
     out = _bare(seeds, canvas)['near']
     for k in range(n):
         d, v, u = leaf(x, y, cx[:, k], cy[:, k], turn[:, k], long[:, k], .42 * long[:, k])
-        rib = torch.exp(-(v / .008)**2) + .5 * step(.5, 1., torch.sin(34 * u + 60 * v.abs()))
-        gloss = step(0, .09, d) * (.25 + .3 * v.sign()) + .35 * torch.exp(-((v - .1 * long[:, k]) / .02)**2)
+        rib = exp(-(v / .008)**2) + .5 * step(.5, 1., torch.sin(34 * u + 60 * v.abs()))
+        gloss = step(0, .09, d) * (.25 + .3 * v.sign()) + .35 * exp(-((v - .1 * long[:, k]) / .02)**2)
         colour = light * (green * (.55 + .6 * step(0, .05, d) + .25 * rib)[:, None] + (.22 * gloss)[:, None])
         dark = torch.cat([out[:, :3] * (1 - .5 * inside(d + .03, canvas, .06)[:, None]), out[:, 3:]], 1)
         out = torch.lerp(dark, torch.cat([colour, torch.ones_like(d)[:, None]], 1), inside(d, canvas)[:, None])
@@ -271,7 +272,7 @@ def _wet_ground(seeds, lk, kind, h, land, canvas):
     n = noise(ox + 1.1 * (x - 0.5) * far, oy + 1.6 * far, 'smooth')
     pool = step(0, 0.10, per(by(kind, [0.42, 0.62, 0.85, 0.4, 0.4, 1.2, 0.45, 0.8])) - n) * inside(h - y, canvas)
     water = (
-        reflected(land, x, y, h, 0.012 * (n - 0.5), 0.03 * (n - 0.5)) * (0.55 + 0.35 * torch.exp(-5 * down))[:, None]
+        reflected(land, x, y, h, 0.012 * (n - 0.5), 0.03 * (n - 0.5)) * (0.55 + 0.35 * exp(-5 * down))[:, None]
     )
     dry = ground(land, lk, seeds, h, torch.where(meadow, green, soil), soil * 1.3) * 0.85
     return over(dry, water * 0.9 + 0.03 * tint(lk.horizon), pool), pool
@@ -315,7 +316,7 @@ def _rings(planes, m, amount): # amount: share of the cells with a ring [B]
         s = per(m.t) * (1.7 + .4 * k) + phase
         turn = s.floor(); f = s - turn
         on = (phase * 9.7 + turn * .618034).frac() < per(amount)
-        total = total + torch.exp(-((d - f) * 7)**2) * (1 - f) * on * seen
+        total = total + exp(-((d - f) * 7)**2) * (1 - f) * on * seen
     return total
 
 # %% ../../nbs/world/03_water.ipynb #04b5e70a
@@ -469,7 +470,7 @@ def _steps(seeds, kind, x, y, lip, foot):
         w = wide * (1 + .5 * s); q = (x - cx - .015 * torch.sin(9 * s + j)) / w
         field = torch.where(here, 1 - 2 * q.abs(), field)
         across, time = torch.where(here, q * w / first, across), torch.where(here, before + (s + .015).sqrt(), time)
-        foam = foam + torch.exp(-((y - end) / .022)**2 - ((x - cx) / (.52 * w))**4) * (top > end + 1e-3)
+        foam = foam + exp(-((y - end) / .022)**2 - ((x - cx) / (.52 * w))**4) * (top > end + 1e-3)
         before = before + (top - end).clamp(min=0).sqrt()
         cx, wide = cx + .22 * (vary(seeds, f'aside {j}') - .5) * three, wide * vary(seeds, f'widen {j}', 1.15, 1.65)
     return field, across, time, foam, cx
@@ -482,7 +483,7 @@ def _fall_scene(seeds, canvas):
     far = per(by(kind, [0, 0, 0, 0, 0, 1, 0]))
     lip = foot + per(by(kind, [0.48, 0, 0.42, 0.36, 0, 0.33, 0])) + vary(seeds, 'lip', -0.04, 0.07)
     field, across, time, foam, cx = _steps(seeds, kind, x, y, lip, foot)
-    notch = 1 - torch.exp(
+    notch = 1 - exp(
         -(((x - vary(seeds, 'fall x', 0.3, 0.7)) / per(by(kind, [0.12, 1, 0.125, 0.23, 1, 0.085, 1]))) ** 4)
     )
     top = lip + 0.004 + (0.24 * crest(seeds, 'cliff top', x, 1.6, 'fbm') - 0.02) * notch
@@ -506,7 +507,7 @@ def _fall_scene(seeds, canvas):
     reach, high = per(by(kind, [0.196, 1, 0.228, 0.372, 1, 0.116, 1])), per(
         by(kind, [0.15, 1, 0.09, 0.21, 1, 0.075, 1])
     )
-    mist = torch.exp(-(((x - cx) / reach) ** 2) - ((y - foot - 0.03) / high) ** 2)
+    mist = exp(-(((x - cx) / reach) ** 2) - ((y - foot - 0.03) / high) ** 2)
     return dict(
         p=p,
         field=field,
@@ -585,7 +586,7 @@ def _stones(w, seeds, canvas, scene, n=7):
         )
         there = (vary(seeds, f'stone {k}') < .75).float()
         p, a = boulder(w['p'], lk, seeds, cx, cy, r, str(k))
-        foam = torch.exp(-((x - cx) / (1.15 * r))**2 - ((y - cy + .55 * r) / (.35 * r))**2) * w['pool']
+        foam = exp(-((x - cx) / (1.15 * r))**2 - ((y - cy + .55 * r) / (.35 * r))**2) * w['pool']
         a, p = a * there, torch.lerp(w['p'], p, there[:, None])
         w = w | dict(
             p=p,
@@ -802,7 +803,7 @@ def _kayak(seeds, canvas):
     half = .20 * (1 - y / tip).clamp(min=0)**.62
     bow = torch.where(y < tip, half - (x - cx).abs(), -torch.ones_like(x))
     q = ((x - cx).abs() / (half + 1e-4)).clamp(0, 1)
-    lit = (1.1 - .55 * q + 1.5 * lk.side * (x - cx)).clamp(.2, 1.4) * (1 - .6 * torch.exp(-((x - cx) / .012)**2))
+    lit = (1.1 - .55 * q + 1.5 * lk.side * (x - cx)).clamp(.2, 1.4) * (1 - .6 * exp(-((x - cx) / .012)**2))
     hull, light = blend(seeds, 'hull', 'e0442c f0b020 2c7ac0 4a9a48 e8e4d8'), lk.shade * .8 + lk.light * .8
     shaft = inside(limb(x, y, cx - side * .15, .02, cx + side * .27, .30, .010, .010), canvas)
     blade = inside(limb(x, y, cx + side * .26, .295, cx + side * .36, .36, .018, .034), canvas)
@@ -826,7 +827,7 @@ def _rocks(seeds, canvas, n=6):
         )
         p, c = boulder(p, lk, seeds, cx, cy, r, f'surf {k}')
         a, foam = c + a * (1 - c), torch.maximum(
-            foam, torch.exp(-(((x - cx) / (1.3 * r)) ** 2) - ((y - cy + 0.62 * r) / (0.30 * r)) ** 2)
+            foam, exp(-(((x - cx) / (1.3 * r)) ** 2) - ((y - cy + 0.62 * r) / (0.30 * r)) ** 2)
         )
     return _front(p * .8, a, foam)
 
@@ -853,7 +854,7 @@ def _boat(seeds, canvas):
     colour = over(over(colour, light * 0.8, cabin * (1 - hull)), light * 0.06, glass)
     back = (by_ - y).clamp(min=0)
     arm = (x - bx).abs() - 0.05 * s - 0.75 * back
-    wake = 0.9 * torch.exp(-((arm / (0.012 + 0.10 * back)) ** 2)) + 0.85 * torch.exp(
+    wake = 0.9 * exp(-((arm / (0.012 + 0.10 * back)) ** 2)) + 0.85 * exp(
         -(((x - bx) / (0.05 * s + 0.16 * back)) ** 2)
     )
     return _front(colour, torch.maximum(hull, cabin), wake * step(0, 0.02, by_ + 0.01 - y))
@@ -932,7 +933,7 @@ def _waves(x, y, w, m, seeds, tall, n=5): # tall: amplitude [B, 1, 1]
         )
         curl = step(0.62, 0.95, up + 0.5 * (lace - 0.5) + 0.55 * (c - 0.6) + 0.25 * d) * (0.55 + 0.6 * lace)
         wash = (
-            torch.exp(-(((y - foot + 0.015 * d) / (0.004 + 0.05 * d * (0.4 + tall))) ** 2))
+            exp(-(((y - foot + 0.015 * d) / (0.004 + 0.05 * d * (0.4 + tall))) ** 2))
             * step(0.60, 0.85, lace + 0.35 * d + 0.2 * (c - 0.5))
             * (y < foot + 0.3 * top)
         )
@@ -955,7 +956,7 @@ def _swash(p, w, m, y, tall, lace):
     wet = step(.10, 0., edge - y)[:, None]
     sand = torch.lerp(w['beach'], w['beach'] * .42 + tint(w['lk'].horizon) * .24, wet.expand_as(p))
     p = over(p, sand, inside(edge - y, Canvas.of(p), .01))
-    foam = torch.exp(-(((y - edge - 0.012) / (0.012 + 0.012 * tall)) ** 2)) + 0.7 * step(0, 0.10, y - edge) * step(
+    foam = exp(-(((y - edge - 0.012) / (0.012 + 0.012 * tall)) ** 2)) + 0.7 * step(0, 0.10, y - edge) * step(
         0.11, 0.03, y - edge
     ) * step(0.50, 0.75, lace)
     return over(p, w['white'], (foam * (.45 + .5 * lace)).clamp(max=.92))
@@ -980,9 +981,9 @@ def _water(w, seeds, x, y, s, near, rings):
     )
     wave = (a[:, 0] + 0.6 * b[:, 0] + 0.3 * b[:, 1] - 0.95) * near + 0.9 * rings
     mirror = reflected(w['p'].clamp(max=1.1), x, y, h, 0.06 * wave * (down + 0.3), 0.16 * wave * (down + 0.1))
-    share = (0.28 + 0.62 * torch.exp(-4.5 * down) + 0.4 * wave.clamp(min=0)).clamp(0, 1)
+    share = (0.28 + 0.62 * exp(-4.5 * down) + 0.4 * wave.clamp(min=0)).clamp(0, 1)
     sea = torch.lerp(tint(w['deep']) * (0.8 + 0.5 * wave)[:, None], mirror, share[:, None])
-    path = torch.exp(-(((x - per(lk.sun_x)) / (0.05 + 0.25 * down)) ** 2)) * per(
+    path = exp(-(((x - per(lk.sun_x)) / (0.05 + 0.25 * down)) ** 2)) * per(
         0.55 * (1 - lk.veil) * (1 - 0.7 * lk.night)
     )
     sea = glow(sea, lk.sun, path * step(0.12, 0.5, wave + 0.3 * (a[:, 1] - 0.5)))
@@ -1003,7 +1004,7 @@ def _plumes(m, x, y, x0, y0, tall): # from where [B, events]; height of the tall
         )
         body = (1 - (u / (.35 + .65 * v.clamp(0, 1)))**2).clamp(min=0) * (1 - v).clamp(min=0) * step(-.08, .05, v)
         out = torch.maximum(
-            out, step(0.12, 0.45, 1.2 * body * torch.exp(-t / 0.4) * (0.25 + 1.3 * n)) * (s > 0) * step(0.55, 0.30, t)
+            out, step(0.12, 0.45, 1.2 * body * exp(-t / 0.4) * (0.25 + 1.3 * n)) * (s > 0) * step(0.55, 0.30, t)
         )
     return out
 
@@ -1032,8 +1033,8 @@ def _splash(p, w, seeds, m, kind, x, y, ex, ey, lace):
     t = age[..., None].expand(-1, -1, n).flatten(1)
     white = puffs(px, py, r * (1 + 1.2 * t), 1.3 * a * (.010 / r).clamp(max=1.3), canvas, .035)
     for k in range(ex.shape[1]):
-        boil = torch.exp(-((x - per(ex[:, k])) / .07)**2 - ((y - per(ey[:, k]) - .01) / .03)**2)
-        white = white + boil * per(s[:, k] * torch.exp(-age[:, k] / .25)) * (.4 + .8 * lace)
+        boil = exp(-((x - per(ex[:, k])) / .07)**2 - ((y - per(ey[:, k]) - .01) / .03)**2)
+        white = white + boil * per(s[:, k] * exp(-age[:, k] / .25)) * (.4 + .8 * lace)
     high = per(by(kind, [.9, 1.7, 1.6, .9, .8, .9, .9, 2.0]))
     white = white + .9 * softly(canvas, lambda x, y: _plumes(m, x, y, ex, ey, high), y.device)
     return over(p, w['white'] * 1.05, white.clamp(max=.95))
@@ -1113,9 +1114,9 @@ def _boot(seeds, canvas):
         0.62
         + 0.36 * (1 - q**2).clamp(min=0).sqrt()
         + 0.35 * q * lk.side
-        - 0.30 * torch.exp(-(((y - 0.26 + 0.9 * (x - 0.5) ** 2) / 0.016) ** 2))
+        - 0.30 * exp(-(((y - 0.26 + 0.9 * (x - 0.5) ** 2) / 0.016) ** 2))
     ).clamp(0.1, 1.3)
-    shine = torch.exp(-((q - .35 * lk.side) / .14)**2) * step(.16, .22, y) * per(torch.where(rubber, .35, .12))
+    shine = exp(-((q - .35 * lk.side) / .14)**2) * step(.16, .22, y) * per(torch.where(rubber, .35, .12))
     colour = tint(hide * light) * lit[:, None] + tint(light) * shine[:, None]
     colour = over(colour, torch.where(rubber[:, None], hide * .35 + .05, hide * .3) * (lk.shade + lk.light * .5), sole)
     dirt = step(
@@ -1142,7 +1143,7 @@ def _pressing_hand(seeds, lk, x, y, canvas, top):
     ]
     d = union([limb(x, y, .5, top + .09, .56, 1.3, .085, .075), limb(x, y, .5, top + .06, .5, top + .10, .09, .09),
                limb(x, y, .58, top + .12, .665, top + .05, .032, .024), *fingers])
-    gaps = sum(torch.exp(-((x - .45 - .05 * k) / .006)**2) for k in range(3)) * step(top + .075, top + .03, y)
+    gaps = sum(exp(-((x - .45 - .05 * k) / .006)**2) for k in range(3)) * step(top + .075, top + .03, y)
     lit = (.45 + .6 * step(0, .05, d) + 2.5 * (x - .5) * lk.side - .4 * gaps).clamp(.15, 1.2)
     return tint(blend(seeds, 'skin', SKIN) * (lk.shade * .8 + lk.light * .7)) * lit[:, None], inside(d, canvas)
 
@@ -1224,7 +1225,7 @@ def _relief(seeds, lk, kind, x, y, u, v):
             h - 0.25 * deep,
             lit
             + 0.21 * deep * torch.sin(160 * b)
-            - 0.45 * torch.exp(-(((d + 0.004) / 0.012) ** 2)) * torch.sign(0.6 * b + a) * there,
+            - 0.45 * exp(-(((d + 0.004) / 0.012) ** 2)) * torch.sign(0.6 * b + a) * there,
         )
     return h, lit
 
@@ -1264,7 +1265,7 @@ def _ground_still(seeds, canvas):
     u, v = ox + (x - .5) * (.75 + .55 * y) * 2.2 * zoom, oy + 2.6 * zoom * y * (1 + .25 * y)
     h, slope = _relief(seeds, lk, kind, x, y, u, v)
     share = per(by(kind, [.36, .70, .55, .66, -9, .62, -9]))
-    depth = share - h - .12 + .25 * torch.exp(-((x - .5) / .36)**2 - ((y - .33) / .26)**2)
+    depth = share - h - .12 + .25 * exp(-((x - .5) / .36)**2 - ((y - .33) / .26)**2)
     colour = torch.stack([blend(seeds, 'ground', g) for g in GROUND], 1)[
         torch.arange(len(seeds), device=seeds.device), kind
     ]
@@ -1302,7 +1303,7 @@ def _surface(w, kind, g, s, rings):
     deep = w['colour'] * .25 * (lk.shade + .3 * lk.light)
     p = over(p, torch.lerp(tint(deep), tint(w['shine']), (.12 + .75 * env)[:, None]), .9 * w['pool'])
     gloss = (
-        torch.exp(-(((w['slope'] * (1 + 0.6 * soft) + 0.9 * wave - 0.34) / (0.10 + 0.05 * soft)) ** 2))
+        exp(-(((w['slope'] * (1 + 0.6 * soft) + 0.9 * wave - 0.34) / (0.10 + 0.05 * soft)) ** 2))
         * (1 - w['pool'])
         * (0.30 + 0.35 * soft)
     )
@@ -1325,7 +1326,7 @@ def _domes(p, m, seeds, w):
     a = inside((1 - q) * R, canvas) * (r > .012)[..., None, None]
     side = lk.side[:, None]
     lit = a * (.45 + .5 * (1 - q**2).clamp(min=0).sqrt() + .35 * (dx * side + dy) / R)
-    spot = a * torch.exp(-14 * ((dx / R - .3 * side)**2 + (dy / R - .45)**2))
+    spot = a * exp(-14 * ((dx / R - .3 * side)**2 + (dy / R - .45)**2))
     a, lit, spot = (gathered(v, at, seen, canvas) for v in (a, lit, spot))
     p = over(p, tint(w['colour'] * (lk.shade * .75 + lk.light * .6)) * lit[:, None], .92 * a.clamp(max=1))
     return glow(p, lk.shade + lk.light, .7 * spot)
@@ -1336,7 +1337,7 @@ def _put(
     "Lay a thing, squashed in its lower part, and its shadow over the picture."
     low, h, top = 1 - squash, y - foot, .36
     own = torch.where(h < top * low, h / low, h - top * low + top)
-    across = (x - bx) / (1 + widen * torch.exp(-(h / 0.15).clamp(min=0))) + 0.5
+    across = (x - bx) / (1 + widen * exp(-(h / 0.15).clamp(min=0))) + 0.5
     f = sampled(thing, across, (own + 0.075).clamp(0, Canvas.of(thing).top - 0.01), 'zeros')
     return over(p * (1 - shadow)[:, None], f[:, :3], f[:, 3])
 
@@ -1349,7 +1350,7 @@ def _pressed(p, m, seeds, w, kind, x, y, mid, gap, foot):
         bx = mid + torch.where(per(walks), side * gap, 0.)
         lift = (1 - down) * per(by(kind, [.12, 0, .03, .12, .08, .02, 0]))
         shadow = (
-            torch.exp(-(((x - bx) / 0.12) ** 2) - ((y - foot + 0.01) / 0.055) ** 2)
+            exp(-(((x - bx) / 0.12) ** 2) - ((y - foot + 0.01) / 0.055) ** 2)
             * (0.35 + 0.45 * down)
             * per(by(kind, [1, 0, 1, 1, 1, 0, 0]))
         )
@@ -1532,7 +1533,7 @@ def _open_water(seeds, kind, x, d):
     )
     top, deep = hsv(hue - .02, .55 + .15 * (kind == 6), lum).sqrt(), hsv(hue + .045, .93 + 0 * lum, lum * .26).sqrt()
     lx, floor, (ox, oy) = vary(seeds, 'light', .15, .85), vary(seeds, 'floor', .70, .88), somewhere(seeds, 'haze')
-    light = torch.exp(-(x - lx)**2 * 5 - (d + .05)**2 * 3.2)
+    light = exp(-(x - lx)**2 * 5 - (d + .05)**2 * 3.2)
     fade = step(-.15, 1.05, d + .25 * (x - lx).abs() + .12 * (noise(ox + 2 * x, oy + 2 * d, 'smooth') - .5))
     p = torch.lerp(tint(top), tint(deep), fade[:, None]) + (light * .45)[:, None] * tint(.55 * top + .45)
     return top, deep, lx, floor, p, light
@@ -1590,8 +1591,8 @@ def _bubbles(px, py, r, canvas, reach):  # places [B, N], radii, pixels, largest
     body = ((1 - q) * R * canvas.unit / 1.2 + 0.5).clamp(0, 1)
     rim = body * step(0.45, 1.0, q)
     lit = (0.55 - 0.45 * (0.5 * dx - dy) / R).clamp(0.15, 1)
-    spot = torch.exp(-14 * ((dx / R + 0.38) ** 2 + (dy / R - 0.42) ** 2))
-    low = torch.exp(-9 * ((dx / R - 0.3) ** 2 + (dy / R + 0.5) ** 2))
+    spot = exp(-14 * ((dx / R + 0.38) ** 2 + (dy / R - 0.42) ** 2))
+    low = exp(-9 * ((dx / R - 0.3) ** 2 + (dy / R + 0.5) ** 2))
     light = (rim * lit * 0.75 + body * (0.08 + 0.25 * low) + 0.9 * spot) * faint
     return gathered(light, at, seen, canvas), gathered(rim * faint * 0.5, at, seen, canvas)
 
@@ -1628,14 +1629,14 @@ def _burst(seeds, m, kind, mouth, n=12, events=3):
     diver = (kind == 0)[:, None, None]
     x0 = torch.where(diver, mouth[:, :1, None], 0.25 + 0.5 * hashed(seeds, 'burst place', i)[..., None])
     y0 = torch.where(diver, mouth[:, 1:, None], T([0, 0.15, 0.02, 0.1, 0.15, 0.05, 0.05]))
-    rise = ((1 - torch.exp(-t / 0.35)) * (0.25 + 0.35 * h('fast')) + 0.12 * t) * (0.6 + 0.6 * s)
+    rise = ((1 - exp(-t / 0.35)) * (0.25 + 0.35 * h('fast')) + 0.12 * t) * (0.6 + 0.6 * s)
     x = x0 + (h('x') - 0.5) * (0.05 + 0.25 * rise) * 1.6 + 0.01 * torch.sin(12 * t + 9 * h('x'))
     r = (
         T([0.05, 0.035, 0.085, 0.055, 0.040, 0.030, 0.055])
         * (0.3 + 0.7 * h('r') ** 2)
         * s
         * step(0, 0.06, t)
-        * torch.exp(-t / 0.6)
+        * exp(-t / 0.6)
     )
     return [v.flatten(1) for v in (x, y0 + rise, r)]
 
@@ -1650,7 +1651,7 @@ def draw_underwater_bubbling(seeds, # int64 [B]
         kind_index('underwater bubbling', seeds),
     )
     s, (ox, oy) = per(stir(m)), somewhere(seeds, 'rays')
-    rays = step(.45, .95, noise(ox + w['angle'] * 1.9, oy + 3. * s, 'smooth')) * torch.exp(-1.7 * (1 - y))
+    rays = step(.45, .95, noise(ox + w['angle'] * 1.9, oy + 3. * s, 'smooth')) * exp(-1.7 * (1 - y))
     c = torch.minimum(
         noise(w['u'] + 0.7 * s, w['v'] + 0.35 * s, 'cells'),
         noise(0.9 * w['u'] - 0.6 * s + 1.3, 0.9 * w['v'] + 0.8 * s, 'cells'),
