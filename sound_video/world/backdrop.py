@@ -40,7 +40,7 @@ def _rain(light, seeds, m, canvas):
     dark = light * per(1 - .35 * g.clamp(max=1))[..., None]
     light = over(dark, air * .9, softly(canvas, veil, light.device).clamp(max=.8))
     amount = (.07 + .6 * g).clamp(max=.95) * by(kind, [1, 1, 1, 1, 1, 1, 1, .35]) * (g > .01)
-    drops = _streaks(per_seed(_streak_planes, seeds, canvas), m, amount) * per(.45 + .35 * g.clamp(max=1))
+    drops = _streaks(per_seed(_streak_planes, seeds, canvas), m, amount, canvas) * per(.45 + .35 * g.clamp(max=1))
     return glow(light, air * 1.2 + .05, drops)
 
 # %% ../../nbs/world/06_backdrop.ipynb #5112cef9

@@ -6,8 +6,8 @@ Docs: https://sound-video.github.io/sound_video/world/water.html.md"""
 
 # %% auto #0
 __all__ = ['WET', 'LAYERS', 'AIRY', 'SUNNY', 'SKIN', 'CLOSE_HOURS', 'GROUND', 'LIMBS', 'force', 'stir', 'vary', 'by', 'as_heard',
-           'painted', 'hsv', 'limb', 'union', 'latest', 'spray', 'patches', 'gathered', 'puffs', 'ripples', 'reflected',
-           'leaf', 'draw_raining', 'boulder', 'draw_waterfall_burbling', 'draw_splashing_water', 'press',
+           'painted', 'hsv', 'limb', 'union', 'latest', 'spray', 'patches', 'gathered', 'by_size', 'puffs', 'ripples',
+           'reflected', 'leaf', 'draw_raining', 'boulder', 'draw_waterfall_burbling', 'draw_splashing_water', 'press',
            'draw_squishing_water', 'draw_underwater_bubbling']
 
 # %% ../../nbs/world/03_water.ipynb #6c1266c8
@@ -22,13 +22,16 @@ from sound_video.world.drawing import (
     coords,
     crest,
     develop,
+    EXACT,
     exp,
+    extent,
     firs,
     forest,
     glow,
     ground,
     haze,
     inside,
+    laid,
     look,
     mountains,
     noise,
@@ -147,24 +150,40 @@ def gathered(value, at, seen, canvas): # [B, N, P, P]
     out = torch.zeros(len(at), canvas.height * canvas.width, device=at.device)
     return out.scatter_add_(1, at.view(len(at), -1), (value * seen).view(len(at), -1)).view(-1, *canvas.shape)
 
+def by_size(radius, reach, canvas): # [B, N]; half a square's side for the largest
+    "Particles of about one size together: which [n], and half a square's side; all in one where the canvas is small."
+    if canvas.unit <= EXACT: return [(slice(None), reach)]
+    largest, groups = radius.amax(0), []
+    for k in range(5):
+        side = reach / 2**k
+        i = ((largest <= side) & (largest > (side / 2 if k < 4 else 0))).nonzero()[:, 0]
+        if len(i): groups.append((i, side))
+    return groups
+
 def puffs(px, py, radius, strength, canvas, reach): # [B, N] each; pixels; largest radius · 1.5
     "Soft round drops: plane."
-    dx, dy, at, seen = patches(px, py, reach, canvas)
-    q = (dx**2 + dy**2) / radius.clamp(min=.5 / canvas.unit)[..., None, None]**2
-    return gathered((1 - q / 2.2).clamp(min=0)**2 * strength[..., None, None], at, seen, canvas)
+    out = torch.zeros(len(px), *canvas.shape, device=px.device)
+    for i, side in by_size(radius * 1.5 * (strength > 0), reach, canvas):
+        dx, dy, at, seen = patches(px[:, i], py[:, i], side, canvas)
+        q = (dx**2 + dy**2) / radius[:, i].clamp(min=.5 / canvas.unit)[..., None, None]**2
+        out = out + gathered((1 - q / 2.2).clamp(min=0)**2 * strength[:, i][..., None, None], at, seen, canvas)
+    return out
 
 # %% ../../nbs/world/03_water.ipynb #c8d4e2e2
 def ripples(m, x, y, x0, y0, flat, # coordinates; from where [B, events]; height of a ring over its width
             wave=.05, speed=.3, fade=.22): # length of a wave, pictures a second, seconds
     "Slope of the rings that the latest events send out: plane in about [-1, 1]."
     age, s, _ = latest(m, x0.shape[1])
-    out = 0.
+    canvas, strength = Canvas.spanned(x, y), s * exp(-age / fade)
+    out = torch.zeros(len(s), *canvas.shape, device=x.device)
     for k in range(x0.shape[1]):
-        d = ((x - per(x0[:, k]))**2 + ((y - per(y0[:, k])) / flat)**2 + 1e-9).sqrt()
-        front = d - speed * per(age[:, k]) - .01
-        out = out + torch.sin(front * (2 * math.pi / wave)) * exp(-((front / (1.2 * wave)) ** 2)) * per(
-            s[:, k] * exp(-age[:, k] / fade)
-        )
+        px, py, far = per(x0[:, k]), per(y0[:, k]), speed * per(age[:, k])
+        reach = torch.where(per(strength[:, k]) > .002, far + 3.6 * wave + .01, 0.) # beyond, there is less than 1e-3
+        rows, columns = extent(canvas, ((x - px).abs() < reach) & ((y - py).abs() < reach * flat))
+        d = ((x[..., columns] - px)**2 + ((y[:, rows] - py) / flat)**2 + 1e-9).sqrt()
+        front = d - far - .01
+        ring = torch.sin(front * (2 * math.pi / wave)) * exp(-((front / (1.2 * wave)) ** 2))
+        out[:, rows, columns] += ring * per(strength[:, k])
     return out
 
 def reflected(picture, x, y, level, dx, dy): # the water's edge [B, 1, 1]; shifts by waves, planes
@@ -342,16 +361,30 @@ def _streak_planes(seeds, canvas):
         w = max(wide, .6 / canvas.unit) # at least a pixel, and then fainter
         near = (1 - (c - i - .2 - .6 * q).abs() / (n * w)).clamp(min=0) * min(1, wide * canvas.unit / .6)**.6
         out.append(torch.stack([near, y / (long * 3.2) + 7 * r + 0 * x, r + 0 * y], 1))
-    return torch.stack(out, 1)
+    return _wet_pixels(torch.stack(out, 1), canvas)
 
-def _streaks(planes, m, amount): # amount: share of the columns with a drop [B]
+def _wet_pixels(planes, canvas): # [B, layers, 3, H, W], the first is 0 where nothing is
+    "The planes; for a single large picture, where something is: 3 numbers [1, n, 3], layer and place [1, n] of each."
+    if canvas.unit <= EXACT or len(planes) > 1: return planes
+    layer, row, column = (planes[0, :, 0] > 1e-3).nonzero(as_tuple=True)
+    numbers = planes[0].movedim(1, -1)[layer, row, column]
+    return numbers[None], layer[None], (row * canvas.width + column)[None]
+
+def _streaks(planes, m, amount, canvas): # as `_streak_planes` gives them; amount: share of the columns with a drop [B]
     "Falling drops: plane of light."
+    def light(near, along, r, speed, bright, t, amount):
+        s = along + t * speed; turn = s.floor()
+        on = (r * 7.13 + turn * .618034).frac() < amount
+        return near * on * (1 - (s - turn) * 3.2).clamp(min=0) * bright
+    speed, bright = torch.tensor([layer[-2:] for layer in LAYERS], device=m.t.device).unbind(1)
+    if isinstance(planes, tuple):
+        numbers, layer, place = planes
+        seen = light(*numbers.unbind(2), speed[layer], bright[layer], m.t[:, None], amount[:, None])
+        return torch.zeros(len(seen), canvas.height * canvas.width, device=seen.device).scatter_add_(
+            1, place, seen).view(-1, *canvas.shape)
     total = 0.
     for k, (*_, speed, bright) in enumerate(LAYERS):
-        near, along, r = planes[:, k].unbind(1)
-        s = along + per(m.t) * speed; turn = s.floor()
-        on = (r * 7.13 + turn * .618034).frac() < per(amount)
-        total = total + near * on * (1 - (s - turn) * 3.2).clamp(min=0) * bright
+        total = total + light(*planes[:, k].unbind(1), speed, bright, per(m.t), per(amount))
     return total
 
 # %% ../../nbs/world/03_water.ipynb #3f9f4bcf
@@ -382,7 +415,7 @@ def _falling_rain(seeds, m, canvas, w, amount, ex, ey):
         *(torch.cat(v, 1) for v in ((px, sx), (py, sy), (s, strength), (r, torch.full_like(sx, 0.009)))), canvas
     )
     return (
-        _streaks(per_seed(_streak_planes, seeds, canvas), m, amount) * per(0.45 + 0.35 * force(m).clamp(max=1))
+        _streaks(per_seed(_streak_planes, seeds, canvas), m, amount, canvas) * per(0.45 + 0.35 * force(m).clamp(max=1))
         + 0.8 * dots
     )
 
@@ -403,10 +436,11 @@ def draw_raining(seeds, m, canvas):  # int64 [B]  # Moment of B pictures  # pixe
         w['p'], light, (0.9 * _rings(w['rings'], m, 1.1 * amount) + 0.8 * ripples(m, x, y, ex, ey, 0.35)) * w['pool']
     )
     s = per(stir(m))
-    sheet = noise(0.9 * x + 0.7 * s + vary(seeds, 'sheet', 0, 8), 0.5 * y + 0.9 * s, 'fbm') * per(
-        g.clamp(max=1.3) * by(kind, [0.25, 0.35, 0.5, 0.25, 0.3, 0.3, 0.45, 0.15])
-    )
-    p = over(p, lk.horizon * 0.85, sheet.clamp(max=0.8))
+    thick = per(g.clamp(max=1.3) * by(kind, [0.25, 0.35, 0.5, 0.25, 0.3, 0.3, 0.45, 0.15]))
+    def sheet(x, y):
+        n = noise(0.9 * x + 0.7 * s + vary(seeds, 'sheet', 0, 8), 0.5 * y + 0.9 * s, 'fbm')
+        return (n * thick).clamp(max=0.8)
+    p = over(p, lk.horizon * 0.85, softly(canvas, sheet, x.device, 4))
     return develop(glow(p, light, _falling_rain(seeds, m, canvas, w, amount, ex, ey)), lk.exposure)
 
 # %% ../../nbs/world/03_water.ipynb #aabdabe8
@@ -1252,6 +1286,10 @@ def _litter(p, pool, seeds, lk, kind, x, y, n=6):
     return p, pool
 
 # %% ../../nbs/world/03_water.ipynb #9d8349d7
+def _lain(x, y, ox, oy, zoom): # coordinates; place and scale of the ground [B, 1, 1]
+    "Coordinates on the ground before us: planes."
+    return ox + (x - .5) * (.75 + .55 * y) * 2.2 * zoom, oy + 2.6 * zoom * y * (1 + .25 * y)
+
 def _ground_still(seeds, canvas):
     """What lies before us: look, picture, open water, coordinates and slope of the ground, what the water mirrors, the
     thing."""
@@ -1262,7 +1300,7 @@ def _ground_still(seeds, canvas):
         somewhere(seeds, 'ground'),
     )
     zoom = vary(seeds, 'zoom', .7, 1.25)
-    u, v = ox + (x - .5) * (.75 + .55 * y) * 2.2 * zoom, oy + 2.6 * zoom * y * (1 + .25 * y)
+    u, v = _lain(x, y, ox, oy, zoom)
     h, slope = _relief(seeds, lk, kind, x, y, u, v)
     share = per(by(kind, [.36, .70, .55, .66, -9, .62, -9]))
     depth = share - h - .12 + .25 * exp(-((x - .5) / .36)**2 - ((y - .33) / .26)**2)
@@ -1283,9 +1321,9 @@ def _ground_still(seeds, canvas):
         lk=lk,
         p=p,
         pool=pool,
-        u=u,
-        v=v,
         slope=slope,
+        half=_half(canvas, thing['thing']),
+        at=(ox, oy, zoom),
         env=noise(0.5 * u + 3, 0.45 * v, 'smooth'),
         colour=colour,
         shine=shine,
@@ -1295,8 +1333,10 @@ def _ground_still(seeds, canvas):
 def _surface(w, kind, g, s, rings):
     "Ground and water that tremble and shine: picture."
     lk, soft = w['lk'], per(by(kind, [.15, .1, .1, .1, 1.3, .1, .8]))
-    a = noise(.8 * w['u'] + .9 * s, .8 * w['v'] + .5 * s, 'smooth')
-    b = noise(1.3 * w['u'] - .8 * s, 1.3 * w['v'] + .9 * s, 'smooth')
+    def swell(x, y):
+        u, v = _lain(x, y, *w['at'])
+        return (noise(.8 * u + .9 * s, .8 * v + .5 * s, 'smooth'), noise(1.3 * u - .8 * s, 1.3 * v + .9 * s, 'smooth'))
+    a, b = softly(Canvas.of(w['p']), swell, s.device, 4)
     wave = (a - b) * (.30 + .45 * soft) + .9 * rings
     p = w['p'] * (1 + (.8 * wave * (.35 + soft)).clamp(-.6, 1.))[:, None]
     env = step(.35, .75, w['env'] + .45 * wave + .06 * (b - .5))
@@ -1341,30 +1381,31 @@ def _put(
     f = sampled(thing, across, (own + 0.075).clamp(0, Canvas.of(thing).top - 0.01), 'zeros')
     return over(p * (1 - shadow)[:, None], f[:, :3], f[:, 3])
 
+def _half(canvas, thing): # [B, 4, H, W]
+    "How far a thing in the middle reaches to either side, a fraction of the picture."
+    columns = extent(canvas, thing[:, 3])[1]
+    return max(abs(column / canvas.unit + canvas.left - .5) for column in (columns.start, columns.stop))
+
 # %% ../../nbs/world/03_water.ipynb #9f15a1de
 def _pressed(p, m, seeds, w, kind, x, y, mid, gap, foot):
     "The boots, hand, sponge or cloth where the events have put them: picture."
-    walks = (kind == 0) | (kind == 3)
+    walks, canvas = (kind == 0) | (kind == 3), Canvas.of(p)
     for k, side in enumerate((-1., 1.)):
+        if k and not walks.any(): break
         down = per(torch.where(walks, press(m, 2, k), press(m)))
         bx = mid + torch.where(per(walks), side * gap, 0.)
         lift = (1 - down) * per(by(kind, [.12, 0, .03, .12, .08, .02, 0]))
-        shadow = (
-            exp(-(((x - bx) / 0.12) ** 2) - ((y - foot + 0.01) / 0.055) ** 2)
-            * (0.35 + 0.45 * down)
-            * per(by(kind, [1, 0, 1, 1, 1, 0, 0]))
+        dark = (0.35 + 0.45 * down) * per(by(kind, [1, 0, 1, 1, 1, 0, 0]))
+        squash, widen = (
+            down * per(by(kind, share))
+            for share in ([0.05, 0, 0.5, 0.05, 0.12, 0.16, 0], [0.05, 0, 0.28, 0.05, 0.1, -0.04, 0])
         )
-        q = _put(
-            p,
-            w['thing'],
-            x,
-            y,
-            bx,
-            foot + lift - 0.02,
-            down * per(by(kind, [0.05, 0, 0.5, 0.05, 0.12, 0.16, 0])),
-            down * per(by(kind, [0.05, 0, 0.28, 0.05, 0.1, -0.04, 0])),
-            shadow,
-        )
+        where = extent(canvas, ((x - bx).abs() < max(1.3 * w['half'], .3) + .02) & (y == y))
+        def put(part):
+            u = x[..., where[1]]
+            shadow = exp(-(((u - bx) / 0.12) ** 2) - ((y - foot + 0.01) / 0.055) ** 2) * dark
+            return _put(part, w['thing'], u, y, bx, foot + lift - 0.02, squash, widen, shadow)
+        q = laid(p, where, put)
         p = q if k == 0 else torch.where(walks[:, None, None, None], q, p)
     return p
 
@@ -1568,33 +1609,37 @@ def _under_still(seeds, canvas):
     weed = torch.cat(
         [(tint(green) * (0.6 + 0.6 * y)[:, None]).expand_as(p), _kelp(seeds, canvas, kind, x, d, floor)[:, None]], 1
     )
-    near = (d - floor + 0.12).clamp(min=0.03)
     return dict(
         p=p,
         top=top,
         bed=bed,
         weed=weed,
-        angle=(x - lx) / (d + 0.45),
-        root=(floor + 0.1 - d).clamp(min=0) ** 1.4,
-        u=(x - 0.5) / near,
-        v=(0.96 / near).expand_as(bed),
+        grown=extent(canvas, weed[:, 3], .02),
+        lx=lx,
+        floor=floor,
         mouth=torch.cat([cx + 0.10 * s * turn, 1 - cy], 2)[:, 0],
     )
 
 # %% ../../nbs/world/03_water.ipynb #b57fea39
 def _bubbles(px, py, r, canvas, reach):  # places [B, N], radii, pixels, largest radius
     "Bubbles with a bright rim, a highlight and a glow below: light they add and light they hide, planes."
-    dx, dy, at, seen = patches(px, py, reach * 1.05, canvas)
-    R = r[..., None, None].clamp(min=0.6 / canvas.unit)
-    faint = (r[..., None, None] * canvas.unit / 0.9).clamp(max=1) ** 1.5
+    add = hide = torch.zeros(len(px), *canvas.shape, device=px.device)
+    for i, side in by_size(r * 1.05, reach * 1.05, canvas):
+        dx, dy, at, seen = patches(px[:, i], py[:, i], side, canvas)
+        light, rim = _bubble(dx, dy, r[:, i][..., None, None], canvas)
+        add, hide = add + gathered(light, at, seen, canvas), hide + gathered(rim * 0.5, at, seen, canvas)
+    return add, hide
+
+def _bubble(dx, dy, r, canvas): # offsets from the middle, radius
+    "Light of a bubble, and of its rim alone."
+    R, faint = r.clamp(min=0.6 / canvas.unit), (r * canvas.unit / 0.9).clamp(max=1) ** 1.5
     q = (dx**2 + (dy * 1.12) ** 2 + 1e-12).sqrt() / R
     body = ((1 - q) * R * canvas.unit / 1.2 + 0.5).clamp(0, 1)
     rim = body * step(0.45, 1.0, q)
     lit = (0.55 - 0.45 * (0.5 * dx - dy) / R).clamp(0.15, 1)
     spot = exp(-14 * ((dx / R + 0.38) ** 2 + (dy / R - 0.42) ** 2))
     low = exp(-9 * ((dx / R - 0.3) ** 2 + (dy / R + 0.5) ** 2))
-    light = (rim * lit * 0.75 + body * (0.08 + 0.25 * low) + 0.9 * spot) * faint
-    return gathered(light, at, seen, canvas), gathered(rim * faint * 0.5, at, seen, canvas)
+    return (rim * lit * 0.75 + body * (0.08 + 0.25 * low) + 0.9 * spot) * faint, rim * faint
 
 # %% ../../nbs/world/03_water.ipynb #a62edf90
 def _rising(seeds, m, kind, canvas):
@@ -1651,15 +1696,25 @@ def draw_underwater_bubbling(seeds, # int64 [B]
         kind_index('underwater bubbling', seeds),
     )
     s, (ox, oy) = per(stir(m)), somewhere(seeds, 'rays')
-    rays = step(.45, .95, noise(ox + w['angle'] * 1.9, oy + 3. * s, 'smooth')) * exp(-1.7 * (1 - y))
-    c = torch.minimum(
-        noise(w['u'] + 0.7 * s, w['v'] + 0.35 * s, 'cells'),
-        noise(0.9 * w['u'] - 0.6 * s + 1.3, 0.9 * w['v'] + 0.8 * s, 'cells'),
-    )
-    p = w['p'] + tint(w['top']) * (.5 * rays + .9 * step(.35, .95, c)**2 * w['bed'])[:, None]
-    sway = .18 * torch.sin(9 * s + 6 * (1 - y)) * w['root']
-    weed = sampled(w['weed'], x + sway, y)
-    p = over(p, weed[:, :3], weed[:, 3])
+    def rays(x, y):
+        n = noise(ox + (x - w['lx']) / (1 - y + 0.45) * 1.9, oy + 3. * s, 'smooth')
+        return .5 * step(.45, .95, n) * exp(-1.7 * (1 - y))
+    def caustics(x, y):
+        near = (1 - y - w['floor'] + 0.12).clamp(min=0.03)
+        u, v = (x - 0.5) / near, 0.96 / near
+        c = torch.minimum(
+            noise(u + 0.7 * s, v + 0.35 * s, 'cells'),
+            noise(0.9 * u - 0.6 * s + 1.3, 0.9 * v + 0.8 * s, 'cells'),
+        )
+        return .9 * step(.35, .95, c)**2
+    bright = softly(canvas, rays, x.device, 4) + softly(canvas, caustics, x.device) * w['bed']
+    p = w['p'] + tint(w['top']) * bright[:, None]
+    rows, columns = w['grown']
+    sway = (.18 * torch.sin(9 * s + 6 * (1 - y)) * (w['floor'] + 0.1 - (1 - y)).clamp(min=0) ** 1.4)[:, rows]
+    def grow(p):
+        weed = sampled(w['weed'], x[..., columns] + sway, y[:, rows])
+        return over(p, weed[:, :3], weed[:, 3])
+    p = laid(p, w['grown'], grow)
     small, large = _rising(seeds, m, kind, canvas), _burst(seeds, m, kind, w['mouth'])
     light, hide = _bubbles(*(torch.cat(v, 1) for v in zip(small, large)), canvas, .085)
     return glow(p * (1 - .5 * hide.clamp(max=1))[:, None], .35 + .65 * w['top'], light).clamp(0, 1)
