@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/world/drawing.html.md"""
 
 # %% auto #0
 __all__ = ['TILE', 'TEXELS', 'NOISES', 'EXACT', 'HOURS', 'DAY', 'EVENING', 'CLOUDS', 'FAIR', 'Canvas', 'coords', 'sampled', 'per',
-           'tint', 'inside', 'exp', 'step', 'noise', 'somewhere', 'per_seed', 'softly', 'extent', 'laid', 'rgb',
+           'tint', 'inside', 'exp', 'step', 'noise', 'somewhere', 'per_seed', 'softly', 'box', 'extent', 'laid', 'rgb',
            'blend', 'Hour', 'Look', 'look', 'over', 'glow', 'lamp', 'develop', 'dome', 'Cloud', 'clouds', 'sky',
            'crest', 'firs', 'haze', 'mountains', 'forest', 'ground', 'splat', 'streaks']
 
@@ -220,16 +220,21 @@ def softly(canvas:Canvas,
 
 EXACT = 72 # pixels: pictures of up to this size stay bit for bit as they are, as networks were trained on them
 
-def extent(canvas:Canvas,
-           seen,       # coverage: plane
-           margin=0.): # how far it may move, a fraction of the picture
-    "The rows and columns, two slices, outside which a layer is nothing; all of them where the canvas is small."
-    if canvas.unit <= EXACT: return slice(0, canvas.height), slice(0, canvas.width)
-    more, some = math.ceil(margin * canvas.unit), seen.flatten(0, -3) > 0
-    def stretch(hit): # bool [n]
-        at = hit.nonzero()
+def box(canvas:Canvas,
+        rows,       # bool [B, H, 1], or None for all of them
+        columns,    # bool [B, 1, W], or None for all of them
+        margin=0.): # a fraction of the picture
+    "The rows and columns in which something is, two slices; all of them where the canvas is small."
+    more = math.ceil(margin * canvas.unit)
+    def stretch(n, seen):
+        if canvas.unit <= EXACT or seen is None: return slice(0, n)
+        at = seen.flatten(0, -2).any(0).nonzero()
         return slice(max(0, int(at[0]) - more), int(at[-1]) + 1 + more) if len(at) else slice(0, 0)
-    return stretch(some.any(0).any(1)), stretch(some.any(0).any(0))
+    return stretch(canvas.height, rows if rows is None else rows.mT), stretch(canvas.width, columns)
+
+def extent(canvas:Canvas, seen, margin=0.): # coverage: plane; how far it may move, a fraction of the picture
+    "The rows and columns outside which a layer is nothing, as `box` gives them."
+    return box(canvas, seen.amax(2, keepdim=True) > 0, seen.amax(1, keepdim=True) > 0, margin)
 
 def laid(picture, where, paint): # [B, C, H, W]; two slices; function of a part of the picture -> likewise
     "The picture with a part of it, a rectangle, painted."

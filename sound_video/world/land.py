@@ -18,8 +18,8 @@ from dataclasses import replace
 import torch
 from .score import Moment, choice, hashed, kind_index, uniform, wander
 from sound_video.world.drawing import (
-    FAIR, Canvas, Look, blend, clouds, coords, crest, develop, dome, exp, firs, forest, glow, ground, haze, inside, lamp,
-    look, mountains, noise, over, per, per_seed, rgb, sampled, sky, softly, somewhere, step, streaks,
+    EXACT, FAIR, Canvas, Look, blend, clouds, coords, crest, develop, dome, exp, extent, firs, forest, glow, ground, haze,
+    inside, laid, lamp, look, mountains, noise, over, per, per_seed, rgb, sampled, sky, softly, somewhere, step, streaks,
     tint)
 
 # %% ../../nbs/world/02_land.ipynb #78d1d6f8
@@ -204,7 +204,8 @@ def _pour(x, y, m, slant): # coordinates, moment, lean of the rain [B, 1, 1]
     fall = per(6 * m.flow + .3 * m.t)
     n = max(9., min(26., canvas.unit / 30)) # as fine as the pixels allow
     s = noise(n * (x + slant * y), .8 * y + fall, 'fine', n / canvas.unit)
-    sheets = noise(1.5 * (x + slant * y) + .3 * fall, .5 * y + .3 * fall, 'smooth')
+    sheets = softly(canvas, lambda x, y: noise(1.5 * (x + slant * y) + .3 * fall, .5 * y + .3 * fall, 'smooth'),
+        x.device, 4)
     return (step(.62, 1., s) + .25 * sheets) * (.25 + 1.1 * sheets) * per(m.level)
 
 # %% ../../nbs/world/02_land.ipynb #1e86de1c
@@ -214,10 +215,11 @@ def _strike(picture, still, seeds, kj, power, channel, cloud, inner, drift):
     canvas = Canvas.of(picture)
     x, y = coords(canvas, seeds.device)
     chance = lambda key: hashed(seeds, key, kj[:, None])[:, 0]
+    if canvas.unit > EXACT and not (power * (cloud + channel) > .002).any(): return picture
     h, px = still['horizon'][:, 0, 0], canvas.across(.12 + .76 * chance('strike x'))
     high = torch.lerp(h, torch.ones_like(h), .45 + .25 * chance('strike y'))
-    amount = (.25 + lamp(x, y, per(px + drift), per(high), .3)) * per(power * cloud)
-    picture = glow(picture, still['added'], 1.7 * amount)
+    lit = lambda x, y: 1.7 * ((.25 + lamp(x, y, per(px + drift), per(high), .3)) * per(power * cloud))
+    picture = glow(picture, still['added'], softly(canvas, lit, x.device, 4))
     seen = (power * channel > .02) & (chance('in the open') < torch.where(inner, .4, .9))
     i = seen.nonzero()[:, 0]
     if not len(i): return picture
@@ -230,14 +232,13 @@ def _strike(picture, still, seeds, kj, power, channel, cloud, inner, drift):
 # %% ../../nbs/world/02_land.ipynb #780ad0b3
 def _play(picture, still, seeds, m):
     "Lightning that goes on inside the cloud and travels through it while the thunder rolls."
-    x, y = coords(Canvas.of(picture), picture.device)
     ox, oy = somewhere(seeds, 'play')
-    n = noise(ox + 1.2 * x + per(2.6 * m.t), oy + 1.2 * y - per(3.2 * m.t), 'smooth')
-    return glow(
-        picture,
-        still['added'],
-        4 * step(0.1, 0.95, n) * per(heard(m, 0.4, 0.25).clamp(max=1.2) ** 1.5),
-    )
+    loud = per(heard(m, 0.4, 0.25).clamp(max=1.2) ** 1.5)
+    if not (loud > 0).any(): return picture
+    def light(x, y):
+        n = noise(ox + 1.2 * x + per(2.6 * m.t), oy + 1.2 * y - per(3.2 * m.t), 'smooth')
+        return 4 * step(0.1, 0.95, n) * loud
+    return glow(picture, still['added'], softly(Canvas.of(picture), light, picture.device, 4))
 
 # %% ../../nbs/world/02_land.ipynb #92667f71
 def storm(still,  # `own` light, what lightning has `added` [B, 3, H, W]; `horizon` [B, 1, 1], `hue` [B, 3]
@@ -890,9 +891,13 @@ def _paint_fireworks(seeds, m, canvas):
     light, px, py, reach, flash, colour = shells(seeds, m, canvas)
     p = still['own']
     for j in range(px.shape[1]):
-        near = lamp(x, y, per(px[:, j]), per(py[:, j]), per(.6 * reach[:, j]))
-        p = glow(p, colour[:, j], per(flash[:, j]) * (.16 * near + .25 * near**3))
-        p = p * (1 + per(flash[:, j]) * .5 * lamp(x, y, per(px[:, j]), still['horizon'], .5))[:, None]
+        if canvas.unit > EXACT and not (flash[:, j] > .002).any(): continue
+        def lit(x, y):
+            near = lamp(x, y, per(px[:, j]), per(py[:, j]), per(.6 * reach[:, j]))
+            ground = 1 + per(flash[:, j]) * .5 * lamp(x, y, per(px[:, j]), still['horizon'], .5)
+            return per(flash[:, j]) * (.16 * near + .25 * near**3), ground
+        halo, ground = softly(canvas, lit, x.device, 4)
+        p = glow(p, colour[:, j], halo) * ground[:, None]
     p = p + light * step(-.02, .02, y - still['horizon'])[:, None]
     return develop(
         mirror(p, still['horizon'], seeds, m.t * 0.4 + m.flow, still['water']), still['exposure'], vignette=0.2
@@ -1141,19 +1146,21 @@ def _windy(seeds, canvas):
         rough=1.2,
     )
     plants, give = _plants(seeds, lk, canvas, h)
-    return dict(own=p, plants=plants, give=give, horizon=h, lk=lk, dust=two, open=inside(y - skyline, canvas))
+    grown = extent(canvas, plants[:, 3], .15) # as far as they bend
+    sky = inside(y - skyline, canvas)
+    return dict(own=p, plants=plants, give=give, grown=grown, horizon=h, lk=lk, dust=two, open=sky)
 
 # %% ../../nbs/world/02_land.ipynb #52b51f8d
-def sway_plants(
-    layer, give, seeds, m, way
-):  # plants [B, 4, S, S] and their give; moment; where the wind blows to, -1 or 1 [B, 1, 1]
-    "The layer of plants, bent by the wind."
-    x, y = coords(Canvas.of(layer), layer.device)
-    level, flow = per(m.level), per(m.flow)
-    ox, oy = somewhere(seeds, 'gusts')
-    wave = noise(ox + 1.3 * x - 3.6 * way * flow, oy + .8 * y + .8 * flow, ('smooth', 'fine'))
-    bend = give * level * (way * (.35 + 1.1 * (wave[:, 0] - .3)) + .2 * (wave[:, 1] - .5))
-    return sampled(layer, x - bend, y + .4 * bend.abs())
+def sway_plants(picture, still, seeds, m, way): # what `_windy` returns; moment; where the wind blows to, -1 or 1 [B, 1, 1]
+    "A picture with the plants, bent by the wind."
+    canvas, (ox, oy), level, flow = Canvas.of(picture), somewhere(seeds, 'gusts'), per(m.level), per(m.flow)
+    def waves(x, y):
+        n = noise(ox + 1.3 * x - 3.6 * way * flow, oy + .8 * y + .8 * flow, ('smooth', 'fine'))
+        return way * (.35 + 1.1 * (n[:, 0] - .3)) + .2 * (n[:, 1] - .5)
+    wave, (x, y), (rows, columns) = softly(canvas, waves, picture.device), coords(canvas, picture.device), still['grown']
+    bend = (still['give'] * level)[:, rows, columns] * wave[:, rows, columns]
+    bent = sampled(still['plants'], x[..., columns] - bend, y[:, rows] + .4 * bend.abs())
+    return laid(picture, still['grown'], lambda part: part * (1 - bent[:, 3:]) + bent[:, :3])
 
 # %% ../../nbs/world/02_land.ipynb #89b39559
 def flying(seeds, m, canvas, way, n=56): # moment; direction [B, 1, 1]; how many in a square
@@ -1199,12 +1206,10 @@ def draw_wind_noise(seeds, m, canvas): # int64 [B], Moment, pixels
     m, still, kind = stirred(m, .6), per_seed(_windy, seeds, canvas), kind_index('wind noise', seeds)
     lk, h, way, white = still['lk'], still['horizon'], wind_way(seeds), kind == 7
     flakes, cloud = (per(torch.tensor(_WIND[k], device=x.device)[kind]) for k in ('flakes', 'cloud'))
-    colour, alpha = clouds(
-        lk, seeds, x, y, h, ('cumulus', 'heaps', 'mackerel', 'broken', 'cirrus'), drift=-way * cloud * per(m.flow)
-    )
+    kinds, drift = ('cumulus', 'heaps', 'mackerel', 'broken', 'cirrus'), -way * cloud * per(m.flow)
+    colour, alpha = softly(canvas, lambda x, y: clouds(lk, seeds, x, y, h, kinds, drift), x.device)
     p = over(still['own'], colour, alpha * still['open'])
-    bent = sway_plants(still['plants'], still['give'], seeds, m, way)
-    p = p * (1 - bent[:, 3:]) + bent[:, :3]
+    p = sway_plants(p, still, seeds, m, way)
     light = lk.shade * .8 + lk.light
     air = still['dust'] * (lk.shade * .8 + lk.light * .8)
     p = over(p, air, softly(canvas, lambda x, y: dust(x, y, seeds, m, h), x.device))

@@ -23,6 +23,7 @@ from sound_video.world.drawing import (
     crest,
     develop,
     EXACT,
+    box,
     exp,
     extent,
     firs,
@@ -179,7 +180,7 @@ def ripples(m, x, y, x0, y0, flat, # coordinates; from where [B, events]; height
     for k in range(x0.shape[1]):
         px, py, far = per(x0[:, k]), per(y0[:, k]), speed * per(age[:, k])
         reach = torch.where(per(strength[:, k]) > .002, far + 3.6 * wave + .01, 0.) # beyond, there is less than 1e-3
-        rows, columns = extent(canvas, ((x - px).abs() < reach) & ((y - py).abs() < reach * flat))
+        rows, columns = box(canvas, (y - py).abs() < reach * flat, (x - px).abs() < reach)
         d = ((x[..., columns] - px)**2 + ((y[:, rows] - py) / flat)**2 + 1e-9).sqrt()
         front = d - far - .01
         ring = torch.sin(front * (2 * math.pi / wave)) * exp(-((front / (1.2 * wave)) ** 2))
@@ -702,42 +703,48 @@ def _fall_still(seeds, canvas):
     "What stands still by falling water: look, picture and where water is."
     which = by(kind_index('waterfall burbling', seeds), [0, 1, 0, 0, 2, 0, 1]).long()
     stony = lambda scene: lambda s, canvas: _stones(scene(s, canvas), s, canvas, scene)
-    return painted(which, [stony(_fall_scene), stony(_stream_scene), _fountain_scene], seeds, canvas) | dict(
-        lk=_fall_look(seeds, canvas)
-    )
+    w = painted(which, [stony(_fall_scene), stony(_stream_scene), _fountain_scene], seeds, canvas)
+    runs = torch.where((which == 1)[:, None, None], w['pool'], (w['field'] > -.5).float())
+    extents = dict(running=runs, wet=w['pool'], boiling=(w['foam'] - .002).clamp(min=0), misty=(w['mist'] - .002).clamp(min=0))
+    return w | {k: extent(canvas, a) for k, a in extents.items()} | dict(lk=_fall_look(seeds, canvas))
 
 # %% ../../nbs/world/03_water.ipynb #9072c8fc
 def _pools(w, lk, x, y, s, g):
     "Picture with the pools' mirrors, and the noise of their foam."
-    canvas, near = Canvas.spanned(x, y), (w['level'] - y)
-    q = noise(
-        4.5 * (x - 0.5) / (near + 0.25).clamp(min=0.1) + 0.9 * s,
-        1.6 / (near + 0.16).clamp(min=0.05) + 1.2 * s,
-        ('smooth', 'fbm'),
-        3 / canvas.unit,
-    )
-    wave = (q - .5) * (.25 + .75 * g.clamp(max=1.2))[:, None]
+    canvas, (rows, columns) = Canvas.spanned(x, y), w['wet']
+    def swell(x, y):
+        near = w['level'] - y
+        across, away = 4.5 * (x - 0.5) / (near + 0.25).clamp(min=0.1), 1.6 / (near + 0.16).clamp(min=0.05)
+        return noise(across + 0.9 * s, away + 1.2 * s, ('smooth', 'fbm'), 3 / canvas.unit)
+    q = softly(canvas, swell, x.device)
+    wave = (q[..., rows, columns] - .5) * (.25 + .75 * g.clamp(max=1.2))[:, None]
+    x, y = x[..., columns], y[:, rows]
     water = reflected(w['p'], x, y, w['level'], .05 * wave[:, 0], .09 * wave[:, 1]) * .62 + tint(lk.horizon * .05)
     water = glow(water, lk.horizon * .6 + lk.light * .25, (1.1 * wave[:, 1]).clamp(min=0)**2)
-    return over(w['p'], water, w['pool']), q[:, 1]
+    return laid(w['p'], w['wet'], lambda p: over(p, water, w['pool'][:, rows, columns])), q[:, 1]
 
 def _white_water(p, w, seeds, kind, white, x, y, s, g, foam):
     "Running water, foam and mist over the picture."
     canvas, brook = Canvas.spanned(x, y), per(by(kind, [0, 1, 0, 0, 0, 0, 1])) > 0
     speed = per(by(kind, [3.2, 2.6, 2.6, 3., 0, 1.8, 2.2]))
-    n = noise(
-        2.6 * w['across'] + vary(seeds, 'water', 0, 8), 2 * w['along'] - s * speed, ('fbm', 'smooth'), 2.5 / canvas.unit
-    )
-    n = .6 * n[:, 0] + .4 * n[:, 1]
-    field = torch.where(brook, w['field'].clamp(max=.45) - .75 + .5 * w['foam'], w['field'])
-    body = step(0.0, 0.35, field - 0.45 * (1 - g.clamp(max=1)) + 0.9 * (n - 0.5)) * torch.where(
-        brook, w['pool'], (w['field'] > -0.5).float()
-    )
-    p = over(p, tint(white) * (.22 + .95 * n)[:, None], body)
-    boil = w['foam'] * (.35 + 1.1 * g.clamp(max=1.3)) * (.35 + .9 * foam)
-    p = over(p, white, boil.clamp(max=.95) * torch.where(brook, .8, 1.))
-    fog = noise(1.6 * x, 1.6 * y - .9 * s, 'fbm', 1.6 / canvas.unit)
-    return over(p, white * .9, (w['mist'] * (.25 + .9 * fog) * (.25 + .75 * g.clamp(max=1.2))).clamp(max=.9))
+    def run(p):
+        k = {k: w[k][(..., *w['running'])] for k in ('across', 'along', 'field', 'foam', 'pool')}
+        n = noise(2.6 * k['across'] + vary(seeds, 'water', 0, 8), 2 * k['along'] - s * speed, ('fbm', 'smooth'),
+            2.5 / canvas.unit)
+        n = .6 * n[:, 0] + .4 * n[:, 1]
+        field = torch.where(brook, k['field'].clamp(max=.45) - .75 + .5 * k['foam'], k['field'])
+        body = step(0.0, 0.35, field - 0.45 * (1 - g.clamp(max=1)) + 0.9 * (n - 0.5)) * torch.where(
+            brook, k['pool'], (k['field'] > -0.5).float()
+        )
+        return over(p, tint(white) * (.22 + .95 * n)[:, None], body)
+    def boil(p):
+        foamy = w['foam'][(..., *w['boiling'])] * (.35 + 1.1 * g.clamp(max=1.3)) * (.35 + .9 * foam[(..., *w['boiling'])])
+        return over(p, white, foamy.clamp(max=.95) * torch.where(brook, .8, 1.))
+    def mist(p):
+        fog = softly(canvas, lambda x, y: noise(1.6 * x, 1.6 * y - .9 * s, 'fbm', 1.6 / canvas.unit), x.device, 4)
+        haze, fog = (a[(..., *w['misty'])] for a in (w['mist'], fog))
+        return over(p, white * .9, (haze * (.25 + .9 * fog) * (.25 + .75 * g.clamp(max=1.2))).clamp(max=.9))
+    return laid(laid(laid(p, w['running'], run), w['boiling'], boil), w['misty'], mist)
 
 # %% ../../nbs/world/03_water.ipynb #dfabdc18
 def draw_waterfall_burbling(seeds, # int64 [B]
@@ -935,7 +942,8 @@ def _shore(seeds, canvas):
     near = painted(
         by(kind, [0, 0, 0, 1, 0, 2, 3, 4]).long(), [_nothing, _kayak, _boat, _two_hands, _rocks], seeds, canvas
     )
-    return near | dict(lk=lk, p=p, h=h, beach=beach, edge=edge, deep=deep, white=lk.shade * .85 + lk.light * .85 + .01)
+    grown = extent(canvas, near['front'][:, 3], .06)
+    return near | dict(grown=grown, mirrored=p.clamp(max=1.1)) | dict(lk=lk, p=p, h=h, beach=beach, edge=edge, deep=deep, white=lk.shade * .85 + lk.light * .85 + .01)
 
 # %% ../../nbs/world/03_water.ipynb #f3e835b5
 def _lace(x, y, w, s): # s: how far the water has moved [B, 1, 1]
@@ -986,48 +994,65 @@ def _breakers(p, w, m, seeds, tall):
 # %% ../../nbs/world/03_water.ipynb #b56d5931
 def _swash(p, w, m, y, tall, lace):
     "The beach, its wet shine and the edge of foam that runs up and back: picture."
-    edge = w['edge'] - (.012 + .05 * tall) * per(.5 - .5 * torch.cos(.30 * 2 * math.pi * stir(m)))
+    edge, canvas = w['edge'] - (.012 + .05 * tall) * per(.5 - .5 * torch.cos(.30 * 2 * math.pi * stir(m))), Canvas.of(p)
+    rows, columns = box(canvas, y - edge.amax(2, keepdim=True) < .13, None)
+    if rows.start == rows.stop: return p
+    y, edge, lace, beach = y[:, rows], edge[:, rows], lace[:, rows], w['beach'][:, :, rows]
     wet = step(.10, 0., edge - y)[:, None]
-    sand = torch.lerp(w['beach'], w['beach'] * .42 + tint(w['lk'].horizon) * .24, wet.expand_as(p))
-    p = over(p, sand, inside(edge - y, Canvas.of(p), .01))
+    sand = torch.lerp(beach, beach * .42 + tint(w['lk'].horizon) * .24, wet.expand_as(beach))
     foam = exp(-(((y - edge - 0.012) / (0.012 + 0.012 * tall)) ** 2)) + 0.7 * step(0, 0.10, y - edge) * step(
         0.11, 0.03, y - edge
     ) * step(0.50, 0.75, lace)
-    return over(p, w['white'], (foam * (.45 + .5 * lace)).clamp(max=.92))
+    white = (foam * (.45 + .5 * lace)).clamp(max=.92)
+    onto = lambda part: over(over(part, sand, inside(edge - y, canvas, .01)), w['white'], white)
+    return laid(p, (rows, columns), onto)
 
 # %% ../../nbs/world/03_water.ipynb #487da238
-def _water(w, seeds, x, y, s, near, rings):
-    "The surface of sea or lake over the picture."
-    canvas, lk, h = Canvas.spanned(x, y), w['lk'], w['h']
-    down = (h - y).clamp(min=1e-3)
-    far = 0.25 / (down + 0.06)
+def _wave_noise(seeds, x, y, h, s, unit): # coordinates, horizon, how far the water has moved; pixels of the short side
+    "Height of the waves on the water and how they glitter, planes."
+    far = 0.25 / ((h - y).clamp(min=1e-3) + 0.06)
     a = noise(
         1.5 * (x - 0.5) * far + 0.5 * s + vary(seeds, 'wave x', 0, 8),
         2.6 * far + 1.1 * s,
         ('smooth', 'fbm'),
-        4 / canvas.unit,
+        4 / unit,
     )
     b = noise(
         2.3 * (x - 0.5) * far - 0.7 * s,
         4.2 * far + 0.6 * s + vary(seeds, 'wave y', 0, 8),
         ('smooth', 'fbm'),
-        5 / canvas.unit,
+        5 / unit,
     )
-    wave = (a[:, 0] + 0.6 * b[:, 0] + 0.3 * b[:, 1] - 0.95) * near + 0.9 * rings
-    mirror = reflected(w['p'].clamp(max=1.1), x, y, h, 0.06 * wave * (down + 0.3), 0.16 * wave * (down + 0.1))
+    return a[:, 0] + 0.6 * b[:, 0] + 0.3 * b[:, 1] - 0.95, 0.3 * (a[:, 1] - 0.5)
+
+def _water(w, seeds, x, y, s, near, rings):
+    "The surface of sea or lake over the picture."
+    canvas, h = Canvas.spanned(x, y), w['h']
+    rows, columns = box(canvas, h - y > -1 / canvas.unit, None)
+    y, rings = y[:, rows], rings[:, rows]
+    wave, glitter = _wave_noise(seeds, x, y, h, s, canvas.unit)
+    wave = wave * near + 0.9 * rings
+    return laid(w['p'], (rows, columns), lambda p: _sea(p, w, x, y, wave, glitter, canvas))
+
+def _sea(p, w, x, y, wave, glitter, canvas): # rows of a picture, their coordinates and waves
+    "The water's colour, what it mirrors, and the path of the sun, over the picture."
+    lk, h = w['lk'], w['h']
+    down = (h - y).clamp(min=1e-3)
+    mirror = reflected(w['mirrored'], x, y, h, 0.06 * wave * (down + 0.3), 0.16 * wave * (down + 0.1))
     share = (0.28 + 0.62 * exp(-4.5 * down) + 0.4 * wave.clamp(min=0)).clamp(0, 1)
     sea = torch.lerp(tint(w['deep']) * (0.8 + 0.5 * wave)[:, None], mirror, share[:, None])
     path = exp(-(((x - per(lk.sun_x)) / (0.05 + 0.25 * down)) ** 2)) * per(
         0.55 * (1 - lk.veil) * (1 - 0.7 * lk.night)
     )
-    sea = glow(sea, lk.sun, path * step(0.12, 0.5, wave + 0.3 * (a[:, 1] - 0.5)))
-    return over(w['p'], sea, inside(h - y, canvas))
+    sea = glow(sea, lk.sun, path * step(0.12, 0.5, wave + glitter))
+    return over(p, sea, inside(h - y, canvas))
 
 def _plumes(m, x, y, x0, y0, tall): # from where [B, events]; height of the tallest [B, 1, 1]
     "Sheets of water that the latest events throw up, fanning out and tearing: coverage."
     (age, strength, i), out = latest(m, x0.shape[1]), torch.zeros(len(x0), *Canvas.spanned(x, y).shape, device=y.device)
     for k in range(x0.shape[1]):
         t, s = per(age[:, k]), per(strength[:, k])
+        if not ((t < .55) & (s > 0)).any(): continue
         high = tall * s * (2.4 * t - 4.2 * t**2).clamp(min=0) + 1e-3
         u, v = (x - per(x0[:, k])) / (.8 * high + .02), (y - per(y0[:, k])) / high
         n = noise(
@@ -1067,8 +1092,10 @@ def _splash(p, w, seeds, m, kind, x, y, ex, ey, lace):
     t = age[..., None].expand(-1, -1, n).flatten(1)
     white = puffs(px, py, r * (1 + 1.2 * t), 1.3 * a * (.010 / r).clamp(max=1.3), canvas, .035)
     for k in range(ex.shape[1]):
-        boil = exp(-((x - per(ex[:, k])) / .07)**2 - ((y - per(ey[:, k]) - .01) / .03)**2)
-        white = white + boil * per(s[:, k] * exp(-age[:, k] / .25)) * (.4 + .8 * lace)
+        cx, cy = per(ex[:, k]), per(ey[:, k])
+        rows, columns = box(canvas, (y - cy).abs() < .1, (x - cx).abs() < .2)
+        boil = exp(-((x[..., columns] - cx) / .07)**2 - ((y[:, rows] - cy - .01) / .03)**2)
+        white[:, rows, columns] += boil * per(s[:, k] * exp(-age[:, k] / .25)) * (.4 + .8 * lace[:, rows, columns])
     high = per(by(kind, [.9, 1.7, 1.6, .9, .8, .9, .9, 2.0]))
     white = white + .9 * softly(canvas, lambda x, y: _plumes(m, x, y, ex, ey, high), y.device)
     return over(p, w['white'] * 1.05, white.clamp(max=.95))
@@ -1079,8 +1106,11 @@ def _afloat(p, w, m, kind, x, y):
     rock = by(kind, [0, 0, 0, 1, 0, 0.25, 0, 0]) * 0.012 * torch.sin(5 * stir(m)) - by(
         kind, [0, 0, 0, 0.02, 0, 0, 0.05, 0]
     ) * (force(m) - m.level)
-    f = sampled(w['front'], x, y - per(rock))
-    return over(p, f[:, :3], f[:, 3])
+    rows, columns = w['grown']
+    def float_(part):
+        f = sampled(w['front'], x[..., columns], (y - per(rock))[:, rows])
+        return over(part, f[:, :3], f[:, 3])
+    return laid(p, w['grown'], float_)
 
 def draw_splashing_water(seeds, # int64 [B]
                          m,     # Moment of B pictures
@@ -1096,7 +1126,7 @@ def draw_splashing_water(seeds, # int64 [B]
     rings = ripples(m, x, y, ex, ey, .38, .055) * per(by(kind, [.2, .2, 1, 1.1, 1, .3, 1.1, .2]))
     p = _water(w, seeds, x, y, s, .25 + .6 * g, rings)
     down = (w['h'] - y).clamp(min=1e-3)
-    lace = _lace(x, y, w, s)
+    lace = softly(canvas, lambda x, y: _lace(x, y, w, s), x.device)
     tall = per(by(kind, [.75, 1.25, .02, .05, .10, .30, .03, .8]) * (.25 + .45 * m.level + .3 * force(m)))
     p = _breakers(p, w, m, seeds, tall)
     p = over(
@@ -1400,7 +1430,7 @@ def _pressed(p, m, seeds, w, kind, x, y, mid, gap, foot):
             down * per(by(kind, share))
             for share in ([0.05, 0, 0.5, 0.05, 0.12, 0.16, 0], [0.05, 0, 0.28, 0.05, 0.1, -0.04, 0])
         )
-        where = extent(canvas, ((x - bx).abs() < max(1.3 * w['half'], .3) + .02) & (y == y))
+        where = box(canvas, None, (x - bx).abs() < max(1.3 * w['half'], .3) + .02)
         def put(part):
             u = x[..., where[1]]
             shadow = exp(-(((u - bx) / 0.12) ** 2) - ((y - foot + 0.01) / 0.055) ** 2) * dark
