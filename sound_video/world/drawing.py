@@ -6,9 +6,9 @@ Docs: https://sound-video.github.io/sound_video/world/drawing.html.md"""
 
 # %% auto #0
 __all__ = ['TILE', 'TEXELS', 'NOISES', 'EXACT', 'HOURS', 'DAY', 'EVENING', 'CLOUDS', 'FAIR', 'Canvas', 'coords', 'sampled', 'per',
-           'tint', 'inside', 'exp', 'step', 'noise', 'somewhere', 'per_seed', 'softly', 'box', 'extent', 'laid', 'rgb',
-           'blend', 'Hour', 'Look', 'look', 'over', 'glow', 'lamp', 'develop', 'dome', 'Cloud', 'clouds', 'sky',
-           'crest', 'firs', 'haze', 'mountains', 'forest', 'ground', 'splat', 'streaks']
+           'tint', 'inside', 'exp', 'step', 'noise', 'somewhere', 'per_seed', 'softly', 'lay_softly', 'box', 'extent',
+           'laid', 'rgb', 'blend', 'Hour', 'Look', 'look', 'over', 'glow', 'lamp', 'develop', 'dome', 'Cloud', 'clouds',
+           'sky', 'crest', 'firs', 'haze', 'mountains', 'forest', 'ground', 'splat', 'streaks']
 
 # %% ../../nbs/world/01_drawing.ipynb #56dea233
 import math
@@ -220,6 +220,21 @@ def softly(canvas:Canvas,
 
 EXACT = 72 # pixels: pictures of up to this size stay bit for bit as they are, as networks were trained on them
 
+def lay_softly(picture, f): # f(x, y) -> layers from back to front: light [B, 3, h, w] and coverage [B, h, w]
+    "Lay soft layers over a picture; where it is large, they are put together at half the size."
+    canvas = Canvas.of(picture)
+    if canvas.unit < _LARGE:
+        for colour, alpha in f(*coords(canvas, picture.device)): picture = over(picture, colour, alpha)
+        return picture
+    def together(x, y):
+        light = alpha = 0.
+        for colour, a in f(x, y):
+            light = light * (1 - a)[:, None] + colour * a[:, None]
+            alpha = alpha * (1 - a) + a
+        return light, alpha
+    light, alpha = softly(canvas, together, picture.device)
+    return (picture * (1 - alpha)[:, None]).add_(light)
+
 def box(canvas:Canvas,
         rows,       # bool [B, H, 1], or None for all of them
         columns,    # bool [B, 1, W], or None for all of them
@@ -361,6 +376,8 @@ def lamp(x, y, px, py, r): # planes; the lamp's place and reach, numbers or [B, 
     "How much of a lamp's light arrives: 1 at the lamp, a half at distance `r`, falling with the square beyond."
     return 1 / (1 + ((x - px)**2 + (y - py)**2) / r**2)
 
+_STRIP = 40 # rows that a processor's cache holds
+
 def develop(picture,      # light [B, 3, S, S]
             exposure=1.,  # number or [B]
             vignette=.3): # how dark the corners get
@@ -369,10 +386,15 @@ def develop(picture,      # light [B, 3, S, S]
     x, y = coords(canvas, picture.device)
     fall = 1 - vignette * 2 * (((x - .5) / (canvas.right - canvas.left))**2 + (y / canvas.top - .5)**2)
     if torch.is_tensor(exposure): fall = fall * per(exposure)
-    v = (picture * (fall * (1 if torch.is_tensor(exposure) else exposure))[:, None]).clamp_(min=0).sqrt_()
-    more = (v - .7).clamp_(min=0)
-    v, more_still = v.sub_(more), more + .3
-    return v.addcdiv_(more.mul_(.3), more_still).clamp_(0, 1)
+    else: fall = fall * exposure
+    fall, out = fall.expand(len(picture), *canvas.shape), torch.empty_like(picture)
+    for row in range(0, canvas.height, _STRIP):
+        rows = slice(row, row + _STRIP)
+        v = (picture[:, :, rows] * fall[:, None, rows]).clamp_(min=0).sqrt_()
+        more = (v - .7).clamp_(min=0)
+        v, below = v.sub_(more), more + .3
+        out[:, :, rows] = v.addcdiv_(more.mul_(.3), below).clamp_(0, 1)
+    return out
 
 # %% ../../nbs/world/01_drawing.ipynb #127c227c
 def dome(lk, seeds, x, y, horizon):

@@ -17,10 +17,10 @@ import math
 from dataclasses import replace
 import torch
 from .score import Moment, choice, hashed, kind_index, uniform, wander
-from sound_video.world.drawing import (
-    EXACT, FAIR, Canvas, Look, blend, clouds, coords, crest, develop, dome, exp, extent, firs, forest, glow, ground, haze,
-    inside, laid, lamp, look, mountains, noise, over, per, per_seed, rgb, sampled, sky, softly, somewhere, step, streaks,
-    tint)
+from .drawing import (
+    EXACT, FAIR, Canvas, Look, blend, clouds, coords, crest, develop, dome, exp, extent, firs, forest, glow,
+    ground, haze, inside, laid, lamp, lay_softly, look, mountains, noise, over, per, per_seed, rgb, sampled,
+    sky, softly, somewhere, step, streaks, tint)
 
 # %% ../../nbs/world/02_land.ipynb #78d1d6f8
 def recent(m,         # Moment
@@ -46,6 +46,7 @@ def by_kind(seeds, m, canvas, # as for the scenes
             which,          # int64 [B]: which painter
             painters):      # functions of seeds, m, canvas
     "Paint each item with its painter."
+    if len(one := which.unique()) == 1: return painters[int(one)](seeds, m, canvas)
     out = torch.empty(len(seeds), 3, *canvas.shape, device=seeds.device)
     for k, paint in enumerate(painters):
         i = (which == k).nonzero()[:, 0]
@@ -74,8 +75,13 @@ def shaken(picture, t, amount): # [B, 3, S, S]; seconds [B]; how far, in widths 
     "A picture taken by a camera that the blast shakes."
     i = (amount > 1e-4).nonzero()[:, 0]
     if not len(i): return picture
-    x, y = coords(Canvas.of(picture), picture.device)
+    canvas = Canvas.of(picture)
+    x, y = coords(canvas, picture.device)
     dx, dy = (per(amount[i] * f(2 * math.pi * 7.3 * t[i])) for f in (torch.cos, torch.sin))
+    if len(picture) == 1 and canvas.unit > EXACT: # by whole pixels
+        row, column = (torch.arange(n, device=x.device) + round(float(d) * canvas.unit)
+            for n, d in zip(canvas.shape, (-.7 * dy, dx)))
+        return picture[:, :, row.clamp(0, canvas.height - 1)][..., column.clamp(0, canvas.width - 1)]
     return picture.index_copy(0, i, sampled(picture[i], x + dx, y + .7 * dy))
 
 # %% ../../nbs/world/02_land.ipynb #3b1f3cba
@@ -530,11 +536,12 @@ def _burn(seeds, m, canvas, still, bends=1., lean=0., reach=1.):
         near = lamp(x, y, px, py + .35 * high, .12 + .3 * high)
         lit = bright * (.06 + near) * dancing(x, y, seeds, m, px, py)
         halo = .25 * bright * lamp(x, y, px, py + .4 * high, .5 * wide + .06)**2
-        return lit, halo, flames(x, y, seeds, m, px, py, wide, high, bends, lean)
-    lit, halo, heat = softly(canvas, fields, seeds.device)
+        heat = flames(x, y, seeds, m, px, py, wide, high, bends, lean)
+        return lit, halo, flame_light(heat), step(.05, .6, heat) * .8
+    lit, halo, light, alpha = softly(canvas, fields, seeds.device)
     p = glow(still['own'], still['added'], 1.5 * lit)
     p = glow(p, torch.tensor(GLOW, device=p.device), halo)
-    p = over(p, flame_light(heat), step(.05, .6, heat) * .8) + flame_light(heat) * .35
+    p = over(p, light, alpha).add_(light * .35)
     glints = sparks(m, seeds, px, py + .3 * high, reach * (.25 + .6 * tall), canvas)
     return glow(p, torch.tensor([2., .9, .25], device=p.device), glints)
 
@@ -561,19 +568,20 @@ def _paint_field(seeds, m, canvas):
     still = per_seed(_field, seeds, canvas)
     x, y = coords(canvas, seeds.device)
     h, rise, lean = still['horizon'], per(m.flow * .8 + .03 * m.t), span(seeds, 'smoke lean', -.5, .5)
-    density, relief = smoke(
-        x, y, seeds, 'smoke', still['px'] + span(seeds, 'smoke x', -0.3, 0.3), h - 0.05, 0.9, 1.1, rise, lean
-    )
-    fume = (
-        tint(blend(seeds, 'smoke', '241c1c 4c4440 3c3030')) * (0.5 + 0.8 * relief)[:, None]
-        + tint(torch.tensor(GLOW, device=x.device))
-        * (0.35 * per(m.level) * relief * exp(-3 * (y - h).clamp(min=0)))[:, None]
-    )
-    far = flames(
-        x, y, seeds + 1, m, still['px'], h - 0.01, still['wide'] * 1.6, still['tall'] * 0.45 * fire_height(m), 5.0
-    )
-    own = over(still['own'], fume, .85 * density)
-    own = over(own, flame_light(far * .8), step(.05, .6, far) * .8)
+    def layers(x, y):
+        density, relief = smoke(
+            x, y, seeds, 'smoke', still['px'] + span(seeds, 'smoke x', -0.3, 0.3), h - 0.05, 0.9, 1.1, rise, lean
+        )
+        yield (
+            tint(blend(seeds, 'smoke', '241c1c 4c4440 3c3030')) * (0.5 + 0.8 * relief)[:, None]
+            + tint(torch.tensor(GLOW, device=x.device))
+            * (0.35 * per(m.level) * relief * exp(-3 * (y - h).clamp(min=0)))[:, None]
+        ), .85 * density
+        far = flames(
+            x, y, seeds + 1, m, still['px'], h - 0.01, still['wide'] * 1.6, still['tall'] * 0.45 * fire_height(m), 5.0
+        )
+        yield flame_light(far * .8), step(.05, .6, far) * .8
+    own = lay_softly(still['own'], layers)
     p = _burn(seeds, m, canvas, still | dict(own=own, wide=still['wide'] * 1.5), 4.)
     return develop(over(p, torch.tensor([.006, .004, .004], device=x.device), still['before'] * .93), still['exposure'])
 
@@ -750,19 +758,24 @@ def _paint_blasts(seeds, m, canvas):
     p, hot = still['own'], strength * warm[:, None].clamp(0.35, 1.2) * (
         exp(-age / 0.3) + 0.4 * exp(-age / 0.07)
     )
-    for j in range(age.shape[1]):
-        near = lamp(x, y, per(px[:, j]), per(py[:, j] + .6 * r[:, j]), per(1.1 * r[:, j]))
-        p = glow(p, still['added'], per(hot[:, j]) * (.12 + 1.6 * near))
-        p = glow(p, torch.tensor([1., .6, .25], device=x.device), per(hot[:, j]) * .5 * near**3)
+    def flash(x, y):
+        pairs = []
+        for j in range(age.shape[1]):
+            near = lamp(x, y, per(px[:, j]), per(py[:, j] + .6 * r[:, j]), per(1.1 * r[:, j]))
+            pairs.append((per(hot[:, j]) * (.12 + 1.6 * near), per(hot[:, j]) * .5 * near**3))
+        return pairs if canvas.unit <= EXACT else [tuple(map(sum, zip(*pairs)))]
+    for around, halo in softly(canvas, flash, x.device, 4):
+        p = glow(glow(p, still['added'], around), torch.tensor([1., .6, .25], device=x.device), halo)
     foot = torch.where(vent, cx, .5 + per(spread) * span(seeds, 'plume', -.8, .8)), torch.where(vent, cy - .03, h - .02)
-    smoky, dense, lit, burning = softly(canvas, lambda x, y: _column(x, y, seeds, m, lk, *foot, kind), x.device)
-    p = over(over(p, smoky, dense), lit, burning)
-    for j in reversed(range(age.shape[1])):
-        if not (strength[:, j] > 0).any(): continue
-        where = [per(a[:, j]) for a in (px, py, r, age)]
-        ball = lambda x, y: fireball(x, y, seeds * 7 + k[:, j], lk, *where, per(warm))
-        colour, alpha = softly(canvas, ball, x.device)
-        p = over(p, colour, alpha * per(strength[:, j] > 0))
+    def layers(x, y):
+        smoky, dense, lit, burning = _column(x, y, seeds, m, lk, *foot, kind)
+        yield from ((smoky, dense), (lit, burning))
+        for j in reversed(range(age.shape[1])):
+            if not (strength[:, j] > 0).any(): continue
+            where = [per(a[:, j]) for a in (px, py, r, age)]
+            colour, alpha = fireball(x, y, seeds * 7 + k[:, j], lk, *where, per(warm))
+            yield colour, alpha * per(strength[:, j] > 0)
+    p = lay_softly(p, layers)
     bits = debris(seeds, age, strength, k, px, py, 1.3 * r, canvas, up=.5)
     p = glow(p, torch.tensor([2.2, 1., .3], device=x.device), bits * per(warm.clamp(.2, 1)))
     if vent.any(): p = torch.where(vent[:, None], _lava(p, x, y, seeds, m, cx, cy, canvas), p)
@@ -1151,13 +1164,16 @@ def _windy(seeds, canvas):
     return dict(own=p, plants=plants, give=give, grown=grown, horizon=h, lk=lk, dust=two, open=sky)
 
 # %% ../../nbs/world/02_land.ipynb #52b51f8d
-def sway_plants(picture, still, seeds, m, way): # what `_windy` returns; moment; where the wind blows to, -1 or 1 [B, 1, 1]
+def sway_plants(picture, # [B, 3, H, W]
+                still,   # `plants` [B, 4, H, W], their `give` [B, H, W], and where they have `grown`, as of `extent`
+                seeds, m, way): # int64 [B]; moment; where the wind blows to, -1 or 1 [B, 1, 1]
     "A picture with the plants, bent by the wind."
     canvas, (ox, oy), level, flow = Canvas.of(picture), somewhere(seeds, 'gusts'), per(m.level), per(m.flow)
     def waves(x, y):
         n = noise(ox + 1.3 * x - 3.6 * way * flow, oy + .8 * y + .8 * flow, ('smooth', 'fine'))
         return way * (.35 + 1.1 * (n[:, 0] - .3)) + .2 * (n[:, 1] - .5)
-    wave, (x, y), (rows, columns) = softly(canvas, waves, picture.device), coords(canvas, picture.device), still['grown']
+    wave, (x, y) = softly(canvas, waves, picture.device), coords(canvas, picture.device)
+    rows, columns = still['grown']
     bend = (still['give'] * level)[:, rows, columns] * wave[:, rows, columns]
     bent = sampled(still['plants'], x[..., columns] - bend, y[:, rows] + .4 * bend.abs())
     return laid(picture, still['grown'], lambda part: part * (1 - bent[:, 3:]) + bent[:, :3])

@@ -705,7 +705,8 @@ def _fall_still(seeds, canvas):
     stony = lambda scene: lambda s, canvas: _stones(scene(s, canvas), s, canvas, scene)
     w = painted(which, [stony(_fall_scene), stony(_stream_scene), _fountain_scene], seeds, canvas)
     runs = torch.where((which == 1)[:, None, None], w['pool'], (w['field'] > -.5).float())
-    extents = dict(running=runs, wet=w['pool'], boiling=(w['foam'] - .002).clamp(min=0), misty=(w['mist'] - .002).clamp(min=0))
+    foam, mist = ((w[k] - .002).clamp(min=0) for k in ('foam', 'mist'))
+    extents = dict(running=runs, wet=w['pool'], boiling=foam, misty=mist)
     return w | {k: extent(canvas, a) for k, a in extents.items()} | dict(lk=_fall_look(seeds, canvas))
 
 # %% ../../nbs/world/03_water.ipynb #9072c8fc
@@ -738,7 +739,8 @@ def _white_water(p, w, seeds, kind, white, x, y, s, g, foam):
         )
         return over(p, tint(white) * (.22 + .95 * n)[:, None], body)
     def boil(p):
-        foamy = w['foam'][(..., *w['boiling'])] * (.35 + 1.1 * g.clamp(max=1.3)) * (.35 + .9 * foam[(..., *w['boiling'])])
+        here, churned = (a[(..., *w['boiling'])] for a in (w['foam'], foam))
+        foamy = here * (.35 + 1.1 * g.clamp(max=1.3)) * (.35 + .9 * churned)
         return over(p, white, foamy.clamp(max=.95) * torch.where(brook, .8, 1.))
     def mist(p):
         fog = softly(canvas, lambda x, y: noise(1.6 * x, 1.6 * y - .9 * s, 'fbm', 1.6 / canvas.unit), x.device, 4)
@@ -943,7 +945,9 @@ def _shore(seeds, canvas):
         by(kind, [0, 0, 0, 1, 0, 2, 3, 4]).long(), [_nothing, _kayak, _boat, _two_hands, _rocks], seeds, canvas
     )
     grown = extent(canvas, near['front'][:, 3], .06)
-    return near | dict(grown=grown, mirrored=p.clamp(max=1.1)) | dict(lk=lk, p=p, h=h, beach=beach, edge=edge, deep=deep, white=lk.shade * .85 + lk.light * .85 + .01)
+    white = lk.shade * .85 + lk.light * .85 + .01
+    return near | dict(lk=lk, p=p, mirrored=p.clamp(max=1.1), h=h, beach=beach, edge=edge, deep=deep, white=white,
+        grown=grown)
 
 # %% ../../nbs/world/03_water.ipynb #f3e835b5
 def _lace(x, y, w, s): # s: how far the water has moved [B, 1, 1]
