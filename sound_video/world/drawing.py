@@ -580,12 +580,12 @@ def splat(px, py,     # where [B, N], fractions of the picture
 def streaks(x0, y0, x1, y1, # ends [B, N]
             strength, radius, canvas, n=6): # n dots along each
     "The sum of short soft lines, fading towards (x0, y0): plane [B, H, W]."
+    r = torch.as_tensor(radius, dtype=torch.float32, device=x0.device).expand_as(x0)
+    if canvas.unit > EXACT: # thin lines of many dots, where single ones would be seen, as bright as with fewer
+        far = (x1 - x0).hypot(y1 - y0).clamp(min=1e-4)
+        peak = lambda r, n: (math.pi**.5 * r * n / far).clamp(min=1)
+        strength, r, n = strength * peak(r, n) / peak(.6 * r, 3 * n), .6 * r, 3 * n
     u = (torch.arange(n, device=x0.device) + .5) / n
     at = lambda a, b: (a[..., None] + (b - a)[..., None] * u).flatten(1)
-    r = (
-        torch.as_tensor(radius, dtype=torch.float32, device=x0.device)
-        .expand_as(x0)[..., None]
-        .expand(*x0.shape, n)
-        .flatten(1)
-    )
+    r = r[..., None].expand(*x0.shape, n).flatten(1)
     return splat(at(x0, x1), at(y0, y1), (strength[..., None] * u).flatten(1), r, canvas)

@@ -489,16 +489,18 @@ def _field(seeds, canvas):
         return ground(p, lk, seeds, h, one, two, rough=1.8)
     own = paint(sky(smoky, seeds, canvas, h, FAIR) * .7, smoky)
     added = paint(torch.zeros_like(own), _firelit(lk, seeds.device))
-    stand = (
-        h
-        - 0.125
-        + span(seeds, 'stand', 0.15, 0.45) * firs(x, seeds, 'stand', 11) * (crest(seeds, 'copse', x, 1.0) > 0.5)
-        - y
-    )
+    tall, copse, foot = span(seeds, 'stand', 0.15, 0.45), crest(seeds, 'copse', x, 1.0), .12 # below the horizon
+    if canvas.unit <= EXACT: stand = h - 0.125 + tall * firs(x, seeds, 'stand', 11) * (copse > 0.5) - y
+    else: # a copse that ends with smaller trees, with branches and a foot that is hidden in grass
+        wood, tufts = step(.42, .6, copse), firs(x, seeds, 'tufts', 60)
+        twigs = noise(16 * x, 24 * y, 'fine', 24 / canvas.unit) - .6
+        stand = h - .125 + wood * (tall * torch.maximum(firs(x, seeds, 'stand', 11), .8 * firs(x, seeds, 'more', 17))
+            + .03 * twigs) + .02 * tufts * (wood > 0) - y
+        foot = .12 + (.035 - .03 * tufts) * (4 * wood).clamp(max=1)
     return dict(
         own=own,
         added=added,
-        before=inside(stand, canvas) * inside(y - h + 0.12, canvas),
+        before=inside(stand, canvas) * inside(y - h + foot, canvas),
         horizon=h,
         exposure=lk.exposure,
         **(at | dict(px=torch.full_like(h, 0.5), py=h - 0.06))

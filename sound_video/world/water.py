@@ -1209,10 +1209,18 @@ def _pressing_hand(seeds, lk, x, y, canvas, top):
         )
         for k in range(4)
     ]
-    d = union([limb(x, y, .5, top + .09, .56, 1.3, .085, .075), limb(x, y, .5, top + .06, .5, top + .10, .09, .09),
-               limb(x, y, .58, top + .12, .665, top + .05, .032, .024), *fingers])
+    arm, palm = [limb(x, y, .5, top + .09, .56, 1.3, .085, .075)], limb(x, y, .5, top + .06, .5, top + .10, .09, .09)
+    if large := canvas.unit > EXACT: # a wrist, and the muscles of a forearm
+        joints = (.5, top + .1, .075), (.512, top + .24, .056), (.54, top + .62, .1), (.57, 1.8, .085)
+        arm = [limb(x, y, *a[:2], *b[:2], a[2], b[2]) for a, b in zip(joints, joints[1:])]
+    d = union([*arm, palm, limb(x, y, .58, top + .12, .665, top + .05, .032, .024), *fingers])
     gaps = sum(exp(-((x - .45 - .05 * k) / .006)**2) for k in range(3)) * step(top + .075, top + .03, y)
     lit = (.45 + .6 * step(0, .05, d) + 2.5 * (x - .5) * lk.side - .4 * gaps).clamp(.15, 1.2)
+    if large:
+        rim = 1 - (d / .085).clamp(0, 1)
+        grain = noise(7 * x, 5 * y, 'fine', 7 / canvas.unit) - .5
+        lit = .28 + .62 * (1 - rim**2).clamp(min=0).sqrt() + 2.2 * (x - .5 - .07 * (y - top)) * lk.side * rim
+        lit = (lit + .07 * grain - .3 * gaps).clamp(.12, 1.2)
     return tint(blend(seeds, 'skin', SKIN) * (lk.shade * .8 + lk.light * .7)) * lit[:, None], inside(d, canvas)
 
 def _hand(seeds, canvas):
@@ -1226,6 +1234,12 @@ def _sponge(seeds, canvas):
     d = .035 - (u.clamp(min=0)**2 + v.clamp(min=0)**2 + 1e-9).sqrt() - torch.maximum(u, v).clamp(max=0)
     holes = step(.30, .16, noise(2.6 * x + vary(seeds, 'holes', 0, 8), 2.6 * y, 'cells', 3 / canvas.unit))
     lit = (.95 - .32 * step(.325, .30, y - .02 * torch.sin(20 * x)) + (x - .5) * lk.side - .45 * holes).clamp(.1)
+    if canvas.unit > EXACT: # many small pores, and an edge that they break
+        large, small = (noise(n * x + vary(seeds, 'holes', 0, 8), n * y, 'cells', n / canvas.unit) for n in (15, 34))
+        holes = torch.maximum(.8 * step(.3, .05, large), .7 * step(.45, .1, small))
+        d = d - .012 * holes
+        round_ = (1 - (1 - (d / .05).clamp(0, 1))**2).clamp(min=0).sqrt()
+        lit = (.35 + .55 * round_ + .8 * (x - .5) * lk.side + 1.2 * (y - .26) - .5 * holes).clamp(.08)
     colour = (
         tint(blend(seeds, 'sponge', 'f0d048 f0b040 68c070 f08098 60b0d8') * (lk.shade * 0.8 + lk.light * 0.7))
         * lit[:, None]
