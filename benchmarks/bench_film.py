@@ -1,6 +1,7 @@
-"""How many frames a second does the world's renderer draw? Each scene, over all its kinds, as a film that is drawn
-without being saved, after its first frames: 1280 × 720 and 512 × 512. Also what x264 takes for one of these films.
-Takes some minutes. Run by hand: `python benchmarks/bench_film.py`."""
+"""How many frames a second does the world's renderer draw, and how many milliseconds of processor time does one take?
+Of each scene, over all its kinds, a film of 1280 × 720 and of 512 × 512 that is drawn without being saved, after its first
+frame. Also the milliseconds of x264 for a frame of one of these films. Takes some minutes. Run by hand:
+`python benchmarks/bench_film.py`."""
 import argparse, statistics, tempfile, time
 from fractions import Fraction
 from pathlib import Path
@@ -21,19 +22,19 @@ def films(scene, n): # one for each kind and size, of n frames: {size: film}
         shot = Shot(scene, 0., 8., score, int(seed))
         yield {size: WorldFrames([shot], Canvas(*shape), n, Fraction(FPS)) for size, shape in SIZES.items()}
 
-def rate(film, skip): # frames a second, after some
+def drawing(film): # frames a second and milliseconds of processor time a frame, after the first, when others are begun
     frames = film.frames()
-    for _ in range(skip): next(frames)
-    start = time.perf_counter()
+    next(frames)
+    start, busy = time.perf_counter(), time.process_time()
     n = sum(len(x) for x in frames)
-    return n / (time.perf_counter() - start)
+    return n / (time.perf_counter() - start), 1e3 * (time.process_time() - busy) / n
 
-def encoding(film): # frames a second of the encoder alone
+def encoding(film): # milliseconds of processor time a frame
     frames = list(film.frames())
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+        busy = time.process_time()
         write_video(Path(folder)/'film.mp4', iter(frames), FPS)
-        return sum(map(len, frames)) / (time.perf_counter() - start)
+        return 1e3 * (time.process_time() - busy) / sum(map(len, frames))
 
 def main():
     p = argparse.ArgumentParser(description=__doc__)
@@ -41,16 +42,17 @@ def main():
     p.add_argument('--threads', type=int, default=torch.get_num_threads(), help='(default: as many as torch takes)')
     a = p.parse_args()
     torch.set_num_threads(a.threads)
-    rates, skip = {size: [] for size in SIZES}, a.threads + 1
-    print(f'{a.threads} threads; frames a second, drawn and encoded')
-    print(f"{'':22}{''.join(f'{s:>14}{chr(32) * 3}x264' for s in SIZES)}")
+    means = {size: [] for size in SIZES}
+    print(f"{a.threads} threads{'':13}{''.join(f'{s:>28}' for s in SIZES)}")
+    print(f"{'':22}{'   frames/s  ms drawn ms x264' * len(SIZES)}")
+    cells = '{:11.1f}{:9.0f}{:8.0f}'.format
+    def row(name, numbers): print(f'{name:22}' + ''.join(cells(*x) for x in numbers), flush=True)
     for scene in SCENES:
         each = {size: [] for size in SIZES}
-        for film in films(scene, skip + a.frames):
-            for size, f in film.items(): each[size].append(rate(f, skip))
-        median = {size: statistics.median(r) for size, r in each.items()}
-        for size, r in median.items(): rates[size].append(r)
-        print(f'{scene:22}' + ''.join(f'{median[s]:14.1f}{encoding(f):7.0f}' for s, f in film.items()), flush=True)
-    print(f"{'mean':22}{''.join(f'{statistics.mean(r):14.1f}{chr(32) * 7}' for r in rates.values())}")
+        for film in films(scene, 1 + a.frames):
+            for size, f in film.items(): each[size].append(drawing(f))
+        for size, x in each.items(): means[size].append([*map(statistics.median, zip(*x)), encoding(film[size])])
+        row(scene, [x[-1] for x in means.values()])
+    row('mean', [list(map(statistics.mean, zip(*x))) for x in means.values()])
 
 if __name__ == '__main__': main()
