@@ -1,6 +1,7 @@
 "The world's renderer: pictures of any width and height, and films of shots."
 import numpy as np, pytest, torch
 from sound_video.core.errors import UserError
+from sound_video.world import drawing, water
 from sound_video.world.clips import draw
 from sound_video.world.drawing import HOURS, Canvas, coords, inside
 from sound_video.world.renderer import SCENE_HOURS, Shot, WorldFrames, common_hour, find_seed, shares_at
@@ -138,3 +139,25 @@ def test_of_many_shots_only_those_near_are_looked_at():
     for t in (0., 3., 5., 127.3, 249.):
         near = shares_at(shots, torch.tensor([t, t + .1]))
         assert 1 <= len(near) <= 2 and abs(float(sum(x[0] for x in near.values())) - 1) < 1e-5
+
+@pytest.mark.parametrize('scene', ['raining', 'splashing water', 'waterfall burbling', 'underwater bubbling'])
+@torch.inference_mode()
+def test_what_is_drawn_in_part_is_what_is_drawn_whole(scene, monkeypatch):
+    "Layers in their rectangles, and particles by their size: as if every pixel were looked at."
+    for seed in of_each_kind(scene)[::2, None]:
+        score = compose(scene, seed, 4.)
+        m = score.at(score.times[0, :1] + .2)
+        part = draw(scene, seed, m, 96)
+        with monkeypatch.context() as whole:
+            for module in (drawing, water): whole.setattr(module, 'EXACT', 1000)
+            assert (draw(scene, seed, m, 96) - part).abs().max() < .05
+
+def test_threads_draw_the_same_frames():
+    film = WorldFrames([a_shot('fire crackling', 0., 1., 3)], Canvas(600), 3, 3)
+    before, made = torch.get_num_threads(), []
+    for n in (1, 2):
+        torch.set_num_threads(n)
+        made.append(list(film.frames()))
+        assert torch.get_num_threads() == n
+    torch.set_num_threads(before)
+    assert len(made[0]) == 3 and all((a == b).all() for a, b in zip(*made))

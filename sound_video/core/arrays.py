@@ -127,7 +127,7 @@ def to_uint8(
     x,
 ):  # float [B, C, H, W] in [-1, 1], C: 1 (grey), 3 (RGB) or 4 (RGBA, laid on white) -> numpy uint8 [B, H, W, 3]
     "Network images to file images, rounded and clamped."
-    return _as_rgb(x.detach()).mul(127.5).add(128).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    return _as_rgb(x.detach()).mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 def to_float(frames): # uint8 [T, H, W, 3] -> float32 [T, 3, H, W] in [-1, 1]
     "File pictures to network pictures."

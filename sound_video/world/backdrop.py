@@ -12,7 +12,7 @@ import torch
 from dataclasses import replace
 from .score import kind_index
 from .drawing import (
-    Canvas, blend, coords, glow, lamp, noise, over, per, per_seed, softly, somewhere, step, tint)
+    Canvas, blend, coords, exp, glow, lamp, noise, over, per, per_seed, softly, somewhere, step, tint)
 from .land import GLOW, _WIND, dancing, dust, flying, sparks, stirred, storm, wind_way
 from .water import (
     _bubbles, _burst, _rising, _streak_planes, _streaks, as_heard, by, force, hsv, stir, vary)
@@ -40,7 +40,7 @@ def _rain(light, seeds, m, canvas):
     dark = light * per(1 - .35 * g.clamp(max=1))[..., None]
     light = over(dark, air * .9, softly(canvas, veil, light.device).clamp(max=.8))
     amount = (.07 + .6 * g).clamp(max=.95) * by(kind, [1, 1, 1, 1, 1, 1, 1, .35]) * (g > .01)
-    drops = _streaks(per_seed(_streak_planes, seeds, canvas), m, amount) * per(.45 + .35 * g.clamp(max=1))
+    drops = _streaks(per_seed(_streak_planes, seeds, canvas), m, amount, canvas) * per(.45 + .35 * g.clamp(max=1))
     return glow(light, air * 1.2 + .05, drops)
 
 # %% ../../nbs/world/06_backdrop.ipynb #5112cef9
@@ -80,7 +80,7 @@ def _sea(light, seeds, m, canvas):
     light = torch.lerp(light * sunk * 1.1, sunk * .3, .35)
     def rays(x, y):
         n = noise(ox + 1.9 * (x - lx) / (1.45 - y), oy + 3. * s, 'smooth')
-        return step(.45, .95, n) * torch.exp(-1.7 * (1 - y).clamp(min=0))
+        return step(.45, .95, n) * exp(-1.7 * (1 - y).clamp(min=0))
     light = glow(light, top, .35 * softly(canvas, rays, light.device))
     mouth = torch.cat([vary(seeds, 'diver x', .35, .62), vary(seeds, 'diver y', .1, .3)], 2)[:, 0]
     rising, burst = _rising(seeds, m, kind, canvas), _burst(seeds, m, kind, mouth)

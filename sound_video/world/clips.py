@@ -42,7 +42,7 @@ def draw(scene:str,       # one of `SCENES`
         ): # float32 [B, 3, H, W] in [-1, 1]
     "Draw a batch of pictures of one scene."
     if not isinstance(canvas, Canvas): canvas = Canvas(check_whole('size', canvas, 16, 1024))
-    return _draw[scene](seeds, moment, canvas) * 2 - 1
+    return _draw[scene](seeds, moment, canvas).mul_(2).sub_(1)
 
 # %% ../../nbs/world/05_clips.ipynb #270a95fa
 _SECONDS = 8. # length of the clips that stills are taken from

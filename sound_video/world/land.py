@@ -17,10 +17,10 @@ import math
 from dataclasses import replace
 import torch
 from .score import Moment, choice, hashed, kind_index, uniform, wander
-from sound_video.world.drawing import (
-    FAIR, Canvas, Look, blend, clouds, coords, crest, develop, dome, firs, forest, glow, ground, haze, inside, lamp,
-    look, mountains, noise, over, per, per_seed, rgb, sampled, sky, softly, somewhere, step, streaks,
-    tint)
+from .drawing import (
+    EXACT, FAIR, Canvas, Look, blend, clouds, coords, crest, develop, dome, exp, extent, firs, forest, glow,
+    ground, haze, inside, laid, lamp, lay_softly, look, mountains, noise, over, per, per_seed, rgb, sampled,
+    sky, softly, somewhere, step, streaks, tint)
 
 # %% ../../nbs/world/02_land.ipynb #78d1d6f8
 def recent(m,         # Moment
@@ -46,6 +46,7 @@ def by_kind(seeds, m, canvas, # as for the scenes
             which,          # int64 [B]: which painter
             painters):      # functions of seeds, m, canvas
     "Paint each item with its painter."
+    if len(one := which.unique()) == 1: return painters[int(one)](seeds, m, canvas)
     out = torch.empty(len(seeds), 3, *canvas.shape, device=seeds.device)
     for k, paint in enumerate(painters):
         i = (which == k).nonzero()[:, 0]
@@ -57,7 +58,7 @@ def stirred(m, share, decay=.25): # Moment; what one full event adds to the leve
     """A moment whose steady layer is stirred by the events: they raise the level for a while, and the flow by their
     integral."""
     a = m.age.clamp(min=0)
-    more = share * m.strengths * decay * (1 - torch.exp(-a / decay))
+    more = share * m.strengths * decay * (1 - exp(-a / decay))
     return replace(m, level=m.level + share * m.pulse(decay), flow=m.flow + more.sum(1))
 
 # %% ../../nbs/world/02_land.ipynb #6aabb8bf
@@ -67,15 +68,20 @@ def heard(
     "Loudness of the events' sounds as they arrive: [B]."
     a = m.age - torch.as_tensor(m.delay).reshape(-1, 1)
     since = a.clamp(min=0)
-    fall = torch.exp(-since / decay) + tail * torch.exp(-since / 3) * (1 - torch.exp(-since / .1))
+    fall = exp(-since / decay) + tail * exp(-since / 3) * (1 - exp(-since / .1))
     return (m.strengths**1.5 * fall * (a >= 0)).sum(1)
 
 def shaken(picture, t, amount): # [B, 3, S, S]; seconds [B]; how far, in widths of the picture [B]
     "A picture taken by a camera that the blast shakes."
     i = (amount > 1e-4).nonzero()[:, 0]
     if not len(i): return picture
-    x, y = coords(Canvas.of(picture), picture.device)
+    canvas = Canvas.of(picture)
+    x, y = coords(canvas, picture.device)
     dx, dy = (per(amount[i] * f(2 * math.pi * 7.3 * t[i])) for f in (torch.cos, torch.sin))
+    if len(picture) == 1 and canvas.unit > EXACT: # by whole pixels
+        row, column = (torch.arange(n, device=x.device) + round(float(d) * canvas.unit)
+            for n, d in zip(canvas.shape, (-.7 * dy, dx)))
+        return picture[:, :, row.clamp(0, canvas.height - 1)][..., column.clamp(0, canvas.width - 1)]
     return picture.index_copy(0, i, sampled(picture[i], x + dx, y + .7 * dy))
 
 # %% ../../nbs/world/02_land.ipynb #3b1f3cba
@@ -181,20 +187,20 @@ def bolt(seeds, x, y, top, foot, # seeds of the bolts; coordinates; x and y of b
         lean = torch.cat([lean, lean[:, -1:]], 1)
         d = (x - line[..., None]).abs() / (1 + lean**2).sqrt()[..., None]
         w = (.006 * t).clamp(min=.35 / canvas.unit)[..., None]
-        core = core + torch.exp(-(d / w)**2) * t[..., None]
+        core = core + exp(-(d / w)**2) * t[..., None]
         halo = halo + t[..., None] * (.022 / (d + .022))**2
     return core, halo
 
 # %% ../../nbs/world/02_land.ipynb #13ced22d
 def flame_flicker(seeds, k, age): # seeds [B], number of the event and seconds since [B, n]
     "Brightness of the channel and of the lit cloud: two [B, n]."
-    strokes = torch.exp(-age / .12)
+    strokes = exp(-age / .12)
     for j in (1, 2):
         again = .06 + .16 * j * (.4 + .6 * hashed(seeds, f'stroke {j}', k))
-        strokes = strokes + (.9 - .25*j) * torch.exp(-(age - again).clamp(min=0) / .08) * (age > again)
+        strokes = strokes + (.9 - .25*j) * exp(-(age - again).clamp(min=0) / .08) * (age > again)
     play = wander(seeds, 'play', age * 14 + 97. * k)
-    return strokes * (age < 0.45), (1 - torch.exp(-age / 0.04)) * (
-        0.2 * strokes + 0.65 * torch.exp(-age / 0.45) + 0.25 * torch.exp(-age / 0.45) * play
+    return strokes * (age < 0.45), (1 - exp(-age / 0.04)) * (
+        0.2 * strokes + 0.65 * exp(-age / 0.45) + 0.25 * exp(-age / 0.45) * play
     )
 
 # %% ../../nbs/world/02_land.ipynb #3954d0a0
@@ -204,7 +210,8 @@ def _pour(x, y, m, slant): # coordinates, moment, lean of the rain [B, 1, 1]
     fall = per(6 * m.flow + .3 * m.t)
     n = max(9., min(26., canvas.unit / 30)) # as fine as the pixels allow
     s = noise(n * (x + slant * y), .8 * y + fall, 'fine', n / canvas.unit)
-    sheets = noise(1.5 * (x + slant * y) + .3 * fall, .5 * y + .3 * fall, 'smooth')
+    sheets = softly(canvas, lambda x, y: noise(1.5 * (x + slant * y) + .3 * fall, .5 * y + .3 * fall, 'smooth'),
+        x.device, 4)
     return (step(.62, 1., s) + .25 * sheets) * (.25 + 1.1 * sheets) * per(m.level)
 
 # %% ../../nbs/world/02_land.ipynb #1e86de1c
@@ -214,10 +221,11 @@ def _strike(picture, still, seeds, kj, power, channel, cloud, inner, drift):
     canvas = Canvas.of(picture)
     x, y = coords(canvas, seeds.device)
     chance = lambda key: hashed(seeds, key, kj[:, None])[:, 0]
+    if canvas.unit > EXACT and not (power * (cloud + channel) > .002).any(): return picture
     h, px = still['horizon'][:, 0, 0], canvas.across(.12 + .76 * chance('strike x'))
     high = torch.lerp(h, torch.ones_like(h), .45 + .25 * chance('strike y'))
-    amount = (.25 + lamp(x, y, per(px + drift), per(high), .3)) * per(power * cloud)
-    picture = glow(picture, still['added'], 1.7 * amount)
+    lit = lambda x, y: 1.7 * ((.25 + lamp(x, y, per(px + drift), per(high), .3)) * per(power * cloud))
+    picture = glow(picture, still['added'], softly(canvas, lit, x.device, 4))
     seen = (power * channel > .02) & (chance('in the open') < torch.where(inner, .4, .9))
     i = seen.nonzero()[:, 0]
     if not len(i): return picture
@@ -230,14 +238,13 @@ def _strike(picture, still, seeds, kj, power, channel, cloud, inner, drift):
 # %% ../../nbs/world/02_land.ipynb #780ad0b3
 def _play(picture, still, seeds, m):
     "Lightning that goes on inside the cloud and travels through it while the thunder rolls."
-    x, y = coords(Canvas.of(picture), picture.device)
     ox, oy = somewhere(seeds, 'play')
-    n = noise(ox + 1.2 * x + per(2.6 * m.t), oy + 1.2 * y - per(3.2 * m.t), 'smooth')
-    return glow(
-        picture,
-        still['added'],
-        4 * step(0.1, 0.95, n) * per(heard(m, 0.4, 0.25).clamp(max=1.2) ** 1.5),
-    )
+    loud = per(heard(m, 0.4, 0.25).clamp(max=1.2) ** 1.5)
+    if not (loud > 0).any(): return picture
+    def light(x, y):
+        n = noise(ox + 1.2 * x + per(2.6 * m.t), oy + 1.2 * y - per(3.2 * m.t), 'smooth')
+        return 4 * step(0.1, 0.95, n) * loud
+    return glow(picture, still['added'], softly(Canvas.of(picture), light, picture.device, 4))
 
 # %% ../../nbs/world/02_land.ipynb #92667f71
 def storm(still,  # `own` light, what lightning has `added` [B, 3, H, W]; `horizon` [B, 1, 1], `hue` [B, 3]
@@ -329,7 +336,7 @@ def logs(picture, seeds, px, py, wide, n=4): # over a picture; foot and size of 
         cx, cy, half = px + side, py + wide * .1 * (per(a[:, 2]) - .2), wide * (.75 + .3 * per(a[:, 3]))
         d, across = capsule(x, y, cx - half, cy - half * tilt, cx + half, cy + half * tilt, wide * .13)
         grain = noise(6 * x / wide.clamp(min=.1), 30 * (y - x * tilt), 'fbm', 8 / canvas.unit)
-        hot = torch.exp(-((x - px) / wide)**2 * 2.5) * (.25 + .75 * across.abs().clamp(0, 1)**2)
+        hot = exp(-((x - px) / wide)**2 * 2.5) * (.25 + .75 * across.abs().clamp(0, 1)**2)
         colour = tint(bark) * (0.12 + 0.5 * grain * (1 - across.clamp(min=-1) ** 2 * 0.7))[:, None] + flame_light(
             hot * (0.35 + 0.35 * grain)
         )
@@ -403,7 +410,7 @@ def _room(seeds, canvas):
         wood,
         inside(shelf, canvas),
     )
-    rim = torch.exp(-(hole / .05)**2) * (hole < 0)
+    rim = exp(-(hole / .05)**2) * (hole < 0)
     ambient = (
         tint(blend(seeds, 'ambient', '30304a 4c3c38 1c1c28 5c4c40'))
         * (0.25 + 0.5 * per(uniform(seeds, 'lit')[:, 0]))[:, None]
@@ -450,7 +457,7 @@ def _torch(seeds, canvas):
     d, across = capsule(x, y, at['px'], at['py'], at['px'] + lean, at['py'] * 0 - .1, at['wide'] * .42)
     handle = (
         tint(torch.tensor([0.30, 0.19, 0.10], device=x.device))
-        * ((0.12 + 0.8 * torch.exp(-6 * (at['py'] - y).clamp(min=0))) * (1 - 0.7 * across**2))[:, None]
+        * ((0.12 + 0.8 * exp(-6 * (at['py'] - y).clamp(min=0))) * (1 - 0.7 * across**2))[:, None]
     )
     return dict(
         own=over(own, handle, inside(d, canvas)),
@@ -482,16 +489,18 @@ def _field(seeds, canvas):
         return ground(p, lk, seeds, h, one, two, rough=1.8)
     own = paint(sky(smoky, seeds, canvas, h, FAIR) * .7, smoky)
     added = paint(torch.zeros_like(own), _firelit(lk, seeds.device))
-    stand = (
-        h
-        - 0.125
-        + span(seeds, 'stand', 0.15, 0.45) * firs(x, seeds, 'stand', 11) * (crest(seeds, 'copse', x, 1.0) > 0.5)
-        - y
-    )
+    tall, copse, foot = span(seeds, 'stand', 0.15, 0.45), crest(seeds, 'copse', x, 1.0), .12 # below the horizon
+    if canvas.unit <= EXACT: stand = h - 0.125 + tall * firs(x, seeds, 'stand', 11) * (copse > 0.5) - y
+    else: # a copse that ends with smaller trees, with branches and a foot that is hidden in grass
+        wood, tufts = step(.42, .6, copse), firs(x, seeds, 'tufts', 60)
+        twigs = noise(16 * x, 24 * y, 'fine', 24 / canvas.unit) - .6
+        stand = h - .125 + wood * (tall * torch.maximum(firs(x, seeds, 'stand', 11), .8 * firs(x, seeds, 'more', 17))
+            + .03 * twigs) + .02 * tufts * (wood > 0) - y
+        foot = .12 + (.035 - .03 * tufts) * (4 * wood).clamp(max=1)
     return dict(
         own=own,
         added=added,
-        before=inside(stand, canvas) * inside(y - h + 0.12, canvas),
+        before=inside(stand, canvas) * inside(y - h + foot, canvas),
         horizon=h,
         exposure=lk.exposure,
         **(at | dict(px=torch.full_like(h, 0.5), py=h - 0.06))
@@ -529,11 +538,12 @@ def _burn(seeds, m, canvas, still, bends=1., lean=0., reach=1.):
         near = lamp(x, y, px, py + .35 * high, .12 + .3 * high)
         lit = bright * (.06 + near) * dancing(x, y, seeds, m, px, py)
         halo = .25 * bright * lamp(x, y, px, py + .4 * high, .5 * wide + .06)**2
-        return lit, halo, flames(x, y, seeds, m, px, py, wide, high, bends, lean)
-    lit, halo, heat = softly(canvas, fields, seeds.device)
+        heat = flames(x, y, seeds, m, px, py, wide, high, bends, lean)
+        return lit, halo, flame_light(heat), step(.05, .6, heat) * .8
+    lit, halo, light, alpha = softly(canvas, fields, seeds.device)
     p = glow(still['own'], still['added'], 1.5 * lit)
     p = glow(p, torch.tensor(GLOW, device=p.device), halo)
-    p = over(p, flame_light(heat), step(.05, .6, heat) * .8) + flame_light(heat) * .35
+    p = over(p, light, alpha).add_(light * .35)
     glints = sparks(m, seeds, px, py + .3 * high, reach * (.25 + .6 * tall), canvas)
     return glow(p, torch.tensor([2., .9, .25], device=p.device), glints)
 
@@ -560,19 +570,20 @@ def _paint_field(seeds, m, canvas):
     still = per_seed(_field, seeds, canvas)
     x, y = coords(canvas, seeds.device)
     h, rise, lean = still['horizon'], per(m.flow * .8 + .03 * m.t), span(seeds, 'smoke lean', -.5, .5)
-    density, relief = smoke(
-        x, y, seeds, 'smoke', still['px'] + span(seeds, 'smoke x', -0.3, 0.3), h - 0.05, 0.9, 1.1, rise, lean
-    )
-    fume = (
-        tint(blend(seeds, 'smoke', '241c1c 4c4440 3c3030')) * (0.5 + 0.8 * relief)[:, None]
-        + tint(torch.tensor(GLOW, device=x.device))
-        * (0.35 * per(m.level) * relief * torch.exp(-3 * (y - h).clamp(min=0)))[:, None]
-    )
-    far = flames(
-        x, y, seeds + 1, m, still['px'], h - 0.01, still['wide'] * 1.6, still['tall'] * 0.45 * fire_height(m), 5.0
-    )
-    own = over(still['own'], fume, .85 * density)
-    own = over(own, flame_light(far * .8), step(.05, .6, far) * .8)
+    def layers(x, y):
+        density, relief = smoke(
+            x, y, seeds, 'smoke', still['px'] + span(seeds, 'smoke x', -0.3, 0.3), h - 0.05, 0.9, 1.1, rise, lean
+        )
+        yield (
+            tint(blend(seeds, 'smoke', '241c1c 4c4440 3c3030')) * (0.5 + 0.8 * relief)[:, None]
+            + tint(torch.tensor(GLOW, device=x.device))
+            * (0.35 * per(m.level) * relief * exp(-3 * (y - h).clamp(min=0)))[:, None]
+        ), .85 * density
+        far = flames(
+            x, y, seeds + 1, m, still['px'], h - 0.01, still['wide'] * 1.6, still['tall'] * 0.45 * fire_height(m), 5.0
+        )
+        yield flame_light(far * .8), step(.05, .6, far) * .8
+    own = lay_softly(still['own'], layers)
     p = _burn(seeds, m, canvas, still | dict(own=own, wide=still['wide'] * 1.5), 4.)
     return develop(over(p, torch.tensor([.006, .004, .004], device=x.device), still['before'] * .93), still['exposure'])
 
@@ -598,18 +609,18 @@ def fireball(
     warm,
 ):  # 1 fire, 0 dust alone [B, 1, 1]
     "Colour [B, 3, S, S] and coverage [B, S, S] of one blast for each picture."
-    r = size * (1 - torch.exp(-age / .24)).clamp(min=.02)**.7 * (1 + .12 * age)
-    u, v = (x - px) / r, (y - py - .45 * size * (1 - torch.exp(-age / .6)) - .04 * size * age) / r
+    r = size * (1 - exp(-age / .24)).clamp(min=.02)**.7 * (1 + .12 * age)
+    u, v = (x - px) / r, (y - py - .45 * size * (1 - exp(-age / .6)) - .04 * size * age) / r
     ox, oy = somewhere(seeds, 'ball')
-    n = noise(ox + .8 * u, oy + .8 * v - .35 * (1 - torch.exp(-age / .5)), ('billow', 'fbm'))
+    n = noise(ox + .8 * u, oy + .8 * v - .35 * (1 - exp(-age / .5)), ('billow', 'fbm'))
     foot = (1 + 1.1 * (-v).clamp(0, 1)) # narrower below: a stem
-    d = (u**2 * foot + v**2 * (1 - .35 * (v < 0) * (1 - torch.exp(-age)))).clamp(min=1e-6).sqrt()
+    d = (u**2 * foot + v**2 * (1 - .35 * (v < 0) * (1 - exp(-age)))).clamp(min=1e-6).sqrt()
     body = 1 - d + .95 * (.6 * n[:, 0] + .4 * n[:, 1] - .42)
-    heat = warm * (1.3 * body + .5 * n[:, 0] + .15) * torch.exp(-age / .45) * 1.6 - .35 * (1 - torch.exp(-age / .5))
+    heat = warm * (1.3 * body + .5 * n[:, 0] + .15) * exp(-age / .45) * 1.6 - .35 * (1 - exp(-age / .5))
     side = (.55 + .3 * (u * lk.side + .6 * v) / (1 + d) + .75 * (n[:, 0] - .5)).clamp(.05, 1.3)
     soot = torch.lerp(tint(DUST.to(x.device)), tint(SOOT.to(x.device)), warm.clamp(0, 1)[:, None])
     colour = soot * (tint(lk.shade) * .9 + tint(lk.light) * 1.6 * side[:, None]) + flame_light(heat) * 1.5
-    return colour, step(0, .3, body) * torch.exp(-(age - .9).clamp(min=0) / .9)
+    return colour, step(0, .3, body) * exp(-(age - .9).clamp(min=0) / .9)
 
 # %% ../../nbs/world/02_land.ipynb #44b99e78
 def debris(seeds, age, strength, k, px, py, reach, canvas, # age, strength, number, place and reach of each event [B, n]
@@ -621,7 +632,7 @@ def debris(seeds, age, strength, k, px, py, reach, canvas, # age, strength, numb
     angle = math.pi * (.5 + (1 - up) * (2 * angle - 1))
     vx, vy = (f * (.25 + .95 * speed) for f in (angle.cos(), angle.sin()))
     def at(t):
-        far = reach[..., None] * (1 - torch.exp(-2.2 * t)) * 1.1
+        far = reach[..., None] * (1 - exp(-2.2 * t)) * 1.1
         return px[..., None] + far * vx, py[..., None] + far * vy - .16 * t**2
     (x0, y0), (x1, y1) = at((a - .09).clamp(min=0)), at(a)
     light = strength[..., None] * (1 - a / (life * (.4 + .6 * fade))).clamp(min=0)
@@ -747,21 +758,26 @@ def _paint_blasts(seeds, m, canvas):
     px, py = torch.where(vent[:, 0], cx[:, 0], px), torch.where(vent[:, 0], cy[:, 0] - .02, py)
     r = reach[:, None] * (.55 + .6 * strength) * span(seeds, 'zoom', .85, 1.2)[:, 0]
     p, hot = still['own'], strength * warm[:, None].clamp(0.35, 1.2) * (
-        torch.exp(-age / 0.3) + 0.4 * torch.exp(-age / 0.07)
+        exp(-age / 0.3) + 0.4 * exp(-age / 0.07)
     )
-    for j in range(age.shape[1]):
-        near = lamp(x, y, per(px[:, j]), per(py[:, j] + .6 * r[:, j]), per(1.1 * r[:, j]))
-        p = glow(p, still['added'], per(hot[:, j]) * (.12 + 1.6 * near))
-        p = glow(p, torch.tensor([1., .6, .25], device=x.device), per(hot[:, j]) * .5 * near**3)
+    def flash(x, y):
+        pairs = []
+        for j in range(age.shape[1]):
+            near = lamp(x, y, per(px[:, j]), per(py[:, j] + .6 * r[:, j]), per(1.1 * r[:, j]))
+            pairs.append((per(hot[:, j]) * (.12 + 1.6 * near), per(hot[:, j]) * .5 * near**3))
+        return pairs if canvas.unit <= EXACT else [tuple(map(sum, zip(*pairs)))]
+    for around, halo in softly(canvas, flash, x.device, 4):
+        p = glow(glow(p, still['added'], around), torch.tensor([1., .6, .25], device=x.device), halo)
     foot = torch.where(vent, cx, .5 + per(spread) * span(seeds, 'plume', -.8, .8)), torch.where(vent, cy - .03, h - .02)
-    smoky, dense, lit, burning = softly(canvas, lambda x, y: _column(x, y, seeds, m, lk, *foot, kind), x.device)
-    p = over(over(p, smoky, dense), lit, burning)
-    for j in reversed(range(age.shape[1])):
-        if not (strength[:, j] > 0).any(): continue
-        where = [per(a[:, j]) for a in (px, py, r, age)]
-        ball = lambda x, y: fireball(x, y, seeds * 7 + k[:, j], lk, *where, per(warm))
-        colour, alpha = softly(canvas, ball, x.device)
-        p = over(p, colour, alpha * per(strength[:, j] > 0))
+    def layers(x, y):
+        smoky, dense, lit, burning = _column(x, y, seeds, m, lk, *foot, kind)
+        yield from ((smoky, dense), (lit, burning))
+        for j in reversed(range(age.shape[1])):
+            if not (strength[:, j] > 0).any(): continue
+            where = [per(a[:, j]) for a in (px, py, r, age)]
+            colour, alpha = fireball(x, y, seeds * 7 + k[:, j], lk, *where, per(warm))
+            yield colour, alpha * per(strength[:, j] > 0)
+    p = lay_softly(p, layers)
     bits = debris(seeds, age, strength, k, px, py, 1.3 * r, canvas, up=.5)
     p = glow(p, torch.tensor([2.2, 1., .3], device=x.device), bits * per(warm.clamp(.2, 1)))
     if vent.any(): p = torch.where(vent[:, None], _lava(p, x, y, seeds, m, cx, cy, canvas), p)
@@ -779,7 +795,7 @@ def _column(x, y, seeds, m, lk, px, py, kind): # coordinates, seeds, moment, loo
     side = (.45 + .7 * (relief - .5) + .3 * lk.side * (x - px) / wide).clamp(.05, 1.2)
     dust = per(((kind == 5)).float())
     soot = torch.lerp(tint(SOOT.to(x.device)), tint(DUST.to(x.device)), dust[:, None])
-    under = torch.exp(-((y - py) / .12).clamp(min=0)) * (.3 + .7 * relief) * per(.3 + m.level + m.pulse(.4))
+    under = exp(-((y - py) / .12).clamp(min=0)) * (.3 + .7 * relief) * per(.3 + m.level + m.pulse(.4))
     colour = (
         soot * (tint(lk.shade) + tint(lk.light) * 1.5 * side[:, None])
         + tint(torch.tensor(GLOW, device=x.device)) * (0.5 * under * (1 - dust))[:, None]
@@ -798,7 +814,7 @@ def _lava(p, x, y, seeds, m, cx, cy, canvas):
         + 0.25 * (noise(ox + 0 * x[..., :1], oy + 1.5 * down, 'smooth') - 0.5) * (down / (down + 0.1))
         + span(seeds, 'stream lean', -0.5, 0.5) * down
     )
-    stream = torch.exp(-((x - wind) / (.008 + .03 * down))**2) * step(0, .015, down) * (1 - step(.15, .36, down))
+    stream = exp(-((x - wind) / (.008 + .03 * down))**2) * step(0, .015, down) * (1 - step(.15, .36, down))
     stream = stream * (.5 + .8 * noise(ox + 3 * x, oy + 4 * y + .5 * per(m.flow), 'fbm'))
     i = torch.arange(40, device=x.device).expand(len(seeds), 40)
     phase = hashed(seeds, 'fountain', i) + m.flow[:, None] * .9 + .15 * m.t[:, None]
@@ -832,7 +848,7 @@ def shells(seeds, m, canvas, n=5, stars=56):
         hashed(seeds, 'shell ring', k)[..., None] > 0.75, 1.0, 0.85 + 0.3 * own
     ), age[..., None].clamp(min=0)
     def at(t):
-        far = reach[..., None] * (1 - torch.exp(-4.5 * t))
+        far = reach[..., None] * (1 - exp(-4.5 * t))
         return px[..., None] + far * out * turn.cos(), py[..., None] + far * out * turn.sin() - .055 * t**2
     (x0, y0), (x1, y1) = at(
         (a * torch.where(hashed(seeds, 'willow', k)[..., None] > 0.6, 0.35, 0.75) - 0.06).clamp(min=0)
@@ -847,7 +863,7 @@ def shells(seeds, m, canvas, n=5, stars=56):
         torch.einsum('bnc,bnp->bcp', colour * 2.2, planes).view(B, 3, *canvas.shape)
         + planes.sum(1).view(B, 1, *canvas.shape) ** 2 * 0.25
     )
-    flash = strength * (age >= 0) * (torch.exp(-age / .3) + 2 * torch.exp(-age.abs() / .08))
+    flash = strength * (age >= 0) * (exp(-age / .3) + 2 * exp(-age.abs() / .08))
     return glow(picture, torch.tensor([1., .7, .4], device=seeds.device), tail), px, py, reach, flash, colour
 
 # %% ../../nbs/world/02_land.ipynb #4c9f9125
@@ -877,7 +893,7 @@ def _show(seeds, canvas):
     d, windows, _ = houses(x, y, seeds, 'town', h - .02, span(seeds, 'tall', .08, .26) * town, 12.)
     p = over(p, torch.tensor([.006, .007, .012], device=x.device), inside(d, canvas))
     p = glow(p, torch.tensor([.75, .5, .22], device=x.device), windows * town)
-    p = glow(p, torch.tensor([.30, .16, .06], device=x.device), town * .35 * torch.exp(-(y - h).abs() / .07))
+    p = glow(p, torch.tensor([.30, .16, .06], device=x.device), town * .35 * exp(-(y - h).abs() / .07))
     leaf = blend(seeds, 'leaf', '2c3c28 3c4430')
     p = forest(p, lk, seeds, 'wood', h - .03, .07 * (1 - town) + .001, leaf, .2, 20)
     return dict(own=ground(p, lk, seeds, h, leaf, leaf * .7), horizon=h, water=water, exposure=lk.exposure)
@@ -890,9 +906,13 @@ def _paint_fireworks(seeds, m, canvas):
     light, px, py, reach, flash, colour = shells(seeds, m, canvas)
     p = still['own']
     for j in range(px.shape[1]):
-        near = lamp(x, y, per(px[:, j]), per(py[:, j]), per(.6 * reach[:, j]))
-        p = glow(p, colour[:, j], per(flash[:, j]) * (.16 * near + .25 * near**3))
-        p = p * (1 + per(flash[:, j]) * .5 * lamp(x, y, per(px[:, j]), still['horizon'], .5))[:, None]
+        if canvas.unit > EXACT and not (flash[:, j] > .002).any(): continue
+        def lit(x, y):
+            near = lamp(x, y, per(px[:, j]), per(py[:, j]), per(.6 * reach[:, j]))
+            ground = 1 + per(flash[:, j]) * .5 * lamp(x, y, per(px[:, j]), still['horizon'], .5)
+            return per(flash[:, j]) * (.16 * near + .25 * near**3), ground
+        halo, ground = softly(canvas, lit, x.device, 4)
+        p = glow(p, colour[:, j], halo) * ground[:, None]
     p = p + light * step(-.02, .02, y - still['horizon'])[:, None]
     return develop(
         mirror(p, still['horizon'], seeds, m.t * 0.4 + m.flow, still['water']), still['exposure'], vignette=0.2
@@ -1074,7 +1094,7 @@ def _plants(seeds, lk, canvas, h):
                 leaf * 0.5,
                 snow,
             )
-        yields = ((y - py) / tall).clamp(0, 1.2)**1.7 * tall * torch.exp(-((x - px) / (.55 * tall))**2)
+        yields = ((y - py) / tall).clamp(0, 1.2)**1.7 * tall * exp(-((x - px) / (.55 * tall))**2)
         give = torch.maximum(give, yields * per(.5 * (there & (sort < FIR)) + .3 * (sort == FIR)))
     low = (kind <= 2) | (kind == 5)
     meadow = torch.where(per(sort == GRASS), span(seeds, 'meadow', .24, .5), .09)
@@ -1141,19 +1161,24 @@ def _windy(seeds, canvas):
         rough=1.2,
     )
     plants, give = _plants(seeds, lk, canvas, h)
-    return dict(own=p, plants=plants, give=give, horizon=h, lk=lk, dust=two, open=inside(y - skyline, canvas))
+    grown = extent(canvas, plants[:, 3], .15) # as far as they bend
+    sky = inside(y - skyline, canvas)
+    return dict(own=p, plants=plants, give=give, grown=grown, horizon=h, lk=lk, dust=two, open=sky)
 
 # %% ../../nbs/world/02_land.ipynb #52b51f8d
-def sway_plants(
-    layer, give, seeds, m, way
-):  # plants [B, 4, S, S] and their give; moment; where the wind blows to, -1 or 1 [B, 1, 1]
-    "The layer of plants, bent by the wind."
-    x, y = coords(Canvas.of(layer), layer.device)
-    level, flow = per(m.level), per(m.flow)
-    ox, oy = somewhere(seeds, 'gusts')
-    wave = noise(ox + 1.3 * x - 3.6 * way * flow, oy + .8 * y + .8 * flow, ('smooth', 'fine'))
-    bend = give * level * (way * (.35 + 1.1 * (wave[:, 0] - .3)) + .2 * (wave[:, 1] - .5))
-    return sampled(layer, x - bend, y + .4 * bend.abs())
+def sway_plants(picture, # [B, 3, H, W]
+                still,   # `plants` [B, 4, H, W], their `give` [B, H, W], and where they have `grown`, as of `extent`
+                seeds, m, way): # int64 [B]; moment; where the wind blows to, -1 or 1 [B, 1, 1]
+    "A picture with the plants, bent by the wind."
+    canvas, (ox, oy), level, flow = Canvas.of(picture), somewhere(seeds, 'gusts'), per(m.level), per(m.flow)
+    def waves(x, y):
+        n = noise(ox + 1.3 * x - 3.6 * way * flow, oy + .8 * y + .8 * flow, ('smooth', 'fine'))
+        return way * (.35 + 1.1 * (n[:, 0] - .3)) + .2 * (n[:, 1] - .5)
+    wave, (x, y) = softly(canvas, waves, picture.device), coords(canvas, picture.device)
+    rows, columns = still['grown']
+    bend = (still['give'] * level)[:, rows, columns] * wave[:, rows, columns]
+    bent = sampled(still['plants'], x[..., columns] - bend, y[:, rows] + .4 * bend.abs())
+    return laid(picture, still['grown'], lambda part: part * (1 - bent[:, 3:]) + bent[:, :3])
 
 # %% ../../nbs/world/02_land.ipynb #89b39559
 def flying(seeds, m, canvas, way, n=56): # moment; direction [B, 1, 1]; how many in a square
@@ -1189,7 +1214,7 @@ def dust(x, y, seeds, m, horizon): # coordinates; moment; height of the horizon,
     strength, white = per(torch.tensor(_WIND['veil'], device=x.device)[kind]), per((kind == 7).float())
     drift = noise(ox + 1.2 * x - 3 * run, oy + 4.5 * y + .4 * torch.sin(5 * x - 8 * run) + .3 * per(m.flow))
     near = noise(oy + .8 * x - 4.5 * run, ox + 3 * y, 'smooth')
-    low = torch.lerp(torch.exp(-((y - horizon + .05) / .22).clamp(min=0)), torch.ones_like(y) * .8, white)
+    low = torch.lerp(exp(-((y - horizon + .05) / .22).clamp(min=0)), torch.ones_like(y) * .8, white)
     return (strength * low * (per(m.level) * (.15 + 1.3 * drift * drift + .3 * near)).clamp(0, .95)).clamp(0, .93)
 
 # %% ../../nbs/world/02_land.ipynb #872640c6
@@ -1199,12 +1224,10 @@ def draw_wind_noise(seeds, m, canvas): # int64 [B], Moment, pixels
     m, still, kind = stirred(m, .6), per_seed(_windy, seeds, canvas), kind_index('wind noise', seeds)
     lk, h, way, white = still['lk'], still['horizon'], wind_way(seeds), kind == 7
     flakes, cloud = (per(torch.tensor(_WIND[k], device=x.device)[kind]) for k in ('flakes', 'cloud'))
-    colour, alpha = clouds(
-        lk, seeds, x, y, h, ('cumulus', 'heaps', 'mackerel', 'broken', 'cirrus'), drift=-way * cloud * per(m.flow)
-    )
+    kinds, drift = ('cumulus', 'heaps', 'mackerel', 'broken', 'cirrus'), -way * cloud * per(m.flow)
+    colour, alpha = softly(canvas, lambda x, y: clouds(lk, seeds, x, y, h, kinds, drift), x.device)
     p = over(still['own'], colour, alpha * still['open'])
-    bent = sway_plants(still['plants'], still['give'], seeds, m, way)
-    p = p * (1 - bent[:, 3:]) + bent[:, :3]
+    p = sway_plants(p, still, seeds, m, way)
     light = lk.shade * .8 + lk.light
     air = still['dust'] * (lk.shade * .8 + lk.light * .8)
     p = over(p, air, softly(canvas, lambda x, y: dust(x, y, seeds, m, h), x.device))

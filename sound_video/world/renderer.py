@@ -8,10 +8,12 @@ Docs: https://sound-video.github.io/sound_video/world/renderer.html.md"""
 __all__ = ['SCENE_HOURS', 'Shot', 'find_seed', 'common_hour', 'shares_at', 'WorldFrames']
 
 # %% ../../nbs/world/07_renderer.ipynb #7b024da2
+import ctypes, functools
 from bisect import bisect
-from collections import Counter
+from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-import torch
+import numpy as np, torch
 from ..core.arrays import to_uint8
 from ..media.timing import frame_times
 from .score import KINDS, Score, choice, kind_index
@@ -81,6 +83,15 @@ def shares_at(shots, t): # s, rising [b] -> {number of a shot: [b]}
 # %% ../../nbs/world/07_renderer.ipynb #ec61771e
 _PIXELS = 2**18 # of the pictures that are drawn at once
 
+@functools.lru_cache
+def _keep_memory():
+    """Tell glibc, where it is the C library, to keep what is freed, up to 256 MB: giving pages back to the system and
+    getting new ones for every plane takes a third of the time."""
+    try: mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError): return
+    threshold, trim, arenas = -3, -1, -8 # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_ARENA_MAX
+    for option, value in ((threshold, 2**25), (trim, 2**28), (arenas, 1)): mallopt(option, value)
+
 @dataclass(frozen=True)
 class WorldFrames:
     "The frames of a film, drawn when they are asked for."
@@ -99,17 +110,41 @@ class WorldFrames:
     def batch(self): return max(1, min(64, _PIXELS // (self.canvas.height * self.canvas.width))) # frames
 
     def frames(self, start=0, stop=None): # yields uint8 [b, H, W, 3]
-        "The frames from one on and up to another, excluded, some at a time."
+        """The frames from one on and up to another, excluded, some at a time. On a CPU, as many threads as torch has
+        draw one batch each, also while the caller is busy with the frames before."""
         stop, kept = self.n if stop is None else min(stop, self.n), {}
         times = torch.as_tensor(frame_times(self.n, self.fps), dtype=torch.float32)
-        for first in range(start // self.batch * self.batch, stop, self.batch):
-            with torch.inference_mode(): made = self._drawn(times[first:first+self.batch], kept)
-            yield to_uint8(made)[max(0, start - first):stop - first]
+        threads, waiting = torch.get_num_threads() if self.device == 'cpu' else 1, deque()
+        _keep_memory()
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try:
+                for first in range(start // self.batch * self.batch, stop, self.batch):
+                    t = times[first:first+self.batch]
+                    new = self._prepare(t, kept)
+                    waiting.append(pool.submit(self._pixels, t, dict(kept), max(0, start - first), stop - first))
+                    if new: waiting[-1].result() # what stays still is drawn once
+                    if len(waiting) > threads: yield waiting.popleft().result()
+                while waiting: yield waiting.popleft().result()
+            finally:
+                for made in waiting: made.cancel()
+                if self.device == 'cpu': torch.set_num_threads(threads) # which torch keeps for threads to come
+
+    def _prepare(self, t, kept): # s [b]; {number of a shot: its canvas} -> are there new ones?
+        "Begin with the shots that are seen at `t`, and forget the others."
+        seen = shares_at(self.shots, t).keys() | ({0} if self.loop else set())
+        new = seen - kept.keys()
+        for i in kept.keys() - seen: del kept[i]
+        kept.update({i: Canvas(*self.canvas.shape, self.canvas.hour, {}) for i in new})
+        return bool(new)
+
+    @torch.inference_mode()
+    def _pixels(self, t, kept, first, stop): # -> uint8 [b, H, W, 3], from the first to the last but one that is wanted
+        return np.ascontiguousarray(to_uint8(self._drawn(t, kept))[first:stop])
 
     def _drawn(self, t, kept): # s [b]; {number of a shot: its canvas} -> [b, 3, H, W]
         shares = shares_at(self.shots, t)
-        made = sum(self._shot(i, t, x, kept) for i, x in shares.items())
-        for i in kept.keys() - shares.keys() - ({0} if self.loop else set()): del kept[i]
+        made = [self._shot(i, t, x, kept) for i, x in shares.items()]
+        made = made[0] if len(made) == 1 else sum(made)
         if not self.loop: return made
         length = float(self.n / self.fps)
         fade = step(length - min(_CROSSING, length / 2), length, t)
@@ -119,7 +154,6 @@ class WorldFrames:
 
     def _shot(self, i, t, share, kept): # -> [b, 3, H, W], what is not seen is black
         shot = self.shots[i]
-        if i not in kept: kept[i] = Canvas(*self.canvas.shape, self.canvas.hour, {})
         seen, device = (share > 0).nonzero()[:, 0], torch.device(self.device)
         m = shot.moment(t[seen].to(device))
         seeds = torch.full([len(seen)], shot.seed, device=device)

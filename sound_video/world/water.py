@@ -6,8 +6,8 @@ Docs: https://sound-video.github.io/sound_video/world/water.html.md"""
 
 # %% auto #0
 __all__ = ['WET', 'LAYERS', 'AIRY', 'SUNNY', 'SKIN', 'CLOSE_HOURS', 'GROUND', 'LIMBS', 'force', 'stir', 'vary', 'by', 'as_heard',
-           'painted', 'hsv', 'limb', 'union', 'latest', 'spray', 'patches', 'gathered', 'puffs', 'ripples', 'reflected',
-           'leaf', 'draw_raining', 'boulder', 'draw_waterfall_burbling', 'draw_splashing_water', 'press',
+           'painted', 'hsv', 'limb', 'union', 'latest', 'spray', 'patches', 'gathered', 'by_size', 'puffs', 'ripples',
+           'reflected', 'leaf', 'draw_raining', 'boulder', 'draw_waterfall_burbling', 'draw_splashing_water', 'press',
            'draw_squishing_water', 'draw_underwater_bubbling']
 
 # %% ../../nbs/world/03_water.ipynb #6c1266c8
@@ -22,12 +22,17 @@ from sound_video.world.drawing import (
     coords,
     crest,
     develop,
+    EXACT,
+    box,
+    exp,
+    extent,
     firs,
     forest,
     glow,
     ground,
     haze,
     inside,
+    laid,
     look,
     mountains,
     noise,
@@ -48,13 +53,13 @@ def force(m,         # Moment of B pictures
           rise=.04): # and in which it comes
     "How strongly water is moved now, by the steady layer and by events: [B]."
     a = m.age.clamp(min=0)
-    events = m.strengths * (torch.exp(-a / decay) - torch.exp(-a / rise))
+    events = m.strengths * (exp(-a / decay) - exp(-a / rise))
     return m.level + decay / (decay - rise) * events.sum(1)
 
 def stir(m, decay=.25, rise=.04):
     "How far it has been moved: the integral of `force`, in seconds at full force [B]."
     a = m.age.clamp(min=0)
-    moved = m.strengths * (decay * (1 - torch.exp(-a / decay)) - rise * (1 - torch.exp(-a / rise)))
+    moved = m.strengths * (decay * (1 - exp(-a / decay)) - rise * (1 - exp(-a / rise)))
     return m.flow + decay / (decay - rise) * moved.sum(1)
 
 # %% ../../nbs/world/03_water.ipynb #1980113b
@@ -124,7 +129,7 @@ def spray(seeds, m, x0, y0, # from where [B, events]
     up = speed * (.35 + .65 * fast) * s[..., None].sqrt()
     x = x0[..., None] + lean * 2 * wide * up * t
     y = y0[..., None] + up * (1 - .5 * lean**2) * t - .5 * gravity * t**2
-    seen = (t > 0) * (y > y0[..., None] - .02) * torch.exp(-t / .3) * s[..., None].sqrt()
+    seen = (t > 0) * (y > y0[..., None] - .02) * exp(-t / .3) * s[..., None].sqrt()
     return x.flatten(1), y.flatten(1), seen.flatten(1)
 
 # %% ../../nbs/world/03_water.ipynb #d7ca0289
@@ -146,24 +151,40 @@ def gathered(value, at, seen, canvas): # [B, N, P, P]
     out = torch.zeros(len(at), canvas.height * canvas.width, device=at.device)
     return out.scatter_add_(1, at.view(len(at), -1), (value * seen).view(len(at), -1)).view(-1, *canvas.shape)
 
+def by_size(radius, reach, canvas): # [B, N]; half a square's side for the largest
+    "Particles of about one size together: which [n], and half a square's side; all in one where the canvas is small."
+    if canvas.unit <= EXACT: return [(slice(None), reach)]
+    largest, groups = radius.amax(0), []
+    for k in range(5):
+        side = reach / 2**k
+        i = ((largest <= side) & (largest > (side / 2 if k < 4 else 0))).nonzero()[:, 0]
+        if len(i): groups.append((i, side))
+    return groups
+
 def puffs(px, py, radius, strength, canvas, reach): # [B, N] each; pixels; largest radius · 1.5
     "Soft round drops: plane."
-    dx, dy, at, seen = patches(px, py, reach, canvas)
-    q = (dx**2 + dy**2) / radius.clamp(min=.5 / canvas.unit)[..., None, None]**2
-    return gathered((1 - q / 2.2).clamp(min=0)**2 * strength[..., None, None], at, seen, canvas)
+    out = torch.zeros(len(px), *canvas.shape, device=px.device)
+    for i, side in by_size(radius * 1.5 * (strength > 0), reach, canvas):
+        dx, dy, at, seen = patches(px[:, i], py[:, i], side, canvas)
+        q = (dx**2 + dy**2) / radius[:, i].clamp(min=.5 / canvas.unit)[..., None, None]**2
+        out = out + gathered((1 - q / 2.2).clamp(min=0)**2 * strength[:, i][..., None, None], at, seen, canvas)
+    return out
 
 # %% ../../nbs/world/03_water.ipynb #c8d4e2e2
 def ripples(m, x, y, x0, y0, flat, # coordinates; from where [B, events]; height of a ring over its width
             wave=.05, speed=.3, fade=.22): # length of a wave, pictures a second, seconds
     "Slope of the rings that the latest events send out: plane in about [-1, 1]."
     age, s, _ = latest(m, x0.shape[1])
-    out = 0.
+    canvas, strength = Canvas.spanned(x, y), s * exp(-age / fade)
+    out = torch.zeros(len(s), *canvas.shape, device=x.device)
     for k in range(x0.shape[1]):
-        d = ((x - per(x0[:, k]))**2 + ((y - per(y0[:, k])) / flat)**2 + 1e-9).sqrt()
-        front = d - speed * per(age[:, k]) - .01
-        out = out + torch.sin(front * (2 * math.pi / wave)) * torch.exp(-((front / (1.2 * wave)) ** 2)) * per(
-            s[:, k] * torch.exp(-age[:, k] / fade)
-        )
+        px, py, far = per(x0[:, k]), per(y0[:, k]), speed * per(age[:, k])
+        reach = torch.where(per(strength[:, k]) > .002, far + 3.6 * wave + .01, 0.) # beyond, there is less than 1e-3
+        rows, columns = box(canvas, (y - py).abs() < reach * flat, (x - px).abs() < reach)
+        d = ((x[..., columns] - px)**2 + ((y[:, rows] - py) / flat)**2 + 1e-9).sqrt()
+        front = d - far - .01
+        ring = torch.sin(front * (2 * math.pi / wave)) * exp(-((front / (1.2 * wave)) ** 2))
+        out[:, rows, columns] += ring * per(strength[:, k])
     return out
 
 def reflected(picture, x, y, level, dx, dy): # the water's edge [B, 1, 1]; shifts by waves, planes
@@ -208,8 +229,8 @@ def _leaves(seeds, canvas, n=6):
     out = _bare(seeds, canvas)['near']
     for k in range(n):
         d, v, u = leaf(x, y, cx[:, k], cy[:, k], turn[:, k], long[:, k], .42 * long[:, k])
-        rib = torch.exp(-(v / .008)**2) + .5 * step(.5, 1., torch.sin(34 * u + 60 * v.abs()))
-        gloss = step(0, .09, d) * (.25 + .3 * v.sign()) + .35 * torch.exp(-((v - .1 * long[:, k]) / .02)**2)
+        rib = exp(-(v / .008)**2) + .5 * step(.5, 1., torch.sin(34 * u + 60 * v.abs()))
+        gloss = step(0, .09, d) * (.25 + .3 * v.sign()) + .35 * exp(-((v - .1 * long[:, k]) / .02)**2)
         colour = light * (green * (.55 + .6 * step(0, .05, d) + .25 * rib)[:, None] + (.22 * gloss)[:, None])
         dark = torch.cat([out[:, :3] * (1 - .5 * inside(d + .03, canvas, .06)[:, None]), out[:, 3:]], 1)
         out = torch.lerp(dark, torch.cat([colour, torch.ones_like(d)[:, None]], 1), inside(d, canvas)[:, None])
@@ -271,7 +292,7 @@ def _wet_ground(seeds, lk, kind, h, land, canvas):
     n = noise(ox + 1.1 * (x - 0.5) * far, oy + 1.6 * far, 'smooth')
     pool = step(0, 0.10, per(by(kind, [0.42, 0.62, 0.85, 0.4, 0.4, 1.2, 0.45, 0.8])) - n) * inside(h - y, canvas)
     water = (
-        reflected(land, x, y, h, 0.012 * (n - 0.5), 0.03 * (n - 0.5)) * (0.55 + 0.35 * torch.exp(-5 * down))[:, None]
+        reflected(land, x, y, h, 0.012 * (n - 0.5), 0.03 * (n - 0.5)) * (0.55 + 0.35 * exp(-5 * down))[:, None]
     )
     dry = ground(land, lk, seeds, h, torch.where(meadow, green, soil), soil * 1.3) * 0.85
     return over(dry, water * 0.9 + 0.03 * tint(lk.horizon), pool), pool
@@ -315,7 +336,7 @@ def _rings(planes, m, amount): # amount: share of the cells with a ring [B]
         s = per(m.t) * (1.7 + .4 * k) + phase
         turn = s.floor(); f = s - turn
         on = (phase * 9.7 + turn * .618034).frac() < per(amount)
-        total = total + torch.exp(-((d - f) * 7)**2) * (1 - f) * on * seen
+        total = total + exp(-((d - f) * 7)**2) * (1 - f) * on * seen
     return total
 
 # %% ../../nbs/world/03_water.ipynb #04b5e70a
@@ -341,16 +362,30 @@ def _streak_planes(seeds, canvas):
         w = max(wide, .6 / canvas.unit) # at least a pixel, and then fainter
         near = (1 - (c - i - .2 - .6 * q).abs() / (n * w)).clamp(min=0) * min(1, wide * canvas.unit / .6)**.6
         out.append(torch.stack([near, y / (long * 3.2) + 7 * r + 0 * x, r + 0 * y], 1))
-    return torch.stack(out, 1)
+    return _wet_pixels(torch.stack(out, 1), canvas)
 
-def _streaks(planes, m, amount): # amount: share of the columns with a drop [B]
+def _wet_pixels(planes, canvas): # [B, layers, 3, H, W], the first is 0 where nothing is
+    "The planes; for a single large picture, where something is: 3 numbers [1, n, 3], layer and place [1, n] of each."
+    if canvas.unit <= EXACT or len(planes) > 1: return planes
+    layer, row, column = (planes[0, :, 0] > 1e-3).nonzero(as_tuple=True)
+    numbers = planes[0].movedim(1, -1)[layer, row, column]
+    return numbers[None], layer[None], (row * canvas.width + column)[None]
+
+def _streaks(planes, m, amount, canvas): # as `_streak_planes` gives them; amount: share of the columns with a drop [B]
     "Falling drops: plane of light."
+    def light(near, along, r, speed, bright, t, amount):
+        s = along + t * speed; turn = s.floor()
+        on = (r * 7.13 + turn * .618034).frac() < amount
+        return near * on * (1 - (s - turn) * 3.2).clamp(min=0) * bright
+    speed, bright = torch.tensor([layer[-2:] for layer in LAYERS], device=m.t.device).unbind(1)
+    if isinstance(planes, tuple):
+        numbers, layer, place = planes
+        seen = light(*numbers.unbind(2), speed[layer], bright[layer], m.t[:, None], amount[:, None])
+        return torch.zeros(len(seen), canvas.height * canvas.width, device=seen.device).scatter_add_(
+            1, place, seen).view(-1, *canvas.shape)
     total = 0.
     for k, (*_, speed, bright) in enumerate(LAYERS):
-        near, along, r = planes[:, k].unbind(1)
-        s = along + per(m.t) * speed; turn = s.floor()
-        on = (r * 7.13 + turn * .618034).frac() < per(amount)
-        total = total + near * on * (1 - (s - turn) * 3.2).clamp(min=0) * bright
+        total = total + light(*planes[:, k].unbind(1), speed, bright, per(m.t), per(amount))
     return total
 
 # %% ../../nbs/world/03_water.ipynb #3f9f4bcf
@@ -381,7 +416,7 @@ def _falling_rain(seeds, m, canvas, w, amount, ex, ey):
         *(torch.cat(v, 1) for v in ((px, sx), (py, sy), (s, strength), (r, torch.full_like(sx, 0.009)))), canvas
     )
     return (
-        _streaks(per_seed(_streak_planes, seeds, canvas), m, amount) * per(0.45 + 0.35 * force(m).clamp(max=1))
+        _streaks(per_seed(_streak_planes, seeds, canvas), m, amount, canvas) * per(0.45 + 0.35 * force(m).clamp(max=1))
         + 0.8 * dots
     )
 
@@ -402,10 +437,11 @@ def draw_raining(seeds, m, canvas):  # int64 [B]  # Moment of B pictures  # pixe
         w['p'], light, (0.9 * _rings(w['rings'], m, 1.1 * amount) + 0.8 * ripples(m, x, y, ex, ey, 0.35)) * w['pool']
     )
     s = per(stir(m))
-    sheet = noise(0.9 * x + 0.7 * s + vary(seeds, 'sheet', 0, 8), 0.5 * y + 0.9 * s, 'fbm') * per(
-        g.clamp(max=1.3) * by(kind, [0.25, 0.35, 0.5, 0.25, 0.3, 0.3, 0.45, 0.15])
-    )
-    p = over(p, lk.horizon * 0.85, sheet.clamp(max=0.8))
+    thick = per(g.clamp(max=1.3) * by(kind, [0.25, 0.35, 0.5, 0.25, 0.3, 0.3, 0.45, 0.15]))
+    def sheet(x, y):
+        n = noise(0.9 * x + 0.7 * s + vary(seeds, 'sheet', 0, 8), 0.5 * y + 0.9 * s, 'fbm')
+        return (n * thick).clamp(max=0.8)
+    p = over(p, lk.horizon * 0.85, softly(canvas, sheet, x.device, 4))
     return develop(glow(p, light, _falling_rain(seeds, m, canvas, w, amount, ex, ey)), lk.exposure)
 
 # %% ../../nbs/world/03_water.ipynb #aabdabe8
@@ -469,7 +505,7 @@ def _steps(seeds, kind, x, y, lip, foot):
         w = wide * (1 + .5 * s); q = (x - cx - .015 * torch.sin(9 * s + j)) / w
         field = torch.where(here, 1 - 2 * q.abs(), field)
         across, time = torch.where(here, q * w / first, across), torch.where(here, before + (s + .015).sqrt(), time)
-        foam = foam + torch.exp(-((y - end) / .022)**2 - ((x - cx) / (.52 * w))**4) * (top > end + 1e-3)
+        foam = foam + exp(-((y - end) / .022)**2 - ((x - cx) / (.52 * w))**4) * (top > end + 1e-3)
         before = before + (top - end).clamp(min=0).sqrt()
         cx, wide = cx + .22 * (vary(seeds, f'aside {j}') - .5) * three, wide * vary(seeds, f'widen {j}', 1.15, 1.65)
     return field, across, time, foam, cx
@@ -482,7 +518,7 @@ def _fall_scene(seeds, canvas):
     far = per(by(kind, [0, 0, 0, 0, 0, 1, 0]))
     lip = foot + per(by(kind, [0.48, 0, 0.42, 0.36, 0, 0.33, 0])) + vary(seeds, 'lip', -0.04, 0.07)
     field, across, time, foam, cx = _steps(seeds, kind, x, y, lip, foot)
-    notch = 1 - torch.exp(
+    notch = 1 - exp(
         -(((x - vary(seeds, 'fall x', 0.3, 0.7)) / per(by(kind, [0.12, 1, 0.125, 0.23, 1, 0.085, 1]))) ** 4)
     )
     top = lip + 0.004 + (0.24 * crest(seeds, 'cliff top', x, 1.6, 'fbm') - 0.02) * notch
@@ -506,7 +542,7 @@ def _fall_scene(seeds, canvas):
     reach, high = per(by(kind, [0.196, 1, 0.228, 0.372, 1, 0.116, 1])), per(
         by(kind, [0.15, 1, 0.09, 0.21, 1, 0.075, 1])
     )
-    mist = torch.exp(-(((x - cx) / reach) ** 2) - ((y - foot - 0.03) / high) ** 2)
+    mist = exp(-(((x - cx) / reach) ** 2) - ((y - foot - 0.03) / high) ** 2)
     return dict(
         p=p,
         field=field,
@@ -585,7 +621,7 @@ def _stones(w, seeds, canvas, scene, n=7):
         )
         there = (vary(seeds, f'stone {k}') < .75).float()
         p, a = boulder(w['p'], lk, seeds, cx, cy, r, str(k))
-        foam = torch.exp(-((x - cx) / (1.15 * r))**2 - ((y - cy + .55 * r) / (.35 * r))**2) * w['pool']
+        foam = exp(-((x - cx) / (1.15 * r))**2 - ((y - cy + .55 * r) / (.35 * r))**2) * w['pool']
         a, p = a * there, torch.lerp(w['p'], p, there[:, None])
         w = w | dict(
             p=p,
@@ -667,42 +703,50 @@ def _fall_still(seeds, canvas):
     "What stands still by falling water: look, picture and where water is."
     which = by(kind_index('waterfall burbling', seeds), [0, 1, 0, 0, 2, 0, 1]).long()
     stony = lambda scene: lambda s, canvas: _stones(scene(s, canvas), s, canvas, scene)
-    return painted(which, [stony(_fall_scene), stony(_stream_scene), _fountain_scene], seeds, canvas) | dict(
-        lk=_fall_look(seeds, canvas)
-    )
+    w = painted(which, [stony(_fall_scene), stony(_stream_scene), _fountain_scene], seeds, canvas)
+    runs = torch.where((which == 1)[:, None, None], w['pool'], (w['field'] > -.5).float())
+    foam, mist = ((w[k] - .002).clamp(min=0) for k in ('foam', 'mist'))
+    extents = dict(running=runs, wet=w['pool'], boiling=foam, misty=mist)
+    return w | {k: extent(canvas, a) for k, a in extents.items()} | dict(lk=_fall_look(seeds, canvas))
 
 # %% ../../nbs/world/03_water.ipynb #9072c8fc
 def _pools(w, lk, x, y, s, g):
     "Picture with the pools' mirrors, and the noise of their foam."
-    canvas, near = Canvas.spanned(x, y), (w['level'] - y)
-    q = noise(
-        4.5 * (x - 0.5) / (near + 0.25).clamp(min=0.1) + 0.9 * s,
-        1.6 / (near + 0.16).clamp(min=0.05) + 1.2 * s,
-        ('smooth', 'fbm'),
-        3 / canvas.unit,
-    )
-    wave = (q - .5) * (.25 + .75 * g.clamp(max=1.2))[:, None]
+    canvas, (rows, columns) = Canvas.spanned(x, y), w['wet']
+    def swell(x, y):
+        near = w['level'] - y
+        across, away = 4.5 * (x - 0.5) / (near + 0.25).clamp(min=0.1), 1.6 / (near + 0.16).clamp(min=0.05)
+        return noise(across + 0.9 * s, away + 1.2 * s, ('smooth', 'fbm'), 3 / canvas.unit)
+    q = softly(canvas, swell, x.device)
+    wave = (q[..., rows, columns] - .5) * (.25 + .75 * g.clamp(max=1.2))[:, None]
+    x, y = x[..., columns], y[:, rows]
     water = reflected(w['p'], x, y, w['level'], .05 * wave[:, 0], .09 * wave[:, 1]) * .62 + tint(lk.horizon * .05)
     water = glow(water, lk.horizon * .6 + lk.light * .25, (1.1 * wave[:, 1]).clamp(min=0)**2)
-    return over(w['p'], water, w['pool']), q[:, 1]
+    return laid(w['p'], w['wet'], lambda p: over(p, water, w['pool'][:, rows, columns])), q[:, 1]
 
 def _white_water(p, w, seeds, kind, white, x, y, s, g, foam):
     "Running water, foam and mist over the picture."
     canvas, brook = Canvas.spanned(x, y), per(by(kind, [0, 1, 0, 0, 0, 0, 1])) > 0
     speed = per(by(kind, [3.2, 2.6, 2.6, 3., 0, 1.8, 2.2]))
-    n = noise(
-        2.6 * w['across'] + vary(seeds, 'water', 0, 8), 2 * w['along'] - s * speed, ('fbm', 'smooth'), 2.5 / canvas.unit
-    )
-    n = .6 * n[:, 0] + .4 * n[:, 1]
-    field = torch.where(brook, w['field'].clamp(max=.45) - .75 + .5 * w['foam'], w['field'])
-    body = step(0.0, 0.35, field - 0.45 * (1 - g.clamp(max=1)) + 0.9 * (n - 0.5)) * torch.where(
-        brook, w['pool'], (w['field'] > -0.5).float()
-    )
-    p = over(p, tint(white) * (.22 + .95 * n)[:, None], body)
-    boil = w['foam'] * (.35 + 1.1 * g.clamp(max=1.3)) * (.35 + .9 * foam)
-    p = over(p, white, boil.clamp(max=.95) * torch.where(brook, .8, 1.))
-    fog = noise(1.6 * x, 1.6 * y - .9 * s, 'fbm', 1.6 / canvas.unit)
-    return over(p, white * .9, (w['mist'] * (.25 + .9 * fog) * (.25 + .75 * g.clamp(max=1.2))).clamp(max=.9))
+    def run(p):
+        k = {k: w[k][(..., *w['running'])] for k in ('across', 'along', 'field', 'foam', 'pool')}
+        n = noise(2.6 * k['across'] + vary(seeds, 'water', 0, 8), 2 * k['along'] - s * speed, ('fbm', 'smooth'),
+            2.5 / canvas.unit)
+        n = .6 * n[:, 0] + .4 * n[:, 1]
+        field = torch.where(brook, k['field'].clamp(max=.45) - .75 + .5 * k['foam'], k['field'])
+        body = step(0.0, 0.35, field - 0.45 * (1 - g.clamp(max=1)) + 0.9 * (n - 0.5)) * torch.where(
+            brook, k['pool'], (k['field'] > -0.5).float()
+        )
+        return over(p, tint(white) * (.22 + .95 * n)[:, None], body)
+    def boil(p):
+        here, churned = (a[(..., *w['boiling'])] for a in (w['foam'], foam))
+        foamy = here * (.35 + 1.1 * g.clamp(max=1.3)) * (.35 + .9 * churned)
+        return over(p, white, foamy.clamp(max=.95) * torch.where(brook, .8, 1.))
+    def mist(p):
+        fog = softly(canvas, lambda x, y: noise(1.6 * x, 1.6 * y - .9 * s, 'fbm', 1.6 / canvas.unit), x.device, 4)
+        haze, fog = (a[(..., *w['misty'])] for a in (w['mist'], fog))
+        return over(p, white * .9, (haze * (.25 + .9 * fog) * (.25 + .75 * g.clamp(max=1.2))).clamp(max=.9))
+    return laid(laid(laid(p, w['running'], run), w['boiling'], boil), w['misty'], mist)
 
 # %% ../../nbs/world/03_water.ipynb #dfabdc18
 def draw_waterfall_burbling(seeds, # int64 [B]
@@ -802,7 +846,7 @@ def _kayak(seeds, canvas):
     half = .20 * (1 - y / tip).clamp(min=0)**.62
     bow = torch.where(y < tip, half - (x - cx).abs(), -torch.ones_like(x))
     q = ((x - cx).abs() / (half + 1e-4)).clamp(0, 1)
-    lit = (1.1 - .55 * q + 1.5 * lk.side * (x - cx)).clamp(.2, 1.4) * (1 - .6 * torch.exp(-((x - cx) / .012)**2))
+    lit = (1.1 - .55 * q + 1.5 * lk.side * (x - cx)).clamp(.2, 1.4) * (1 - .6 * exp(-((x - cx) / .012)**2))
     hull, light = blend(seeds, 'hull', 'e0442c f0b020 2c7ac0 4a9a48 e8e4d8'), lk.shade * .8 + lk.light * .8
     shaft = inside(limb(x, y, cx - side * .15, .02, cx + side * .27, .30, .010, .010), canvas)
     blade = inside(limb(x, y, cx + side * .26, .295, cx + side * .36, .36, .018, .034), canvas)
@@ -826,7 +870,7 @@ def _rocks(seeds, canvas, n=6):
         )
         p, c = boulder(p, lk, seeds, cx, cy, r, f'surf {k}')
         a, foam = c + a * (1 - c), torch.maximum(
-            foam, torch.exp(-(((x - cx) / (1.3 * r)) ** 2) - ((y - cy + 0.62 * r) / (0.30 * r)) ** 2)
+            foam, exp(-(((x - cx) / (1.3 * r)) ** 2) - ((y - cy + 0.62 * r) / (0.30 * r)) ** 2)
         )
     return _front(p * .8, a, foam)
 
@@ -853,7 +897,7 @@ def _boat(seeds, canvas):
     colour = over(over(colour, light * 0.8, cabin * (1 - hull)), light * 0.06, glass)
     back = (by_ - y).clamp(min=0)
     arm = (x - bx).abs() - 0.05 * s - 0.75 * back
-    wake = 0.9 * torch.exp(-((arm / (0.012 + 0.10 * back)) ** 2)) + 0.85 * torch.exp(
+    wake = 0.9 * exp(-((arm / (0.012 + 0.10 * back)) ** 2)) + 0.85 * exp(
         -(((x - bx) / (0.05 * s + 0.16 * back)) ** 2)
     )
     return _front(colour, torch.maximum(hull, cabin), wake * step(0, 0.02, by_ + 0.01 - y))
@@ -900,7 +944,10 @@ def _shore(seeds, canvas):
     near = painted(
         by(kind, [0, 0, 0, 1, 0, 2, 3, 4]).long(), [_nothing, _kayak, _boat, _two_hands, _rocks], seeds, canvas
     )
-    return near | dict(lk=lk, p=p, h=h, beach=beach, edge=edge, deep=deep, white=lk.shade * .85 + lk.light * .85 + .01)
+    grown = extent(canvas, near['front'][:, 3], .06)
+    white = lk.shade * .85 + lk.light * .85 + .01
+    return near | dict(lk=lk, p=p, mirrored=p.clamp(max=1.1), h=h, beach=beach, edge=edge, deep=deep, white=white,
+        grown=grown)
 
 # %% ../../nbs/world/03_water.ipynb #f3e835b5
 def _lace(x, y, w, s): # s: how far the water has moved [B, 1, 1]
@@ -932,7 +979,7 @@ def _waves(x, y, w, m, seeds, tall, n=5): # tall: amplitude [B, 1, 1]
         )
         curl = step(0.62, 0.95, up + 0.5 * (lace - 0.5) + 0.55 * (c - 0.6) + 0.25 * d) * (0.55 + 0.6 * lace)
         wash = (
-            torch.exp(-(((y - foot + 0.015 * d) / (0.004 + 0.05 * d * (0.4 + tall))) ** 2))
+            exp(-(((y - foot + 0.015 * d) / (0.004 + 0.05 * d * (0.4 + tall))) ** 2))
             * step(0.60, 0.85, lace + 0.35 * d + 0.2 * (c - 0.5))
             * (y < foot + 0.3 * top)
         )
@@ -951,48 +998,65 @@ def _breakers(p, w, m, seeds, tall):
 # %% ../../nbs/world/03_water.ipynb #b56d5931
 def _swash(p, w, m, y, tall, lace):
     "The beach, its wet shine and the edge of foam that runs up and back: picture."
-    edge = w['edge'] - (.012 + .05 * tall) * per(.5 - .5 * torch.cos(.30 * 2 * math.pi * stir(m)))
+    edge, canvas = w['edge'] - (.012 + .05 * tall) * per(.5 - .5 * torch.cos(.30 * 2 * math.pi * stir(m))), Canvas.of(p)
+    rows, columns = box(canvas, y - edge.amax(2, keepdim=True) < .13, None)
+    if rows.start == rows.stop: return p
+    y, edge, lace, beach = y[:, rows], edge[:, rows], lace[:, rows], w['beach'][:, :, rows]
     wet = step(.10, 0., edge - y)[:, None]
-    sand = torch.lerp(w['beach'], w['beach'] * .42 + tint(w['lk'].horizon) * .24, wet.expand_as(p))
-    p = over(p, sand, inside(edge - y, Canvas.of(p), .01))
-    foam = torch.exp(-(((y - edge - 0.012) / (0.012 + 0.012 * tall)) ** 2)) + 0.7 * step(0, 0.10, y - edge) * step(
+    sand = torch.lerp(beach, beach * .42 + tint(w['lk'].horizon) * .24, wet.expand_as(beach))
+    foam = exp(-(((y - edge - 0.012) / (0.012 + 0.012 * tall)) ** 2)) + 0.7 * step(0, 0.10, y - edge) * step(
         0.11, 0.03, y - edge
     ) * step(0.50, 0.75, lace)
-    return over(p, w['white'], (foam * (.45 + .5 * lace)).clamp(max=.92))
+    white = (foam * (.45 + .5 * lace)).clamp(max=.92)
+    onto = lambda part: over(over(part, sand, inside(edge - y, canvas, .01)), w['white'], white)
+    return laid(p, (rows, columns), onto)
 
 # %% ../../nbs/world/03_water.ipynb #487da238
-def _water(w, seeds, x, y, s, near, rings):
-    "The surface of sea or lake over the picture."
-    canvas, lk, h = Canvas.spanned(x, y), w['lk'], w['h']
-    down = (h - y).clamp(min=1e-3)
-    far = 0.25 / (down + 0.06)
+def _wave_noise(seeds, x, y, h, s, unit): # coordinates, horizon, how far the water has moved; pixels of the short side
+    "Height of the waves on the water and how they glitter, planes."
+    far = 0.25 / ((h - y).clamp(min=1e-3) + 0.06)
     a = noise(
         1.5 * (x - 0.5) * far + 0.5 * s + vary(seeds, 'wave x', 0, 8),
         2.6 * far + 1.1 * s,
         ('smooth', 'fbm'),
-        4 / canvas.unit,
+        4 / unit,
     )
     b = noise(
         2.3 * (x - 0.5) * far - 0.7 * s,
         4.2 * far + 0.6 * s + vary(seeds, 'wave y', 0, 8),
         ('smooth', 'fbm'),
-        5 / canvas.unit,
+        5 / unit,
     )
-    wave = (a[:, 0] + 0.6 * b[:, 0] + 0.3 * b[:, 1] - 0.95) * near + 0.9 * rings
-    mirror = reflected(w['p'].clamp(max=1.1), x, y, h, 0.06 * wave * (down + 0.3), 0.16 * wave * (down + 0.1))
-    share = (0.28 + 0.62 * torch.exp(-4.5 * down) + 0.4 * wave.clamp(min=0)).clamp(0, 1)
+    return a[:, 0] + 0.6 * b[:, 0] + 0.3 * b[:, 1] - 0.95, 0.3 * (a[:, 1] - 0.5)
+
+def _water(w, seeds, x, y, s, near, rings):
+    "The surface of sea or lake over the picture."
+    canvas, h = Canvas.spanned(x, y), w['h']
+    rows, columns = box(canvas, h - y > -1 / canvas.unit, None)
+    y, rings = y[:, rows], rings[:, rows]
+    wave, glitter = _wave_noise(seeds, x, y, h, s, canvas.unit)
+    wave = wave * near + 0.9 * rings
+    return laid(w['p'], (rows, columns), lambda p: _sea(p, w, x, y, wave, glitter, canvas))
+
+def _sea(p, w, x, y, wave, glitter, canvas): # rows of a picture, their coordinates and waves
+    "The water's colour, what it mirrors, and the path of the sun, over the picture."
+    lk, h = w['lk'], w['h']
+    down = (h - y).clamp(min=1e-3)
+    mirror = reflected(w['mirrored'], x, y, h, 0.06 * wave * (down + 0.3), 0.16 * wave * (down + 0.1))
+    share = (0.28 + 0.62 * exp(-4.5 * down) + 0.4 * wave.clamp(min=0)).clamp(0, 1)
     sea = torch.lerp(tint(w['deep']) * (0.8 + 0.5 * wave)[:, None], mirror, share[:, None])
-    path = torch.exp(-(((x - per(lk.sun_x)) / (0.05 + 0.25 * down)) ** 2)) * per(
+    path = exp(-(((x - per(lk.sun_x)) / (0.05 + 0.25 * down)) ** 2)) * per(
         0.55 * (1 - lk.veil) * (1 - 0.7 * lk.night)
     )
-    sea = glow(sea, lk.sun, path * step(0.12, 0.5, wave + 0.3 * (a[:, 1] - 0.5)))
-    return over(w['p'], sea, inside(h - y, canvas))
+    sea = glow(sea, lk.sun, path * step(0.12, 0.5, wave + glitter))
+    return over(p, sea, inside(h - y, canvas))
 
 def _plumes(m, x, y, x0, y0, tall): # from where [B, events]; height of the tallest [B, 1, 1]
     "Sheets of water that the latest events throw up, fanning out and tearing: coverage."
     (age, strength, i), out = latest(m, x0.shape[1]), torch.zeros(len(x0), *Canvas.spanned(x, y).shape, device=y.device)
     for k in range(x0.shape[1]):
         t, s = per(age[:, k]), per(strength[:, k])
+        if not ((t < .55) & (s > 0)).any(): continue
         high = tall * s * (2.4 * t - 4.2 * t**2).clamp(min=0) + 1e-3
         u, v = (x - per(x0[:, k])) / (.8 * high + .02), (y - per(y0[:, k])) / high
         n = noise(
@@ -1003,7 +1067,7 @@ def _plumes(m, x, y, x0, y0, tall): # from where [B, events]; height of the tall
         )
         body = (1 - (u / (.35 + .65 * v.clamp(0, 1)))**2).clamp(min=0) * (1 - v).clamp(min=0) * step(-.08, .05, v)
         out = torch.maximum(
-            out, step(0.12, 0.45, 1.2 * body * torch.exp(-t / 0.4) * (0.25 + 1.3 * n)) * (s > 0) * step(0.55, 0.30, t)
+            out, step(0.12, 0.45, 1.2 * body * exp(-t / 0.4) * (0.25 + 1.3 * n)) * (s > 0) * step(0.55, 0.30, t)
         )
     return out
 
@@ -1032,8 +1096,10 @@ def _splash(p, w, seeds, m, kind, x, y, ex, ey, lace):
     t = age[..., None].expand(-1, -1, n).flatten(1)
     white = puffs(px, py, r * (1 + 1.2 * t), 1.3 * a * (.010 / r).clamp(max=1.3), canvas, .035)
     for k in range(ex.shape[1]):
-        boil = torch.exp(-((x - per(ex[:, k])) / .07)**2 - ((y - per(ey[:, k]) - .01) / .03)**2)
-        white = white + boil * per(s[:, k] * torch.exp(-age[:, k] / .25)) * (.4 + .8 * lace)
+        cx, cy = per(ex[:, k]), per(ey[:, k])
+        rows, columns = box(canvas, (y - cy).abs() < .1, (x - cx).abs() < .2)
+        boil = exp(-((x[..., columns] - cx) / .07)**2 - ((y[:, rows] - cy - .01) / .03)**2)
+        white[:, rows, columns] += boil * per(s[:, k] * exp(-age[:, k] / .25)) * (.4 + .8 * lace[:, rows, columns])
     high = per(by(kind, [.9, 1.7, 1.6, .9, .8, .9, .9, 2.0]))
     white = white + .9 * softly(canvas, lambda x, y: _plumes(m, x, y, ex, ey, high), y.device)
     return over(p, w['white'] * 1.05, white.clamp(max=.95))
@@ -1044,8 +1110,11 @@ def _afloat(p, w, m, kind, x, y):
     rock = by(kind, [0, 0, 0, 1, 0, 0.25, 0, 0]) * 0.012 * torch.sin(5 * stir(m)) - by(
         kind, [0, 0, 0, 0.02, 0, 0, 0.05, 0]
     ) * (force(m) - m.level)
-    f = sampled(w['front'], x, y - per(rock))
-    return over(p, f[:, :3], f[:, 3])
+    rows, columns = w['grown']
+    def float_(part):
+        f = sampled(w['front'], x[..., columns], (y - per(rock))[:, rows])
+        return over(part, f[:, :3], f[:, 3])
+    return laid(p, w['grown'], float_)
 
 def draw_splashing_water(seeds, # int64 [B]
                          m,     # Moment of B pictures
@@ -1061,7 +1130,7 @@ def draw_splashing_water(seeds, # int64 [B]
     rings = ripples(m, x, y, ex, ey, .38, .055) * per(by(kind, [.2, .2, 1, 1.1, 1, .3, 1.1, .2]))
     p = _water(w, seeds, x, y, s, .25 + .6 * g, rings)
     down = (w['h'] - y).clamp(min=1e-3)
-    lace = _lace(x, y, w, s)
+    lace = softly(canvas, lambda x, y: _lace(x, y, w, s), x.device)
     tall = per(by(kind, [.75, 1.25, .02, .05, .10, .30, .03, .8]) * (.25 + .45 * m.level + .3 * force(m)))
     p = _breakers(p, w, m, seeds, tall)
     p = over(
@@ -1113,9 +1182,9 @@ def _boot(seeds, canvas):
         0.62
         + 0.36 * (1 - q**2).clamp(min=0).sqrt()
         + 0.35 * q * lk.side
-        - 0.30 * torch.exp(-(((y - 0.26 + 0.9 * (x - 0.5) ** 2) / 0.016) ** 2))
+        - 0.30 * exp(-(((y - 0.26 + 0.9 * (x - 0.5) ** 2) / 0.016) ** 2))
     ).clamp(0.1, 1.3)
-    shine = torch.exp(-((q - .35 * lk.side) / .14)**2) * step(.16, .22, y) * per(torch.where(rubber, .35, .12))
+    shine = exp(-((q - .35 * lk.side) / .14)**2) * step(.16, .22, y) * per(torch.where(rubber, .35, .12))
     colour = tint(hide * light) * lit[:, None] + tint(light) * shine[:, None]
     colour = over(colour, torch.where(rubber[:, None], hide * .35 + .05, hide * .3) * (lk.shade + lk.light * .5), sole)
     dirt = step(
@@ -1140,10 +1209,18 @@ def _pressing_hand(seeds, lk, x, y, canvas, top):
         )
         for k in range(4)
     ]
-    d = union([limb(x, y, .5, top + .09, .56, 1.3, .085, .075), limb(x, y, .5, top + .06, .5, top + .10, .09, .09),
-               limb(x, y, .58, top + .12, .665, top + .05, .032, .024), *fingers])
-    gaps = sum(torch.exp(-((x - .45 - .05 * k) / .006)**2) for k in range(3)) * step(top + .075, top + .03, y)
+    arm, palm = [limb(x, y, .5, top + .09, .56, 1.3, .085, .075)], limb(x, y, .5, top + .06, .5, top + .10, .09, .09)
+    if large := canvas.unit > EXACT: # a wrist, and the muscles of a forearm
+        joints = (.5, top + .1, .075), (.512, top + .24, .056), (.54, top + .62, .1), (.57, 1.8, .085)
+        arm = [limb(x, y, *a[:2], *b[:2], a[2], b[2]) for a, b in zip(joints, joints[1:])]
+    d = union([*arm, palm, limb(x, y, .58, top + .12, .665, top + .05, .032, .024), *fingers])
+    gaps = sum(exp(-((x - .45 - .05 * k) / .006)**2) for k in range(3)) * step(top + .075, top + .03, y)
     lit = (.45 + .6 * step(0, .05, d) + 2.5 * (x - .5) * lk.side - .4 * gaps).clamp(.15, 1.2)
+    if large:
+        rim = 1 - (d / .085).clamp(0, 1)
+        grain = noise(7 * x, 5 * y, 'fine', 7 / canvas.unit) - .5
+        lit = .28 + .62 * (1 - rim**2).clamp(min=0).sqrt() + 2.2 * (x - .5 - .07 * (y - top)) * lk.side * rim
+        lit = (lit + .07 * grain - .3 * gaps).clamp(.12, 1.2)
     return tint(blend(seeds, 'skin', SKIN) * (lk.shade * .8 + lk.light * .7)) * lit[:, None], inside(d, canvas)
 
 def _hand(seeds, canvas):
@@ -1157,6 +1234,12 @@ def _sponge(seeds, canvas):
     d = .035 - (u.clamp(min=0)**2 + v.clamp(min=0)**2 + 1e-9).sqrt() - torch.maximum(u, v).clamp(max=0)
     holes = step(.30, .16, noise(2.6 * x + vary(seeds, 'holes', 0, 8), 2.6 * y, 'cells', 3 / canvas.unit))
     lit = (.95 - .32 * step(.325, .30, y - .02 * torch.sin(20 * x)) + (x - .5) * lk.side - .45 * holes).clamp(.1)
+    if canvas.unit > EXACT: # many small pores, and an edge that they break
+        large, small = (noise(n * x + vary(seeds, 'holes', 0, 8), n * y, 'cells', n / canvas.unit) for n in (15, 34))
+        holes = torch.maximum(.8 * step(.3, .05, large), .7 * step(.45, .1, small))
+        d = d - .012 * holes
+        round_ = (1 - (1 - (d / .05).clamp(0, 1))**2).clamp(min=0).sqrt()
+        lit = (.35 + .55 * round_ + .8 * (x - .5) * lk.side + 1.2 * (y - .26) - .5 * holes).clamp(.08)
     colour = (
         tint(blend(seeds, 'sponge', 'f0d048 f0b040 68c070 f08098 60b0d8') * (lk.shade * 0.8 + lk.light * 0.7))
         * lit[:, None]
@@ -1224,7 +1307,7 @@ def _relief(seeds, lk, kind, x, y, u, v):
             h - 0.25 * deep,
             lit
             + 0.21 * deep * torch.sin(160 * b)
-            - 0.45 * torch.exp(-(((d + 0.004) / 0.012) ** 2)) * torch.sign(0.6 * b + a) * there,
+            - 0.45 * exp(-(((d + 0.004) / 0.012) ** 2)) * torch.sign(0.6 * b + a) * there,
         )
     return h, lit
 
@@ -1251,6 +1334,10 @@ def _litter(p, pool, seeds, lk, kind, x, y, n=6):
     return p, pool
 
 # %% ../../nbs/world/03_water.ipynb #9d8349d7
+def _lain(x, y, ox, oy, zoom): # coordinates; place and scale of the ground [B, 1, 1]
+    "Coordinates on the ground before us: planes."
+    return ox + (x - .5) * (.75 + .55 * y) * 2.2 * zoom, oy + 2.6 * zoom * y * (1 + .25 * y)
+
 def _ground_still(seeds, canvas):
     """What lies before us: look, picture, open water, coordinates and slope of the ground, what the water mirrors, the
     thing."""
@@ -1261,10 +1348,10 @@ def _ground_still(seeds, canvas):
         somewhere(seeds, 'ground'),
     )
     zoom = vary(seeds, 'zoom', .7, 1.25)
-    u, v = ox + (x - .5) * (.75 + .55 * y) * 2.2 * zoom, oy + 2.6 * zoom * y * (1 + .25 * y)
+    u, v = _lain(x, y, ox, oy, zoom)
     h, slope = _relief(seeds, lk, kind, x, y, u, v)
     share = per(by(kind, [.36, .70, .55, .66, -9, .62, -9]))
-    depth = share - h - .12 + .25 * torch.exp(-((x - .5) / .36)**2 - ((y - .33) / .26)**2)
+    depth = share - h - .12 + .25 * exp(-((x - .5) / .36)**2 - ((y - .33) / .26)**2)
     colour = torch.stack([blend(seeds, 'ground', g) for g in GROUND], 1)[
         torch.arange(len(seeds), device=seeds.device), kind
     ]
@@ -1282,9 +1369,9 @@ def _ground_still(seeds, canvas):
         lk=lk,
         p=p,
         pool=pool,
-        u=u,
-        v=v,
         slope=slope,
+        half=_half(canvas, thing['thing']),
+        at=(ox, oy, zoom),
         env=noise(0.5 * u + 3, 0.45 * v, 'smooth'),
         colour=colour,
         shine=shine,
@@ -1294,15 +1381,17 @@ def _ground_still(seeds, canvas):
 def _surface(w, kind, g, s, rings):
     "Ground and water that tremble and shine: picture."
     lk, soft = w['lk'], per(by(kind, [.15, .1, .1, .1, 1.3, .1, .8]))
-    a = noise(.8 * w['u'] + .9 * s, .8 * w['v'] + .5 * s, 'smooth')
-    b = noise(1.3 * w['u'] - .8 * s, 1.3 * w['v'] + .9 * s, 'smooth')
+    def swell(x, y):
+        u, v = _lain(x, y, *w['at'])
+        return (noise(.8 * u + .9 * s, .8 * v + .5 * s, 'smooth'), noise(1.3 * u - .8 * s, 1.3 * v + .9 * s, 'smooth'))
+    a, b = softly(Canvas.of(w['p']), swell, s.device, 4)
     wave = (a - b) * (.30 + .45 * soft) + .9 * rings
     p = w['p'] * (1 + (.8 * wave * (.35 + soft)).clamp(-.6, 1.))[:, None]
     env = step(.35, .75, w['env'] + .45 * wave + .06 * (b - .5))
     deep = w['colour'] * .25 * (lk.shade + .3 * lk.light)
     p = over(p, torch.lerp(tint(deep), tint(w['shine']), (.12 + .75 * env)[:, None]), .9 * w['pool'])
     gloss = (
-        torch.exp(-(((w['slope'] * (1 + 0.6 * soft) + 0.9 * wave - 0.34) / (0.10 + 0.05 * soft)) ** 2))
+        exp(-(((w['slope'] * (1 + 0.6 * soft) + 0.9 * wave - 0.34) / (0.10 + 0.05 * soft)) ** 2))
         * (1 - w['pool'])
         * (0.30 + 0.35 * soft)
     )
@@ -1325,7 +1414,7 @@ def _domes(p, m, seeds, w):
     a = inside((1 - q) * R, canvas) * (r > .012)[..., None, None]
     side = lk.side[:, None]
     lit = a * (.45 + .5 * (1 - q**2).clamp(min=0).sqrt() + .35 * (dx * side + dy) / R)
-    spot = a * torch.exp(-14 * ((dx / R - .3 * side)**2 + (dy / R - .45)**2))
+    spot = a * exp(-14 * ((dx / R - .3 * side)**2 + (dy / R - .45)**2))
     a, lit, spot = (gathered(v, at, seen, canvas) for v in (a, lit, spot))
     p = over(p, tint(w['colour'] * (lk.shade * .75 + lk.light * .6)) * lit[:, None], .92 * a.clamp(max=1))
     return glow(p, lk.shade + lk.light, .7 * spot)
@@ -1336,34 +1425,35 @@ def _put(
     "Lay a thing, squashed in its lower part, and its shadow over the picture."
     low, h, top = 1 - squash, y - foot, .36
     own = torch.where(h < top * low, h / low, h - top * low + top)
-    across = (x - bx) / (1 + widen * torch.exp(-(h / 0.15).clamp(min=0))) + 0.5
+    across = (x - bx) / (1 + widen * exp(-(h / 0.15).clamp(min=0))) + 0.5
     f = sampled(thing, across, (own + 0.075).clamp(0, Canvas.of(thing).top - 0.01), 'zeros')
     return over(p * (1 - shadow)[:, None], f[:, :3], f[:, 3])
+
+def _half(canvas, thing): # [B, 4, H, W]
+    "How far a thing in the middle reaches to either side, a fraction of the picture."
+    columns = extent(canvas, thing[:, 3])[1]
+    return max(abs(column / canvas.unit + canvas.left - .5) for column in (columns.start, columns.stop))
 
 # %% ../../nbs/world/03_water.ipynb #9f15a1de
 def _pressed(p, m, seeds, w, kind, x, y, mid, gap, foot):
     "The boots, hand, sponge or cloth where the events have put them: picture."
-    walks = (kind == 0) | (kind == 3)
+    walks, canvas = (kind == 0) | (kind == 3), Canvas.of(p)
     for k, side in enumerate((-1., 1.)):
+        if k and not walks.any(): break
         down = per(torch.where(walks, press(m, 2, k), press(m)))
         bx = mid + torch.where(per(walks), side * gap, 0.)
         lift = (1 - down) * per(by(kind, [.12, 0, .03, .12, .08, .02, 0]))
-        shadow = (
-            torch.exp(-(((x - bx) / 0.12) ** 2) - ((y - foot + 0.01) / 0.055) ** 2)
-            * (0.35 + 0.45 * down)
-            * per(by(kind, [1, 0, 1, 1, 1, 0, 0]))
+        dark = (0.35 + 0.45 * down) * per(by(kind, [1, 0, 1, 1, 1, 0, 0]))
+        squash, widen = (
+            down * per(by(kind, share))
+            for share in ([0.05, 0, 0.5, 0.05, 0.12, 0.16, 0], [0.05, 0, 0.28, 0.05, 0.1, -0.04, 0])
         )
-        q = _put(
-            p,
-            w['thing'],
-            x,
-            y,
-            bx,
-            foot + lift - 0.02,
-            down * per(by(kind, [0.05, 0, 0.5, 0.05, 0.12, 0.16, 0])),
-            down * per(by(kind, [0.05, 0, 0.28, 0.05, 0.1, -0.04, 0])),
-            shadow,
-        )
+        where = box(canvas, None, (x - bx).abs() < max(1.3 * w['half'], .3) + .02)
+        def put(part):
+            u = x[..., where[1]]
+            shadow = exp(-(((u - bx) / 0.12) ** 2) - ((y - foot + 0.01) / 0.055) ** 2) * dark
+            return _put(part, w['thing'], u, y, bx, foot + lift - 0.02, squash, widen, shadow)
+        q = laid(p, where, put)
         p = q if k == 0 else torch.where(walks[:, None, None, None], q, p)
     return p
 
@@ -1532,7 +1622,7 @@ def _open_water(seeds, kind, x, d):
     )
     top, deep = hsv(hue - .02, .55 + .15 * (kind == 6), lum).sqrt(), hsv(hue + .045, .93 + 0 * lum, lum * .26).sqrt()
     lx, floor, (ox, oy) = vary(seeds, 'light', .15, .85), vary(seeds, 'floor', .70, .88), somewhere(seeds, 'haze')
-    light = torch.exp(-(x - lx)**2 * 5 - (d + .05)**2 * 3.2)
+    light = exp(-(x - lx)**2 * 5 - (d + .05)**2 * 3.2)
     fade = step(-.15, 1.05, d + .25 * (x - lx).abs() + .12 * (noise(ox + 2 * x, oy + 2 * d, 'smooth') - .5))
     p = torch.lerp(tint(top), tint(deep), fade[:, None]) + (light * .45)[:, None] * tint(.55 * top + .45)
     return top, deep, lx, floor, p, light
@@ -1567,33 +1657,37 @@ def _under_still(seeds, canvas):
     weed = torch.cat(
         [(tint(green) * (0.6 + 0.6 * y)[:, None]).expand_as(p), _kelp(seeds, canvas, kind, x, d, floor)[:, None]], 1
     )
-    near = (d - floor + 0.12).clamp(min=0.03)
     return dict(
         p=p,
         top=top,
         bed=bed,
         weed=weed,
-        angle=(x - lx) / (d + 0.45),
-        root=(floor + 0.1 - d).clamp(min=0) ** 1.4,
-        u=(x - 0.5) / near,
-        v=(0.96 / near).expand_as(bed),
+        grown=extent(canvas, weed[:, 3], .02),
+        lx=lx,
+        floor=floor,
         mouth=torch.cat([cx + 0.10 * s * turn, 1 - cy], 2)[:, 0],
     )
 
 # %% ../../nbs/world/03_water.ipynb #b57fea39
 def _bubbles(px, py, r, canvas, reach):  # places [B, N], radii, pixels, largest radius
     "Bubbles with a bright rim, a highlight and a glow below: light they add and light they hide, planes."
-    dx, dy, at, seen = patches(px, py, reach * 1.05, canvas)
-    R = r[..., None, None].clamp(min=0.6 / canvas.unit)
-    faint = (r[..., None, None] * canvas.unit / 0.9).clamp(max=1) ** 1.5
+    add = hide = torch.zeros(len(px), *canvas.shape, device=px.device)
+    for i, side in by_size(r * 1.05, reach * 1.05, canvas):
+        dx, dy, at, seen = patches(px[:, i], py[:, i], side, canvas)
+        light, rim = _bubble(dx, dy, r[:, i][..., None, None], canvas)
+        add, hide = add + gathered(light, at, seen, canvas), hide + gathered(rim * 0.5, at, seen, canvas)
+    return add, hide
+
+def _bubble(dx, dy, r, canvas): # offsets from the middle, radius
+    "Light of a bubble, and of its rim alone."
+    R, faint = r.clamp(min=0.6 / canvas.unit), (r * canvas.unit / 0.9).clamp(max=1) ** 1.5
     q = (dx**2 + (dy * 1.12) ** 2 + 1e-12).sqrt() / R
     body = ((1 - q) * R * canvas.unit / 1.2 + 0.5).clamp(0, 1)
     rim = body * step(0.45, 1.0, q)
     lit = (0.55 - 0.45 * (0.5 * dx - dy) / R).clamp(0.15, 1)
-    spot = torch.exp(-14 * ((dx / R + 0.38) ** 2 + (dy / R - 0.42) ** 2))
-    low = torch.exp(-9 * ((dx / R - 0.3) ** 2 + (dy / R + 0.5) ** 2))
-    light = (rim * lit * 0.75 + body * (0.08 + 0.25 * low) + 0.9 * spot) * faint
-    return gathered(light, at, seen, canvas), gathered(rim * faint * 0.5, at, seen, canvas)
+    spot = exp(-14 * ((dx / R + 0.38) ** 2 + (dy / R - 0.42) ** 2))
+    low = exp(-9 * ((dx / R - 0.3) ** 2 + (dy / R + 0.5) ** 2))
+    return (rim * lit * 0.75 + body * (0.08 + 0.25 * low) + 0.9 * spot) * faint, rim * faint
 
 # %% ../../nbs/world/03_water.ipynb #a62edf90
 def _rising(seeds, m, kind, canvas):
@@ -1628,14 +1722,14 @@ def _burst(seeds, m, kind, mouth, n=12, events=3):
     diver = (kind == 0)[:, None, None]
     x0 = torch.where(diver, mouth[:, :1, None], 0.25 + 0.5 * hashed(seeds, 'burst place', i)[..., None])
     y0 = torch.where(diver, mouth[:, 1:, None], T([0, 0.15, 0.02, 0.1, 0.15, 0.05, 0.05]))
-    rise = ((1 - torch.exp(-t / 0.35)) * (0.25 + 0.35 * h('fast')) + 0.12 * t) * (0.6 + 0.6 * s)
+    rise = ((1 - exp(-t / 0.35)) * (0.25 + 0.35 * h('fast')) + 0.12 * t) * (0.6 + 0.6 * s)
     x = x0 + (h('x') - 0.5) * (0.05 + 0.25 * rise) * 1.6 + 0.01 * torch.sin(12 * t + 9 * h('x'))
     r = (
         T([0.05, 0.035, 0.085, 0.055, 0.040, 0.030, 0.055])
         * (0.3 + 0.7 * h('r') ** 2)
         * s
         * step(0, 0.06, t)
-        * torch.exp(-t / 0.6)
+        * exp(-t / 0.6)
     )
     return [v.flatten(1) for v in (x, y0 + rise, r)]
 
@@ -1650,15 +1744,25 @@ def draw_underwater_bubbling(seeds, # int64 [B]
         kind_index('underwater bubbling', seeds),
     )
     s, (ox, oy) = per(stir(m)), somewhere(seeds, 'rays')
-    rays = step(.45, .95, noise(ox + w['angle'] * 1.9, oy + 3. * s, 'smooth')) * torch.exp(-1.7 * (1 - y))
-    c = torch.minimum(
-        noise(w['u'] + 0.7 * s, w['v'] + 0.35 * s, 'cells'),
-        noise(0.9 * w['u'] - 0.6 * s + 1.3, 0.9 * w['v'] + 0.8 * s, 'cells'),
-    )
-    p = w['p'] + tint(w['top']) * (.5 * rays + .9 * step(.35, .95, c)**2 * w['bed'])[:, None]
-    sway = .18 * torch.sin(9 * s + 6 * (1 - y)) * w['root']
-    weed = sampled(w['weed'], x + sway, y)
-    p = over(p, weed[:, :3], weed[:, 3])
+    def rays(x, y):
+        n = noise(ox + (x - w['lx']) / (1 - y + 0.45) * 1.9, oy + 3. * s, 'smooth')
+        return .5 * step(.45, .95, n) * exp(-1.7 * (1 - y))
+    def caustics(x, y):
+        near = (1 - y - w['floor'] + 0.12).clamp(min=0.03)
+        u, v = (x - 0.5) / near, 0.96 / near
+        c = torch.minimum(
+            noise(u + 0.7 * s, v + 0.35 * s, 'cells'),
+            noise(0.9 * u - 0.6 * s + 1.3, 0.9 * v + 0.8 * s, 'cells'),
+        )
+        return .9 * step(.35, .95, c)**2
+    bright = softly(canvas, rays, x.device, 4) + softly(canvas, caustics, x.device) * w['bed']
+    p = w['p'] + tint(w['top']) * bright[:, None]
+    rows, columns = w['grown']
+    sway = (.18 * torch.sin(9 * s + 6 * (1 - y)) * (w['floor'] + 0.1 - (1 - y)).clamp(min=0) ** 1.4)[:, rows]
+    def grow(p):
+        weed = sampled(w['weed'], x[..., columns] + sway, y[:, rows])
+        return over(p, weed[:, :3], weed[:, 3])
+    p = laid(p, w['grown'], grow)
     small, large = _rising(seeds, m, kind, canvas), _burst(seeds, m, kind, w['mouth'])
     light, hide = _bubbles(*(torch.cat(v, 1) for v in zip(small, large)), canvas, .085)
     return glow(p * (1 - .5 * hide.clamp(max=1))[:, None], .35 + .65 * w['top'], light).clamp(0, 1)
