@@ -7,7 +7,7 @@ Docs: https://sound-video.github.io/sound_video/motion/mapping.html.md"""
 # %% auto #0
 __all__ = ['DRIVERS', 'NOTES', 'TARGETS', 'GROUPS', 'FUNCTIONS', 'PRESETS', 'WARNING', 'Target', 'NotArithmetic', 'evaluate',
            'check_formula', 'split_drive', 'formula', 'read_drive_file', 'Drive', 'bounds', 'sound_drivers',
-           'read_drive']
+           'read_drive', 'check_length', 'check_lengths']
 
 # %% ../../nbs/motion/06_mapping.ipynb #8347f8ef
 import ast, json, math, operator, os, re
@@ -16,12 +16,12 @@ from difflib import get_close_matches
 from pathlib import Path
 import numpy as np
 from ..core.errors import UserError, check_choice, check_number, check_path, check_text, value_met
-from ..media.formats import check_track
+from ..media.formats import check_track, open_media
 from .curves import Sampled, eased, read_midi, read_table, seconds_of
 
 # %% ../../nbs/motion/06_mapping.ipynb #1dde4e74
 DRIVERS = dict( # curves that every sound has
-    loudness='how loud it is', bass='what is below 150 Hz', mid='150 Hz to 2 kHz', treble='above 2 kHz',
+    loudness='how loud it is', bass='what is below 200 Hz', mid='200 Hz to 2 kHz', treble='above 2 kHz',
     onset='rings out from each moment at which something begins', beat='rings out from each beat',
     bar='rings out from the first beat of each bar', section='rings out from where a new part of the music begins',
     percussive='what is struck', harmonic='what is held', centroid='how bright the sound is',
@@ -257,7 +257,7 @@ def _known(stems, curves): # -> raises for names that are not known
         if first == 'midi' and not any(c.startswith('midi.') for c in curves): raise UserError('midi needs a MIDI file: add --midi FILE')
         if first == 'curve' and not any(c.startswith('curve.') for c in curves): raise UserError('curve needs a table: add --curve FILE.csv')
         if rest and first not in ('midi', 'curve', 'chroma'):
-            raise _near(first, list(stems), f"there is no stem '{first}'", 'your stems, and add them: --stem NAME=FILE')
+            raise UserError(f"there is no stem '{first}': add --stem {first}=FILE, or choose from {', '.join(stems) or 'what the sound has'}")
         names = [*of_sound, 't', *FUNCTIONS, 'keys', *stems, *curves]
         near = [n for n in names if n.startswith(f'{first}.')] if rest else []
         raise _near(name, near or names, f"there is no driver '{name}'", ', '.join(near[:12] or DRIVERS))
@@ -321,3 +321,22 @@ def read_drive(drive=None,  # 'zoom=1+.15*bass, …', {target: formula}, or a TO
     made = Drive(targets, g['stems'], curves, frozenset(names), WARNING if g['preset'] == 'strobe' else None)
     _check_used(made)
     return made
+
+# %% ../../nbs/motion/06_mapping.ipynb #583ff15f
+_APART = .5 # s by which MP3 and its like may differ
+
+def check_length(name, seconds, of_sound): # s, of a stem and of the sound
+    "Raise a `UserError` for a stem of another length."
+    if abs(seconds - of_sound) > _APART:
+        raise UserError(f'the stem {name} lasts {seconds:.2f} s and the sound {of_sound:.2f} s: give stems of the same'
+            ' song, from its beginning to its end')
+
+def _declared(sound): # path, or (samples [C, N] or [N], rate) -> s, or None
+    if isinstance(sound, tuple): return sound[0].shape[-1] / sound[1]
+    with open_media(sound) as c: return c.duration / 1e6 if c.duration else None
+
+def check_lengths(drive:Drive, sound): # path, or (samples [C, N], rate)
+    "Raise a `UserError` for the first stem whose declared length is not that of the sound."
+    for name, stem in (drive.stems.items() if drive else ()):
+        a, b = _declared(stem), _declared(sound)
+        if a and b: check_length(name, a, b)
