@@ -10,6 +10,7 @@ __all__ = ['RATE', 'follow', 'seconds_of', 'Sampled', 'Events', 'Steps', 'eased'
 # %% ../../nbs/motion/05_curves.ipynb #384f763d
 import csv, re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate
 import numpy as np
 from ..core.errors import UserError, check_number, check_path
@@ -36,9 +37,12 @@ class Sampled:
     def at(self, times): # s [m] -> [m]
         "The curve at some times."
         if not self.attack and not self.release: return np.interp(seconds_of(times), self.times, self.values)
+        return np.interp(seconds_of(times), *self._envelope)
+
+    @cached_property
+    def _envelope(self): # s [k], [k]
         grid = np.arange(self.times[0], self.times[-1] + 1/RATE, 1/RATE)
-        y = follow(np.interp(grid, self.times, self.values), RATE, self.attack, self.release)
-        return np.interp(seconds_of(times), grid, y)
+        return grid, follow(np.interp(grid, self.times, self.values), RATE, self.attack, self.release)
 
 # %% ../../nbs/motion/05_curves.ipynb #f4c962c8
 @dataclass(frozen=True)
@@ -53,14 +57,17 @@ class Events:
         "The curve at some times."
         t = seconds_of(times)
         if not len(self.times): return np.zeros(len(t))
-        fall = max(self.release, 1e-6)
-        rung = accumulate(range(1, len(self.times)), lambda level, i: max(float(self.strengths[i]),
-            level * np.exp((self.times[i - 1] - self.times[i]) / fall)), initial=float(self.strengths[0]))
-        levels, i = np.array(list(rung)), np.searchsorted(self.times, t, 'right') - 1
-        past = np.where(i < 0, 0., levels[i.clip(0)] * np.exp(-(t - self.times[i.clip(0)]).clip(0) / fall))
+        i, fall = np.searchsorted(self.times, t, 'right') - 1, max(self.release, 1e-6)
+        past = np.where(i < 0, 0., self._levels[i.clip(0)] * np.exp(-(t - self.times[i.clip(0)]).clip(0) / fall))
         j = (i + 1).clip(max=len(self.times) - 1)
         rise = (1 - (self.times[j] - t) / max(self.attack, 1e-6)).clip(0, 1) * (i + 1 < len(self.times))
         return np.maximum(past, rise * self.strengths[j])
+
+    @cached_property
+    def _levels(self): # right after each event [n]
+        fades = np.exp(-np.diff(self.times, prepend=self.times[0]) / max(self.release, 1e-6))
+        pairs = zip(map(float, self.strengths), map(float, fades))
+        return np.array(list(accumulate(pairs, lambda level, x: max(x[0], level * x[1]), initial=0.))[1:])
 
 # %% ../../nbs/motion/05_curves.ipynb #9cf07ed9
 @dataclass(frozen=True)
@@ -73,12 +80,17 @@ class Steps:
 
     def at(self, times): # s [m] -> [m]
         "The curve at some times."
-        def held(t):
-            i = np.searchsorted(self.times, t, 'right') - 1
-            return np.where(i < 0, 0., self.values[i.clip(0)])
-        if not self.attack and not self.release: return held(seconds_of(times))
+        if not self.attack and not self.release: return self._held(seconds_of(times))
+        return np.interp(seconds_of(times), *self._envelope)
+
+    def _held(self, t):
+        i = np.searchsorted(self.times, t, 'right') - 1
+        return np.where(i < 0, 0., self.values[i.clip(0)])
+
+    @cached_property
+    def _envelope(self): # s [k], [k]
         grid = np.arange(0, self.times[-1] + 10 * max(self.attack, self.release) + 1/RATE, 1/RATE)
-        return np.interp(seconds_of(times), grid, follow(held(grid), RATE, self.attack, self.release))
+        return grid, follow(self._held(grid), RATE, self.attack, self.release)
 
 def eased(curve, attack, release): # s
     "The same curve with another attack and release."

@@ -222,19 +222,15 @@ class Drive:
     names:frozenset = frozenset()               # of the drivers in the formulas
     warning:str = None                          # what viewers should be told
 
-    def values(self, times, curve)->dict: # s [n]; name -> curve; -> {target: [n]}
-        "The targets at some times, within their bounds; a `UserError` where a formula has no value."
+    def values(self, times, curve, targets=None)->dict: # s [n]; name, attack, release -> curve; names, or None for all
+        "The targets at some times, within their bounds, {target: [n]}; a `UserError` where a formula has no value."
         t, found = seconds_of(times), {}
-        def at(name, attack, release):
-            c = curve(name)
-            return (c if attack is None else eased(c, attack, release)).at(t)
-        for target, text in self.targets.items():
-            try: found[target] = evaluate(text, t, at)
+        for target in self.targets if targets is None else targets:
+            try: y = evaluate(self.targets[target], t, lambda *name: curve(*name).at(t))
             except (FloatingPointError, OverflowError) as e:
-                raise UserError(f"{target}: '{text}' has no value for this sound: it divides by zero, or grows too large"
-                    ) from e
-            about = bounds(target)
-            found[target] = found[target].clip(about.lo, about.hi)
+                raise UserError(f"{target}: '{self.targets[target]}' has no value for this sound: it divides by zero, or"
+                    ' grows too large') from e
+            found[target] = y.clip(bounds(target).lo, bounds(target).hi)
         return found
 
 def bounds(target)->Target:
