@@ -81,6 +81,9 @@ def shares_at(shots, t): # s, rising [b] -> {number of a shot: [b]}
 # %% ../../nbs/world/07_renderer.ipynb #ec61771e
 _PIXELS = 2**18 # of the pictures that are drawn at once
 
+def _stronger(m, factor): # a moment of b frames, [b] -> likewise
+    return replace(m, level=(m.level * factor).clamp(0, 1), strengths=(m.strengths * factor[:, None]).clamp(0, 1))
+
 @dataclass(frozen=True)
 class WorldFrames:
     "The frames of a film, drawn when they are asked for."
@@ -91,6 +94,7 @@ class WorldFrames:
     loop:bool=False # does its end lead to its beginning?
     device:str='cpu'
     backdrop:object=None # a picture [1, 3, H, W] in [-1, 1] that weather is laid over, or None
+    intensity:object=None # factors of how strong everything is, an array [n], or None
 
     @property
     def size(self): return self.canvas.shape
@@ -103,25 +107,30 @@ class WorldFrames:
         stop, kept = self.n if stop is None else min(stop, self.n), {}
         times = torch.as_tensor(frame_times(self.n, self.fps), dtype=torch.float32)
         for first in range(start // self.batch * self.batch, stop, self.batch):
-            with torch.inference_mode(): made = self._drawn(times[first:first+self.batch], kept)
+            with torch.inference_mode(): made = self._drawn(times[first:first+self.batch], kept, self._strong(first))
             yield to_uint8(made)[max(0, start - first):stop - first]
 
-    def _drawn(self, t, kept): # s [b]; {number of a shot: its canvas} -> [b, 3, H, W]
+    def _strong(self, first): # number of a batch's first frame -> factors [b], or None
+        if self.intensity is None: return None
+        return torch.as_tensor(self.intensity[first:first+self.batch], dtype=torch.float32, device=self.device)
+
+    def _drawn(self, t, kept, strong): # s [b]; {number of a shot: its canvas}; factors -> [b, 3, H, W]
         shares = shares_at(self.shots, t)
-        made = sum(self._shot(i, t, x, kept) for i, x in shares.items())
+        made = sum(self._shot(i, t, x, kept, strong) for i, x in shares.items())
         for i in kept.keys() - shares.keys() - ({0} if self.loop else set()): del kept[i]
         if not self.loop: return made
         length = float(self.n / self.fps)
         fade = step(length - min(_CROSSING, length / 2), length, t)
         if fade.max() == 0: return made
-        past = self._shot(0, t - length, torch.ones_like(t), kept)
+        past = self._shot(0, t - length, torch.ones_like(t), kept, strong)
         return torch.lerp(made, past, fade.to(past)[:, None, None, None])
 
-    def _shot(self, i, t, share, kept): # -> [b, 3, H, W], what is not seen is black
+    def _shot(self, i, t, share, kept, strong): # -> [b, 3, H, W], what is not seen is black
         shot = self.shots[i]
         if i not in kept: kept[i] = Canvas(*self.canvas.shape, self.canvas.hour, {})
         seen, device = (share > 0).nonzero()[:, 0], torch.device(self.device)
         m = shot.moment(t[seen].to(device))
+        if strong is not None: m = _stronger(m, strong[seen.to(device)])
         seeds = torch.full([len(seen)], shot.seed, device=device)
         if self.backdrop is None: picture = draw(shot.scene, seeds, m, kept[i])
         else: picture = draw_over(self.backdrop.to(device), shot.scene, seeds, m, kept[i])
