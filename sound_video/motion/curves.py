@@ -106,12 +106,10 @@ def _messages(path): # -> pairs of s and a message
         for m in mido.MidiFile(path):
             at += m.time
             yield at, m
-    except OSError as e:
-        raise UserError(f"cannot read the MIDI file '{path}': {(e.strerror or str(e) or 'it ends too early').lower()}"
-            ) from e
-    except (ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, ZeroDivisionError) as e:
-        raise UserError(f"'{path}' is no MIDI file, or is damaged: {str(e).splitlines()[0] if str(e) else 'it ends'}"
-            ) from e
+    except (OSError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError) as e:
+        if getattr(e, 'errno', None):
+            raise UserError(f"cannot read the MIDI file '{path}': {e.strerror.lower()}") from e
+        raise UserError(f"'{path}' is no MIDI file, or is damaged: {(str(e) or 'it ends').splitlines()[0]}") from e
 
 def _named(rows, prefix, make): # (s, channel, number, value in [0, 1]) -> {name: curve}
     groups = {}

@@ -100,9 +100,9 @@ def evaluate(text, t, curve): # a formula; s [n]; name, attack and release in s,
     def compared(node):
         if len(node.ops) > 1: raise NotArithmetic('one comparison at a time')
         return e._eval_compare(node)
-    e.nodes = {ast.Expr: e._eval_expr, ast.UnaryOp: e._eval_unaryop, ast.BinOp: e._eval_binop, ast.Compare: compared,
+    e.nodes = {ast.UnaryOp: e._eval_unaryop, ast.BinOp: e._eval_binop, ast.Compare: compared,
         ast.Constant: _number, ast.Name: named, ast.Attribute: named, ast.Call: called}
-    with np.errstate(all='raise', under='ignore'): y = e.eval(text)
+    with np.errstate(all='raise', under='ignore'): y = e.eval(text, ast.parse(text, mode='eval').body)
     return np.broadcast_to(np.asarray(y, float), np.shape(t))
 
 # %% ../../nbs/motion/06_mapping.ipynb #5ad84104
