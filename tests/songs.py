@@ -43,6 +43,7 @@ def song(bpm=120, seconds=12., swing=.5, change=None, seed=0, drums=True, meter=
         if rng.random() < .5: put(.2 * note(2 * root, .3 * gap), off)
         if place == 0:
             for i in (0, rng.choice([3, 4]), 7): put(.05 * note(4 * root * 2**(i / 12), meter * gap, 4), a)
-        if rng.random() < .6: put(.12 * note(8 * root * 2**(rng.choice([0, 3, 5, 7, 10]) / 12), .4 * gap, 3), rng.choice([a, off]))
+        if rng.random() < .6:
+            put(.12 * note(8 * root * 2**(rng.choice([0, 3, 5, 7, 10]) / 12), .4 * gap, 3), rng.choice([a, off]))
     x = x[:int(seconds * RATE)]
     return (.8 * x / abs(x).max()).astype(np.float32)[None], beats, beats[::meter]

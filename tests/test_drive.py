@@ -12,7 +12,7 @@ from sound_video.media.timing import frame_times, n_frames
 from sound_video.motion.drivers import Driven
 from sound_video.motion.effects import DrivenFrames
 from sound_video.motion.inversion import latent_statistics, sample_w, whiten
-from sound_video.motion.mapping import DRIVERS, PRESETS, TARGETS, read_drive
+from sound_video.motion.mapping import DRIVERS, DRIVE_PRESETS, TARGETS, read_drive
 
 class Black:
     "A film of black frames, which counts how many were asked for."
@@ -85,7 +85,7 @@ def sv(): return SoundVideo.load(device='cpu')
 @pytest.fixture(scope='module')
 def music(): return song(bpm=120, seconds=2.)[0], RATE
 
-@pytest.mark.parametrize('preset', PRESETS)
+@pytest.mark.parametrize('preset', DRIVE_PRESETS)
 def test_presets_change_films(preset, sv, music):
     make = lambda **o: np.asarray(sv.generate(music, fps=6, class_name='raining', **o)).astype(int)
     made = make(preset=preset)
@@ -103,7 +103,8 @@ def test_paths_are_driven(motion, drive, sv, music):
     assert abs(driven - np.asarray(film(psi=1.)).astype(int)).max() <= 1 # the same, driven and not
 
 def test_worlds_are_driven(music, capsys):
-    film = lambda **o: np.asarray(WorldVideo(device='cpu').generate(music, fps=5, size=(64, 64), class_name='raining', **o))
+    world, usual = WorldVideo(device='cpu'), dict(fps=5, size=(64, 64), class_name='raining')
+    film = lambda **o: np.asarray(world.generate(music, **usual, **o))
     made = film(drive='intensity=.2', preset='strobe')
     assert (made == film(drive='intensity=.2', preset='strobe')).all() and (made != film()).any()
     assert 'photosensitive' in capsys.readouterr().err
@@ -164,7 +165,8 @@ def test_mistakes_are_one_line(words, place, capsys):
 def test_mistakes_are_found_before_anything_heavy(place):
     words = ['generate', 'song.wav', '--drive', 'zoom=drums.onset', '--stem', 'drums=short.wav']
     script = f'import sys; from sound_video.app.cli import main; print(main({words}), "torch" in sys.modules)'
-    assert subprocess.run([sys.executable, '-c', script], capture_output=True, text=True).stdout.split() == ['2', 'False']
+    said = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True).stdout
+    assert said.split() == ['2', 'False']
 
 @pytest.mark.parametrize('text', ["__import__('os').system('x')", 'bass.__class__', '[1]', '(lambda: 1)()', '"a"', '{}',
     'open', 'bass if beat else 1', 'not bass', 'bass and beat', 'max(1, key=2)', 'x := 1', 'bass\nbeat', '0<bass<1',

@@ -413,14 +413,14 @@ def generate(
     start=None,  # an image to begin with (path, or uint8 [H, W, 3]), or the seed of another scene
     timeline=None,  # what to show when: a `Timeline`, its file, or '0:raining, 6:thunder'; by default as heard
     drive=None,  # what drives what, as 'zoom=1+.15*bass, psi=0:.5, 8:.9', {target: formula}, or a TOML or JSON file
-    preset=None,  # a mapping that is there: one of `PRESETS`, such as 'pulse'
+    preset=None,  # a mapping that is there: one of `DRIVE_PRESETS`, such as 'pulse'
     stems=None,  # {name: path, or (samples, rate)} of parts of the sound that drive, too
     midi=None,  # the path of a MIDI file that drives, too
     curve=None,  # the path of a CSV table that drives, too
 ) -> SoundFilm:
     "A video that moves with the sound. Frames are computed when it is shown or saved."
-    request = Request(fps, seed, psi, motion, class_name, speed, prompt, mix, start, timeline, drive, preset, stems, midi,
-        curve).checked(self.config)
+    request = Request(fps, seed, psi, motion, class_name, speed, prompt, mix, start, timeline, drive, preset, stems,
+        midi, curve).checked(self.config)
     follows = request.follows_scenes(self.config)
     sound = Sound.of(sound, self.encoder if self.config.can_hear else None, dense=follows)
     check_lengths(request.drive, sound.source)

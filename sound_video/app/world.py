@@ -124,7 +124,7 @@ class WorldVideo:
         loop=False, # does the end of the film lead to its beginning?
         backdrop=None, # a picture that the weather is laid over: a path, or uint8 [H, W, 3]
         drive=None, # what drives what, as 'zoom=1+.15*bass, flash=.6*beat', {target: formula}, or a TOML or JSON file
-        preset=None, # a mapping that is there: one of `PRESETS`, such as 'pulse'
+        preset=None, # a mapping that is there: one of `DRIVE_PRESETS`, such as 'pulse'
         stems=None, midi=None, curve=None, # as for `SoundVideo.generate`
     )->SoundFilm:
         "A film that does what the sound does. Frames are drawn when it is shown or saved."

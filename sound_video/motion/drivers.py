@@ -13,9 +13,10 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d, median_filter
 from ..core.arrays import as_sound
 from ..hearing.beats import accents, find_bars, find_beats, sharpened
-from ..hearing.features import BAND_RATE, BANDS, FEATURE_RATE, Features, band_db, check_features, features, mel_filters
+from ..hearing.features import (
+    BAND_RATE, BANDS, FEATURE_RATE, Features, band_db, check_features, features, mel_filters)
 from .curves import Events, Sampled, eased
-from .mapping import NOTES, Drive, check_length
+from .mapping import PITCHES, Drive, check_length
 from .reactive import pick_peaks, unit_range
 
 # %% ../../nbs/motion/07_drivers.ipynb #bff15199
@@ -70,11 +71,11 @@ def brightness(feats:Features): # -> [T] in [0, 1]
 _PACE, _SIDE, _NEW = 2, 12, .25 # steps a second; steps on either side; least novelty
 
 def _each_half_second(feats): # -> unit vectors [n, F] of colour and notes
-    n = max(1, int(feats.seconds * _PACE))
-    edges = np.arange(n) / _PACE
-    db = np.stack([np.interp(edges + .25, np.arange(feats.bands.shape[1]) / BAND_RATE, gaussian_filter1d(b, 20, mode='nearest'))
-        for b in band_db(feats.bands).clip(-70)], 1)
-    notes = np.stack([np.interp(edges + .25, feats.times, gaussian_filter1d(c, 12, mode='nearest')) for c in feats.chroma], 1)
+    middle = (np.arange(max(1, int(feats.seconds * _PACE))) + .5) / _PACE
+    steps = np.arange(feats.bands.shape[1]) / BAND_RATE
+    def each(rows, times, width):
+        return np.stack([np.interp(middle, times, gaussian_filter1d(r, width, mode='nearest')) for r in rows], 1)
+    db, notes = each(band_db(feats.bands).clip(-70), steps, 20), each(feats.chroma, feats.times, 12)
     x = np.concatenate([(db - db.mean(0)) / 20, notes - notes.mean(0)], 1)
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6)
 
@@ -104,7 +105,8 @@ class Drivers:
 
     def _made(self, name):
         f = self.feats
-        if name.startswith('chroma.'): return self._windows(f.chroma[NOTES.index(name[7:])] * self('loudness').at(f.times), .02, .2)
+        if name.startswith('chroma.'):
+            return self._windows(f.chroma[PITCHES.index(name[7:])] * self('loudness').at(f.times), .02, .2)
         return dict(
             loudness=lambda: self._windows(scaled(f.loudness), .02, .2),
             bass=lambda: self._steps(band_level(f, 0, 200), .005, .15),
@@ -140,7 +142,9 @@ class Driven:
     def curve(self, name, attack=None, release=None): # s; the driver's own by default
         "A driver of the sound, of a stem, of a MIDI file or of a table."
         key = name, attack, release
-        if key not in self._eased: self._eased[key] = self._found(name) if attack is None else eased(self._found(name), attack, release)
+        if key not in self._eased:
+            found = self._found(name)
+            self._eased[key] = found if attack is None else eased(found, attack, release)
         return self._eased[key]
 
     def _found(self, name):

@@ -202,7 +202,7 @@ class LearnedPath(LatentPath):
     feats:Features
     targets:Targets
     seed:int = 0        # of the noise
-    speed:object = 1.   # how far it moves, as a factor; 0 stands still; {name of a group: factor}; or a function of s [n]
+    speed:object = 1.   # how far it moves: a factor, {name of a group: factor}, or a function of s [n]; 0 stands still
     warp:float = .5     # share of the time around an onset that passes at once
 
     def speeds_at(self, times): # s [n] -> {name of a group: a factor, or [n, 1]}
@@ -227,7 +227,9 @@ class LearnedPath(LatentPath):
             yield k + n - len(next(iter(held.values()))), held
 
 # %% ../../nbs/motion/03_trajectory.ipynb #830c4453
-def within(way, speed, reach): # standard deviations, any shape; factor, a number or a tensor that fits; the networks' reach
+def within(way,    # standard deviations, any shape
+           speed,  # factor, a number or a tensor that fits
+           reach): # of the networks, standard deviations
     "A way times a speed, folded back where it would lead out of what is known: at most about the reach, times 1.8."
     speed = torch.as_tensor(speed, dtype=way.dtype, device=way.device)
     fold = reach * speed / (speed - 1).clamp(min=1e-3)
@@ -248,7 +250,8 @@ def chunks(self:LearnedPath,
         for i in range(0, ready, n):
             j = slice(i, min(i + n, ready))
             speed = self.speeds_at(shown[j])
-            way = {g: within(catmull_rom(y, torch.as_tensor(x[j])), speed[g], M.cfg.reach)[None] for g, y in moved.items()}
+            smooth = {g: catmull_rom(y, torch.as_tensor(x[j])) for g, y in moved.items()}
+            way = {g: within(y, speed[g], M.cfg.reach)[None] for g, y in smooth.items()}
             yield M.latents(self.targets.latents_at(todo[j], shown[j])[None], way)[0]
         todo, shown = todo[ready:], shown[ready:]
         if not len(todo): return
