@@ -16,6 +16,12 @@ from .features import BAND_RATE, Features, band_db, check_features
 
 # %% ../../nbs/hearing/12_beats.ipynb #49738745
 _AROUND = 4 * BAND_RATE # steps
+_REGISTERS = (0, 2, 2.), (2, 12, 1.), (12, 32, 1.) # first band, the one after the last, weight
+
+def _in_register(rises, first, end): # [bands, n] -> [n], 1 where it rises most
+    total, whole = rises[first:end].sum(0), np.percentile(rises.sum(0), 99)
+    most = np.percentile(total[total > 0], 98) if total.any() else 0.
+    return np.minimum(total / most, 2) if most > .02 * whole else np.zeros(len(total))
 
 def accents(feats:Features): # of a whole sound -> [n], `BAND_RATE` a second
     "How much begins at each moment, in [0, 1], relative to the most of the four seconds around it."
@@ -23,8 +29,8 @@ def accents(feats:Features): # of a whole sound -> [n], `BAND_RATE` a second
         raise UserError('beats are found in the features of a whole sound: give what features(sound) gives')
     if feats.silent: return np.zeros(feats.bands.shape[1])
     root = 10**(band_db(feats.bands) / 40)
-    rise = np.zeros(root.shape[1])
-    rise[1:-1] = (root[:, 2:] - root[:, :-2]).clip(0).sum(0)
+    rises = np.pad((root[:, 2:] - root[:, :-2]).clip(0), ((0, 0), (1, 1)))[:, :root.shape[1]]
+    rise = sum(weight * _in_register(rises, first, end) for first, end, weight in _REGISTERS)
     most = uniform_filter1d(maximum_filter1d(rise, _AROUND), _AROUND)
     return (rise / np.maximum(most, .1 * most.max() + 1e-9)).clip(0, 1)
 
@@ -49,8 +55,8 @@ def _states():
     what[near(0, 1)] = 0
     return periods, first, last, what
 
-# %% ../../nbs/hearing/12_beats.ipynb #86ea1053
-_MISSED, _SUBDIVIDED = .1, .4 # shares of beats on which nothing begins, and of parts on which something does
+# %% ../../nbs/hearing/12_beats.ipynb #cbf0c987
+_MISSED, _SUBDIVIDED = .1, .3 # shares of beats on which nothing begins, and of parts on which something does
 
 def _gauss(x, mean, deviation): return np.exp(-.5 * ((x - mean) / deviation)**2) / (deviation * np.sqrt(2 * np.pi))
 
