@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/motion/effects.html.md"""
 
 # %% auto #0
 __all__ = ['EFFECTS', 'where_from', 'move_images', 'colour_matrix', 'change_colours', 'blur_one', 'blur_images', 'add_echo',
-           'add_flash', 'moves_anything', 'DrivenFrames']
+           'add_flash', 'changes_anything', 'DrivenFrames']
 
 # %% ../../nbs/motion/08_effects.ipynb #fd882155
 import math
@@ -98,8 +98,10 @@ def add_flash(images, share): # [B, 3, H, W], [B] -> [B, 3, H, W]
     "White laid over pictures."
     return torch.lerp(images, torch.ones_like(images), share[:, None, None, None])
 
-# %% ../../nbs/motion/08_effects.ipynb #5e032289
-def moves_anything(values, names): return any(np.any(values[k] != TARGETS[k].neutral) for k in names if k in values)
+# %% ../../nbs/motion/08_effects.ipynb #73b0eb74
+def changes_anything(values, names): # {target: [n]}; names
+    "Does any of these targets differ anywhere from what changes nothing?"
+    return any(np.any(values[k] != TARGETS[k].neutral) for k in names if k in values)
 
 @dataclass(frozen=True)
 class DrivenFrames:
@@ -117,7 +119,7 @@ class DrivenFrames:
 
     def frames(self, start=0, stop=None): # yields uint8 [b, H, W, 3]
         "The frames from one on, some at a time."
-        keeps, k, last = moves_anything(self.values, ['echo']), start, None
+        keeps, k, last = changes_anything(self.values, ['echo']), start, None
         if keeps: k = 0
         for batch in self.source.frames(k, stop):
             with torch.inference_mode():
@@ -128,12 +130,12 @@ class DrivenFrames:
     def _changed(self, batch, at, last): # uint8 [b, H, W, 3]; which; picture or None -> [b, 3, H, W], the next picture
         v = {k: torch.as_tensor(y[at], dtype=torch.float32, device=self.device) for k, y in self.values.items()}
         x, of = to_float(batch).to(self.device), self.values
-        if moves_anything(of, _MOVES): x = move_images(x, v)
-        if moves_anything(of, ['blur']): x = blur_images(x, v['blur'])
-        if moves_anything(of, _COLOURS): x = change_colours(x, v)
-        if moves_anything(of, ['echo']):
+        if changes_anything(of, _MOVES): x = move_images(x, v)
+        if changes_anything(of, ['blur']): x = blur_images(x, v['blur'])
+        if changes_anything(of, _COLOURS): x = change_colours(x, v)
+        if changes_anything(of, ['echo']):
             x = add_echo(x, torch.exp(-1 / (float(self.fps) * v['echo']).clamp(min=1e-3)), last)
             last = x[-1]
-        return (add_flash(x, v['flash']) if moves_anything(of, ['flash']) else x), last
+        return (add_flash(x, v['flash']) if changes_anything(of, ['flash']) else x), last
 
 EFFECTS = (*_MOVES, 'blur', *_COLOURS, 'echo', 'flash')
