@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d, median_filter
 from ..core.arrays import as_sound
-from ..hearing.beats import accents, find_bars, find_beats, sharpened
+from ..hearing.beats import accents, find_bars, find_beats, sharpened, whole_features
 from ..hearing.features import (
     BAND_RATE, BANDS, FEATURE_RATE, Features, band_db, check_features, features, mel_filters)
 from .curves import Events, Sampled, eased
@@ -32,7 +32,7 @@ def _centres(): # Hz [BANDS]
     bank = mel_filters(FEATURE_RATE, 512, BANDS, 30., 10000.)
     return bank @ np.fft.rfftfreq(512, 1/FEATURE_RATE) / bank.sum(1)
 
-def _power(feats): return 10**(band_db(feats.bands) / 10) # [BANDS, n]
+def _power(feats): return 10**(band_db(whole_features(feats).bands) / 10) # [BANDS, n]
 
 def band_level(feats:Features, lo, hi): # Hz -> [n], `BAND_RATE` a second
     "The level of the bands whose middle lies between two frequencies."
@@ -57,14 +57,14 @@ def held_and_struck(feats:Features): # -> two levels [n] in [0, 1]
 def harmony(feats:Features): # -> [T] in [0, 1]
     "Where the harmony is on the circle of fifths, relative to the whole sound."
     fifths = np.exp(2j * np.pi * (7 * np.arange(12) % 12) / 12)
-    z = (fifths @ feats.chroma) * feats.loudness
+    z = (fifths @ check_features(feats).chroma) * feats.loudness
     z = gaussian_filter1d(z.real, 10, mode='nearest') + 1j * gaussian_filter1d(z.imag, 10, mode='nearest')
     turned = z * np.conj(z.mean())
     return np.where(abs(turned) > 1e-9, .5 + np.angle(turned) / (2 * np.pi), .5)
 
 def brightness(feats:Features): # -> [T] in [0, 1]
     "The centroid in octaves, from its lower to its upper end where something is heard."
-    if feats.silent: return np.zeros(len(feats.times))
+    if check_features(feats).silent: return np.zeros(len(feats.times))
     return unit_range(np.log2(feats.centroid.clip(20)))
 
 # %% ../../nbs/motion/07_drivers.ipynb #50e09025
@@ -81,7 +81,7 @@ def _each_half_second(feats): # -> unit vectors [n, F] of colour and notes
 
 def find_sections(feats:Features): # of a whole sound -> s [m]
     "Where a new part of the music begins, in half seconds."
-    x = _each_half_second(feats)
+    x = _each_half_second(whole_features(feats))
     n, novelty = len(x), np.zeros(len(x))
     for i in range(4, n - 4):
         side = min(_SIDE, i, n - i)
@@ -93,7 +93,7 @@ def find_sections(feats:Features): # of a whole sound -> s [m]
 # %% ../../nbs/motion/07_drivers.ipynb #31e5705b
 class Drivers:
     "The drivers of a sound, by name."
-    def __init__(self, feats:Features): self.feats, self._kept = check_features(feats), {}
+    def __init__(self, feats:Features): self.feats, self._kept = whole_features(feats), {}
 
     def __call__(self, name): # one of `sound_drivers()` -> a curve
         "A driver as a curve."

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 import numpy as np
-from ..core.errors import UserError, check_choice, check_number, check_path, check_text, value_met
+from ..core.errors import (
+    UserError, check_choice, check_number, check_numbers, check_path, check_text, value_met)
 from ..media.formats import check_track, open_media
-from .curves import Sampled, eased, read_midi, read_table, seconds_of
+from .curves import Sampled, eased, read_midi, read_table
 
 # %% ../../nbs/motion/06_mapping.ipynb #1dde4e74
 DRIVERS = dict( # curves that every sound has
@@ -231,7 +232,7 @@ class Drive:
 
     def values(self, times, curve, targets=None)->dict: # s [n]; name, attack, release -> curve; names, or None for all
         "The targets at some times, within their bounds, {target: [n]}; a `UserError` where a formula has no value."
-        t, found = seconds_of(times), {}
+        t, found = check_numbers('times', times), {}
         for target in self.targets if targets is None else targets:
             try: y = evaluate_formula(self.targets[target], t, lambda *name: curve(*name).at(t))
             except (FloatingPointError, OverflowError) as e:
@@ -301,8 +302,9 @@ def _given(drive, preset, stems, midi, curve): # -> as from a file
         found = dict(drive=formulas, stems={}, lines=lambda key: '')
     for name, x in dict(preset=preset, midi=midi, curve=curve).items():
         found[name] = found.get(name) if x is None else x
-    if not isinstance(stems or {}, dict): raise UserError(f'stems are {{name: sound}}, not {value_met(stems)}')
-    named = {check_text('the name of a stem', k): v for k, v in (stems or {}).items()}
+    stems = {} if stems is None else stems
+    if not isinstance(stems, dict): raise UserError(f'stems are {{name: sound}}, not {value_met(stems)}')
+    named = {check_text('the name of a stem', k): v for k, v in stems.items()}
     return found | dict(stems=found['stems'] | named)
 
 def read_drive(drive=None,  # 'zoom=1+.15*bass, …', {target: formula}, or a TOML or JSON file
@@ -312,8 +314,9 @@ def read_drive(drive=None,  # 'zoom=1+.15*bass, …', {target: formula}, or a TO
                engine='model', scenes=(), # 'model' or 'world'; names
                )->Drive: # None where nothing is driven
     "A mapping, checked."
-    if all(x is None or x == {} for x in (drive, preset, midi, curve)) and not stems: return None
+    if all(x is None or isinstance(x, dict) and not x for x in (drive, preset, stems, midi, curve)): return None
     if isinstance(drive, Drive): return drive
+    check_choice('engine', engine, ('model', 'world'))
     g = _given(drive, preset, stems, midi, curve)
     if g['preset'] is not None: check_choice('preset', g['preset'], DRIVE_PRESETS)
     for name, stem in g['stems'].items(): _check_stem(name, stem)
