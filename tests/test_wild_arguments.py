@@ -495,4 +495,5 @@ def test_what_readers_meet():
         'sv',
         's',
         'indices',
+        'drive',
     }, ours  # networks, latents, vectors, scores and what is made of them
