@@ -426,7 +426,8 @@ _DRIVE = (
     arg(
         '--start',
         metavar='IMAGE',
-        help='a picture to begin with, which the video stays at, or the seed of another scene',
+        help='a picture to begin with, which the video stays at unless --drive leads to a scene; or the seed of another'
+            ' scene',
     ),
     _track_option('of a film that has several'),
     _VERBOSE,
@@ -450,6 +451,7 @@ _DRIVE = (
   sound-video generate song.mp3 --midi song.mid --curve glow.csv --drive "flash=midi.note36, saturation=curve.glow"
   sound-video generate song.mp3 --pack world --size 128x72 --drive "intensity=harmonic, shift_y=.1*sin(t)"
   sound-video generate song.mp3 --drive show.toml
+  sound-video generate wind.wav --start hills.jpg --drive "scene.thunder=0:0, 4:1"
   sound-video generate sounds -o videos -v --skip-existing
   sound-video generate holiday.mp4 --audio-track 1 -o waves.mp4
   torchrun --nproc-per-node gpu -m sound_video generate sounds -o videos   # shared by several GPUs''',

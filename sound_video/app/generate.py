@@ -203,9 +203,9 @@ def find_targets(sv:SoundVideo, request:Request, sound:Sound, shown:Shown, drive
     else: at, v = vectors_along(sv, sound, request)
     if request.prompt is not None: v = interpolate_toward(v, prompt_vector(sv, request.prompt), request.mix)
     start = request.seed if request.start is None else request.start
-    if not isinstance(start, int): return Targets(image_latents(sv, start).expand(len(v), -1, -1), at)
-    if request.driven('psi', 'scene'): return _driven_targets(sv, request, v, at, start, driven)
-    return Targets(_truncated(sv, v, start, request.psi), at)
+    seen = None if isinstance(start, int) else image_latents(sv, start).expand(len(v), -1, -1)
+    if request.driven('psi', 'scene'): return _driven_targets(sv, request, v, at, seen, driven)
+    return Targets(_truncated(sv, v, start, request.psi) if seen is None else seen, at)
 
 def _truncated(sv, v, seed, psi): # unit vectors [S, dim] -> [S, L, D]
     with torch.inference_mode():
@@ -240,12 +240,13 @@ class DrivenTargets:
         for name, (low, high) in self.scenes.items(): w = torch.lerp(w, torch.lerp(low, high, psi), v[name])
         return w
 
-def _driven_targets(sv, request, v, at, seed, driven): # unit vectors [S, dim], s [S]
+def _driven_targets(sv, request, v, at, seen, driven): # unit vectors [S, dim], s [S], latents of a picture or None
+    seed = request.start if isinstance(request.start, int) else request.seed
     both = lambda v: torch.stack([_truncated(sv, v, seed, psi) for psi in (0., 1.)])
     def latents_of(scene):
         (name,) = [s for s in sv.config.scenes if s.replace(' ', '_') == scene]
         return both(class_vector(sv, drawn(sv.config.fitting(name), request.seed))[None])
-    low, high = both(v)
+    low, high = both(v) if seen is None else (seen, seen)
     scenes = {t: latents_of(t.partition('.')[2]) for t in request.driven('scene')}
     return DrivenTargets(Targets(low, at), Targets(high, at), scenes, driven, request.psi)
 

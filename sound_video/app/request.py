@@ -171,8 +171,8 @@ def _check_driven(self:Request):
     if callable(self.motion) and (names := self.driven('speed', 'psi', 'scene')):
         raise UserError(f'{names[0]} drives the motions of the package, and this one is your own: leave {names[0]} out')
     picture = self.start is not None and not isinstance(self.start, int)
-    if picture and (names := self.driven('psi', 'scene')):
-        raise UserError(f'{names[0]} changes nothing where start is a picture: leave one of them out')
+    if picture and self.driven('psi'):
+        raise UserError('psi changes nothing where start is a picture: leave one of them out')
 
 # %% ../../nbs/app/02_request.ipynb #1227afe2
 SIDES, DEFAULT_SIZE = (64, 3840), (1280, 720) # pixels
