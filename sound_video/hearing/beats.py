@@ -26,7 +26,7 @@ def _in_register(rises, first, end): # [bands, n] -> [n], 1 where it rises most
 def whole_features(feats):
     "The features of a whole sound, with its bands."
     if check_features(feats).bands is None:
-        raise UserError('feats must be of a whole sound, and these are of some moments: give what features(sound) gives')
+        raise UserError('feats must be of a whole sound, not of some moments: give what features(sound) gives')
     return feats
 
 def accents(feats:Features): # of a whole sound -> [n], `BAND_RATE` a second
@@ -99,8 +99,8 @@ def _walked_back(state, origin): # the last state; where each beat came from [n,
         t -= periods[which]
     return np.array(found[::-1], int)
 
-# %% ../../nbs/hearing/12_beats.ipynb #91782f8f
-_EARLY = .005 # s
+# %% ../../nbs/hearing/12_beats.ipynb #4b56ea43
+_EARLY = .004 # s
 
 def sharpened(steps, o): # steps [m], accents [n] -> s [m]
     "The moments of the accents next to some steps."

@@ -33,8 +33,8 @@ class Sampled:
 
     def at(self, times): # s [m] -> [m]
         "The curve at some times."
-        if not self.attack and not self.release: return np.interp(check_numbers('times', times), self.times, self.values)
-        return np.interp(check_numbers('times', times), *self._envelope)
+        through = self._envelope if self.attack or self.release else (self.times, self.values)
+        return np.interp(check_numbers('times', times), *through)
 
     @cached_property
     def _envelope(self): # s [k], [k]
