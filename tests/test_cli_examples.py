@@ -2,7 +2,7 @@
 downloads do what they say; of those, every option arrives."""
 import json, os, re, shlex, shutil, subprocess, sys
 from pathlib import Path
-import av, numpy as np, pytest, soundfile, torch
+import av, mido, numpy as np, pytest, soundfile, torch
 from sound_video.app.request import parse_size
 from sound_video.app import cli
 from sound_video.media.videos import probe, write_video
@@ -53,9 +53,12 @@ def place(tmp_path_factory):
     d, rng = tmp_path_factory.mktemp('examples'), np.random.default_rng(0)
     sound = (.4 * rng.normal(size=RATE) * np.abs(np.sin(np.linspace(0, 6, RATE)))).astype(np.float32)
     picture = rng.integers(0, 255, (64, 80, 3), np.uint8)
-    for n in ('rain.wav', 'wind.wav', 'day.wav', 'song.mp3', 'fire.mp3', 'waves.mp3', 'storm.ogg'):
+    for n in ('rain.wav', 'wind.wav', 'day.wav', 'drums.wav', 'song.mp3', 'fire.mp3', 'waves.mp3', 'storm.ogg'):
         soundfile.write(d / n, sound, RATE)
     (d/'day.json').write_text('{"segments": [{"start": 0, "end": 1, "scene": "raining"}]}')
+    mido.MidiFile(tracks=[mido.MidiTrack([mido.Message('note_on', note=36, time=240)])]).save(d/'song.mid')
+    (d/'glow.csv').write_text('time,glow\n0,0\n1,2\n')
+    (d/'show.toml').write_text('preset = "drift"\n[drive]\nzoom = "1+.2*drums.bass"\n[stems]\ndrums = "drums.wav"\n')
     for n in ('hills.jpg', 'beach.jpg'): write_image(d/n, picture)
     for n in ('my-videos/raining', 'landscape/raining'): (d/n).mkdir(parents=True)
     for n in ('beach.mp4', 'holiday.mp4', 'my-videos/raining/0.mp4', 'landscape/raining/0.mp4'):

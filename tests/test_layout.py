@@ -107,14 +107,14 @@ def distributions(modules):
     known = packages_distributions()
     return {plain_name(d) for m in modules for d in known.get(m, [m])[:1]}
 
-BROUGHT = {'cuda-bindings', 'tomli'} # by torch, where it is made for CUDA; by pytest, in Python 3.10
+BROUGHT = {'cuda-bindings'} # by torch, where it is made for CUDA
 STARTED = {'pytest-xdist', 'hypothesis', 'ipykernel', 'execnb', 'ruff'} # by pytest, by Voilà, by nbdev, by make
 
 def test_requirements_are_what_is_used():
     used = distributions(
         set().union(*(third_parties(p.read_text(encoding='utf-8')) for p in root.glob('sound_video/**/*.py')))
     )
-    assert used - BROUGHT == declared('requirements', 'fetch_requirements')
+    assert used - BROUGHT == declared('requirements', 'fetch_requirements', 'midi_requirements')
 
 def test_development_requires_what_it_uses():
     ours = [p for folder in ('tests', 'tools') for p in root.glob(f'{folder}/*.py')] + [root/'conftest.py']

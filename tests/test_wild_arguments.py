@@ -14,7 +14,7 @@ from importlib import import_module
 from itertools import islice
 from pathlib import Path
 import matplotlib; matplotlib.use('Agg')
-import matplotlib.pyplot as plt, numpy as np, pytest, soundfile, torch
+import matplotlib.pyplot as plt, mido, numpy as np, pytest, soundfile, torch
 import tiny_pack
 from hypothesis import HealthCheck, given, settings, strategies as st
 from sound_video.all import Features, SoundVideo, UserError, Video, features, render, write_image, write_video
@@ -67,15 +67,28 @@ VALID = dict(  # by the names of parameters; the first serves where one must do
     channels=[1, 2],
     times=[np.array([0, 0.1, 0.2])],
     index=[0],
+    beats=[np.array([0.1, 0.2, 0.3])],
+)
+DRIVEN = dict(
+    drive=[None, 'zoom=1+.2*bass, flash=0:0, 1:.5', {'hue': 'beat(.01, .2)'}, Path('show.toml')],
+    preset=[None, 'pulse'],
+    stems=[None],
+    midi=[None],
+    curve=[None],
 )
 OWN = {  # of single functions
     'mixed_sounds': dict(a=[(SAMPLES, RATE), 'sound.wav'], b=[(SAMPLES[:100], 16000), 'film.mp4']),
-    'generate': dict(class_name=[None, 'raining', {'raining': 0.5}], start=[None, 3, FRAMES[0]]),
+    'generate': dict(class_name=[None, 'raining', {'raining': 0.5}], start=[None, 3, FRAMES[0]], **DRIVEN),
     'edit': dict(source=[FRAMES[0], FRAMES, 'picture.png'], steps=[1], layers=['fine']),
     'write_video': dict(path=['made.mp4', 'made.gif', 'made', 'made.webm']),
     'stills': dict(size=[16]),
     'parse_size': dict(size=['640x360', (96, 64)]),
-    'WorldVideo.generate': dict(class_name=[None, 'raining'], size=['64x64', (96, 64)], hour=[None, 'night']),
+    'WorldVideo.generate': dict(class_name=[None, 'raining'], size=['64x64', (96, 64)], hour=[None, 'night'],
+        **DRIVEN),
+    'read_drive': DRIVEN,
+    'read_midi': dict(path=['song.mid']),
+    'read_table': dict(path=['glow.csv']),
+    'read_drive_file': dict(path=['show.toml']),
     'write_image': dict(path=['made.png', 'made.webp']),
     'Video.save': dict(path=['made.gif', 'made.mp4']),
     'EditedImage.save': dict(path=['made.png']),
@@ -212,6 +225,9 @@ def held(tmp_path_factory):
     write_image(d / 'picture.png', FRAMES[0])
     (d / 'list.csv').write_text('ytid,start_time,class,set\na,0,rain,train\n')
     (d / 'notes.txt').write_text('milk')
+    (d / 'show.toml').write_text('preset = "drift"\n[drive]\nzoom = "1+.1*beat"\n')
+    (d / 'glow.csv').write_text('time,glow\n0,0\n1,1\n')
+    mido.MidiFile(tracks=[mido.MidiTrack([mido.Message('note_on', time=240)])]).save(d / 'song.mid')
     pack, here = tiny_pack.make(d / 'pack', 32, moves=True), os.getcwd()
     os.chdir(d)
     sv = SoundVideo.load(pack, 'cpu')
@@ -479,4 +495,5 @@ def test_what_readers_meet():
         'sv',
         's',
         'indices',
+        'drive',
     }, ours  # networks, latents, vectors, scores and what is made of them

@@ -257,12 +257,23 @@ def _options(a): # -> {option of `SoundVideo.generate`: value}
     start = int(a.start) if a.start and a.start.isdecimal() and not os.path.exists(a.start) else a.start
     return dict(fps=a.fps, seed=a.seed, psi=_or(a.psi, .7), motion=a.motion, class_name=class_shares(a.class_name),
         speed=_or(a.speed, 1.), prompt=a.prompt, mix=_or(a.mix, .5), start=start,
-        timeline=a.scenes if a.timeline is None else Path(a.timeline))
+        timeline=a.scenes if a.timeline is None else Path(a.timeline), **_drive_options(a))
+
+def _drive_options(a): # what drives, for either engine
+    return dict(drive=a.drive, preset=a.preset, stems=_stems(a.stem), midi=a.midi, curve=a.curve)
+
+def _stems(words): # 'drums=drums.wav', … -> {name: path}
+    from sound_video.core.errors import UserError
+    stems = dict(w.partition('=')[::2] for w in words)
+    for w in words:
+        if not w.partition('=')[2]: raise UserError(f"a stem is given as NAME=FILE, such as drums=drums.wav, not '{w}'")
+    if len(stems) < len(words): raise UserError('two stems have the same name: give each its own')
+    return stems
 
 def _film_options(a): # -> {option of `WorldVideo.generate`: value}
     "What `generate --pack world` was asked for, as the Python interface takes it."
     return dict(fps=a.fps, seed=a.seed, size=a.size, class_name=a.class_name, hour=a.hour, loop=a.loop,
-        backdrop=a.backdrop, timeline=a.scenes if a.timeline is None else Path(a.timeline))
+        backdrop=a.backdrop, timeline=a.scenes if a.timeline is None else Path(a.timeline), **_drive_options(a))
 
 def _engine(a):
     "The world's renderer, or a pack's model."
@@ -313,17 +324,25 @@ def _with_track(path, a):
     return path if a.audio_track is None else AudioTrack(path, a.audio_track)
 
 
-def _check_options(a):
+def _check_options(a): # -> the request
     "Refuse what the model cannot do, before it is loaded."
     from sound_video.app.pack_config import default_pack, read_config
     from sound_video.app.request import FilmRequest, Request
-    if _is_world(a): FilmRequest(**_film_options(a)).checked(read_config(default_pack()))
-    else: Request(**_options(a)).checked(read_config(a.pack or default_pack()))
+    if _is_world(a): return FilmRequest(**_film_options(a)).checked(read_config(default_pack()))
+    return Request(**_options(a)).checked(read_config(a.pack or default_pack()))
 
 def _check_sound(path, a):
     "Refuse what has no sound, before anything heavy is loaded."
     from sound_video.media.formats import check_track
     check_track(path, 'audio', a.audio_track)
+
+def _check_stems(request, sounds):
+    "Refuse stems that are not those of the sound, before anything heavy is loaded."
+    from sound_video.core.errors import UserError
+    from sound_video.motion.mapping import check_lengths
+    if request.drive and request.drive.stems and len(sounds) > 1:
+        raise UserError(f'stems belong to one sound, and there are {len(sounds)}: make the videos one by one')
+    check_lengths(request.drive, sounds[0])
 
 def _output(sound, out): # -> path to write to
     "Where the video goes: beside nothing, in the current folder, if nobody says; never onto the sound itself."
@@ -334,6 +353,14 @@ def _output(sound, out): # -> path to write to
         raise UserError(f"'{path}' is the sound itself: name another output with -o")
     check_output(path)
     return path
+
+_DRIVE = (
+    'what drives what: TARGET=FORMULA, …, or a TOML or JSON file. Targets: zoom, shift_x, shift_y, rotate, mirror,'
+    ' brightness, contrast, saturation, hue, blur, echo, flash; of a model speed, psi, scene.NAME; of the world'
+    ' intensity. In a formula: numbers, t in s, and loudness, bass, mid, treble, onset, beat, bar, section, percussive,'
+    ' harmonic, centroid, chroma, each from 0 to 1, or as beat(.01, .5) with an attack and a release in s. Or'
+    ' keyframes: "psi=0:.5, 8:.9"'
+)
 
 @command(
     'generate',
@@ -387,12 +414,20 @@ def _output(sound, out): # -> path to write to
     arg('--loop', action='store_true', help='make the end of a film of the world lead to its beginning'),
     arg('--timeline', metavar='FILE', help='what to show when: JSON, as name --timeline --json prints it'),
     arg('--scenes', metavar='TEXT', help='the same in short: "0:raining, 6:thunder", in s or minutes:seconds'),
+    arg('--drive', metavar='TEXT', help=_DRIVE),
+    arg('--preset', metavar='NAME', help='a mapping that is there, which --drive changes: pulse, drift, strobe (which'
+        ' flashes fast), ambient or lyric'),
+    arg('--stem', action='append', default=[], metavar='NAME=FILE', help='a part of the sound, such as'
+        ' drums=drums.wav: drums.onset and so on drive, too; more than once if need be'),
+    arg('--midi', metavar='FILE', help='midi.notes, midi.ch10, midi.note36, midi.cc1 drive, too'),
+    arg('--curve', metavar='FILE', help='a CSV table with a column time, in s: curve.COLUMN drives, too'),
     arg('--prompt', metavar='TEXT', help='words for what to show, beside what is heard'),
     _MIX,
     arg(
         '--start',
         metavar='IMAGE',
-        help='a picture to begin with, which the video stays at, or the seed of another scene',
+        help='a picture to begin with, which the video stays at unless --drive leads to a scene; or the seed of another'
+            ' scene',
     ),
     _track_option('of a film that has several'),
     _VERBOSE,
@@ -408,6 +443,15 @@ def _output(sound, out): # -> path to write to
   sound-video generate storm.ogg --pack world --size 180x320 --class thunder --loop -o loop.mp4
   sound-video generate "sounds/*.mp3" -o videos
   sound-video generate rain.wav --pack my-pack --seed 3 --psi 1
+  sound-video generate song.mp3 --preset pulse
+  sound-video generate song.mp3 --drive "zoom=1+.15*bass, flash=.6*beat, hue=.2*chroma, rotate=8*(mid-treble)"
+  sound-video generate song.mp3 --drive "speed=1+3*onset, psi=0:.5, 8:.9, scene.thunder=.7*bar" --class raining
+  sound-video generate song.mp3 --drive "brightness=.7+.5*loudness, blur=1-centroid, echo=.3*section, mirror=bar>.5"
+  sound-video generate song.mp3 --stem drums=drums.wav --drive "shift_x=.05*drums.onset, contrast=1+.3*percussive"
+  sound-video generate song.mp3 --midi song.mid --curve glow.csv --drive "flash=midi.note36, saturation=curve.glow"
+  sound-video generate song.mp3 --pack world --size 128x72 --drive "intensity=harmonic, shift_y=.1*sin(t)"
+  sound-video generate song.mp3 --drive show.toml
+  sound-video generate wind.wav --start hills.jpg --drive "scene.thunder=0:0, 4:1"
   sound-video generate sounds -o videos -v --skip-existing
   sound-video generate holiday.mp4 --audio-track 1 -o waves.mp4
   torchrun --nproc-per-node gpu -m sound_video generate sounds -o videos   # shared by several GPUs''',
@@ -416,8 +460,9 @@ def generate(a):
     _check_generate(a)
     sounds, many, lines = _sounds(a.sound)
     places = _places(sounds, a.out or '.') if many else {sounds[0]: _output(sounds[0], a.out)}
-    _check_options(a)
+    request = _check_options(a)
     if not many: _check_sound(sounds[0], a)
+    _check_stems(request, sounds)
     for line in lines: _say(line)
     if many: return _make_all(a, places)
     if a.skip_existing and places[sounds[0]].exists(): return print(f'{places[sounds[0]]}: was there already')

@@ -25,6 +25,7 @@ from ..media.sounds import read_sound, stream_sound
 from ..world.score import SCENES, compose
 from ..world.soundscape import synthesise
 from ..hearing.features import MELS, Mel
+from ..motion.mapping import DRIVE_PRESETS
 from .request import MOTIONS
 from .generate import SoundFilm
 from .edit import SoundVideo
@@ -45,11 +46,14 @@ class Settings(Config):
     psi:float = .7
     seed:int = 0
     fps:float = 30
+    preset:str = None     # one of `DRIVE_PRESETS`
+    drive:str = ''        # formulas, as for `generate`
 
     def arguments(self)->dict:
         "For `SoundVideo.generate`, as far as they differ from its defaults."
         scenes, prompt = {name: x for name, x in self.scenes.items() if x}, self.prompt.strip()
-        d = dict(fps=self.fps, seed=self.seed, psi=self.psi, motion=self.motion)
+        d = dict(fps=self.fps, seed=self.seed, psi=self.psi, motion=self.motion, preset=self.preset,
+            drive=self.drive.strip() or None)
         d['class_name'] = next(iter(scenes)) if list(scenes.values()) == [1] else scenes or None
         d['speed'] = self.speed if set(self.layers) == set(GROUPS) else {g: self.speed for g in self.layers}
         d |= dict(prompt=prompt, mix=self.mix) if prompt else {}
@@ -379,6 +383,19 @@ class Knobs(W.VBox):
         self.fps = W.Dropdown(
             description='frames a second', options=[12, 24, 25, 30, 60], value=30, tooltip='Of the video', **_WIDE
         )
+        self.preset = W.Dropdown(
+            description='preset',
+            options=[('none', None), *((name, name) for name in DRIVE_PRESETS)],
+            tooltip='What follows the music, and how; strobe flashes fast',
+            **_WIDE
+        )
+        self.drive = W.Text(
+            description='drive',
+            placeholder='formulas, such as: zoom=1+.15*bass, flash=.6*beat',
+            tooltip='What follows what: each target is a formula of what is heard',
+            continuous_update=False,
+            **_WIDE
+        )
         self.moved = moved
         super().__init__(self._rows(), layout=dict(flex='1 1 300px', min_width='0'))
         for knob in (
@@ -391,6 +408,8 @@ class Knobs(W.VBox):
             self.psi,
             self.seed,
             self.fps,
+            self.preset,
+            self.drive,
         ):
             knob.observe(lambda _: self.moved(self.settings), 'value')
 
@@ -412,11 +431,14 @@ def _rows(self):
         self.psi,
         self.seed,
         self.fps,
+        _heading('Music'),
+        self.preset,
+        self.drive,
     ]
 
 def _settings(self):
     "Where they stand."
-    plain = {k: getattr(self, k).value for k in ('prompt', 'mix', 'speed', 'psi', 'seed', 'fps')}
+    plain = {k: getattr(self, k).value for k in ('prompt', 'mix', 'speed', 'psi', 'seed', 'fps', 'preset', 'drive')}
     motion = self.motion.value if self.motion.index else None # the first is the pack's own
     return Settings(
         scenes={name: s.value for name, s in self.scenes.items() if s.value},

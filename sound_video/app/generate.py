@@ -7,8 +7,8 @@ Docs: https://sound-video.github.io/sound_video/app/generate.html.md"""
 # %% auto #0
 __all__ = ['Shown', 'drawn', 'heard_class', 'listen', 'choose_classes', 'context_mean', 'in_context', 'interpolate_toward',
            'class_vector', 'prompt_vector', 'toward_class', 'sound_vectors', 'image_latents', 'follow', 'segment_class',
-           'vectors_along', 'find_targets', 'OwnPath', 'find_path', 'SoundFilm', 'batch_size', 'PathFrames',
-           'say_silent', 'check_frames']
+           'vectors_along', 'find_targets', 'DrivenTargets', 'DrivenSpeed', 'TruncatedPath', 'OwnPath', 'find_path',
+           'SoundFilm', 'batch_size', 'PathFrames', 'say_silent', 'with_effects', 'check_frames']
 
 # %% ../../nbs/app/04_generate.ipynb #d2fd6ee0
 import sys
@@ -28,6 +28,9 @@ from ..hearing.encoder import QUIET
 from ..hearing.naming import label_vectors
 from ..hearing.sound import DENSE_HOP, Sound, Windows
 from ..hearing.timeline import Timeline, segments_of
+from ..motion.drivers import Driven
+from ..motion.effects import EFFECTS, DrivenFrames
+from ..motion.mapping import check_lengths
 from ..motion.inversion import truncated_latents
 from ..motion.reactive import LatentPath, reactive_motion, truncated
 from ..motion.trajectory import LearnedPath, Targets
@@ -193,23 +196,86 @@ def vectors_along(sv:SoundVideo, sound:Sound, request:Request): # -> s [S], unit
     return at.numpy(), v
 
 # %% ../../nbs/app/04_generate.ipynb #5b6df1cb
-def find_targets(sv:SoundVideo, request:Request, sound:Sound, shown:Shown)->Targets:
+def find_targets(sv:SoundVideo, request:Request, sound:Sound, shown:Shown, driven:Driven=None)->Targets:
     "The W+ latents that the sound asks for, segment by segment; the seed's where the model has no inverter."
     if not sv.config.can_move: return Targets(_any_latents(sv, request, shown), np.zeros(1))
     if request.timeline is None: at, v = sound_vectors(sv, sound, shown)
     else: at, v = vectors_along(sv, sound, request)
     if request.prompt is not None: v = interpolate_toward(v, prompt_vector(sv, request.prompt), request.mix)
     start = request.seed if request.start is None else request.start
-    if not isinstance(start, int): return Targets(image_latents(sv, start).expand(len(v), -1, -1), at)
+    seen = None if isinstance(start, int) else image_latents(sv, start).expand(len(v), -1, -1)
+    if request.driven('psi', 'scene'): return _driven_targets(sv, request, v, at, seen, driven)
+    return Targets(_truncated(sv, v, start, request.psi) if seen is None else seen, at)
+
+def _truncated(sv, v, seed, psi): # unit vectors [S, dim] -> [S, L, D]
     with torch.inference_mode():
-        w = truncated_latents(sv.inverter, v.to(sv.device), sv.inverter.draw(1, start)[0], request.psi)
-        return Targets(w.clone(), at)
+        return truncated_latents(sv.inverter, v.to(sv.device), sv.inverter.draw(1, seed)[0], psi).clone()
 
 @torch.no_grad()
 def _any_latents(sv, request, shown): # -> [1, L, D]
     z = torch.randn(1, sv.generator.cfg.z_dim, generator=torch.Generator().manual_seed(request.seed)).to(sv.device)
     index = None if shown.index is None else torch.tensor([shown.index], device=sv.device)
     return truncated(sv.generator, z, index, request.psi)
+
+# %% ../../nbs/app/04_generate.ipynb #3bc374aa
+@dataclass(frozen=True)
+class DrivenTargets:
+    "Targets whose truncation and shares of scenes follow curves."
+    low:Targets    # at a truncation of 0
+    high:Targets   # at 1
+    scenes:dict    # {target: latents of the scene at 0 and at 1, [2, 1, L, D]}
+    driven:Driven
+    psi:float      # where it is not driven
+
+    @property
+    def latents(self): return self.low.latents
+
+    def latents_at(self, times, shown=None): # s [n], s when they are shown [n] -> [n, L, D]
+        "The latents at some times."
+        names = [*self.scenes, *(['psi'] if 'psi' in self.driven.drive.targets else [])]
+        found = self.driven.at(times if shown is None else shown, names)
+        v = {k: torch.as_tensor(x).to(self.latents)[:, None, None] for k, x in found.items()}
+        psi = v.get('psi', torch.tensor(self.psi).to(self.latents))
+        w = torch.lerp(self.low.latents_at(times), self.high.latents_at(times), psi)
+        for name, (low, high) in self.scenes.items(): w = torch.lerp(w, torch.lerp(low, high, psi), v[name])
+        return w
+
+def _driven_targets(sv, request, v, at, seen, driven): # unit vectors [S, dim], s [S], latents of a picture or None
+    seed = request.start if isinstance(request.start, int) else request.seed
+    both = lambda v: torch.stack([_truncated(sv, v, seed, psi) for psi in (0., 1.)])
+    def latents_of(scene):
+        (name,) = [s for s in sv.config.scenes if s.replace(' ', '_') == scene]
+        return both(class_vector(sv, drawn(sv.config.fitting(name), request.seed))[None])
+    low, high = both(v) if seen is None else (seen, seen)
+    scenes = {t: latents_of(t.partition('.')[2]) for t in request.driven('scene')}
+    return DrivenTargets(Targets(low, at), Targets(high, at), scenes, driven, request.psi)
+
+@dataclass(frozen=True)
+class DrivenSpeed:
+    "How fast each group of layers goes, over time."
+    speed:dict # {group: factor}
+    driven:Driven
+
+    def __call__(self, times): # s [n] -> {group: [n]}
+        names = [t for t in self.driven.drive.targets if t.split('.')[0] == 'speed']
+        v = self.driven.at(times, names)
+        whole = v.get('speed', np.ones(len(times)))
+        return {g: (s * whole * v.get(f'speed.{g}', 1.)).clip(0, 10) for g, s in self.speed.items()}
+
+@dataclass(frozen=True)
+class TruncatedPath(LatentPath):
+    "A path whose truncation follows a curve."
+    path:LatentPath # at a truncation of 1
+    mean:object     # [1, L, D]
+    driven:Driven
+
+    def chunks(self, times, n=64): # rising, s [m]; yields [<= n, L, D]
+        "The latents at these times, some at a time."
+        done = 0
+        for w in self.path.chunks(times, n):
+            psi = torch.as_tensor(self.driven.at(times[done:done + len(w)], ['psi'])['psi']).to(w)
+            yield torch.lerp(self.mean.to(w).expand_as(w), w, psi[:, None, None])
+            done += len(w)
 
 # %% ../../nbs/app/04_generate.ipynb #dfdd321b
 @dataclass(frozen=True)
@@ -231,15 +297,22 @@ class OwnPath(LatentPath):
                 )
             yield made.to(w)
 
-def find_path(sv:SoundVideo, request:Request, sound:Sound, shown:Shown)->LatentPath:
+def find_path(sv:SoundVideo, request:Request, sound:Sound, shown:Shown, driven:Driven=None)->LatentPath:
     "The path through W+ that the video takes."
-    if request.motion == 'reactive':
-        index = None if shown.index is None else torch.tensor([shown.index])
-        look = dict(c=index, psi=request.psi, motion=request.speed, groups=sv.config.layer_groups)
-        return reactive_motion(sv.generator, sound.features, request.seed, **look)
-    targets = find_targets(sv, request, sound, shown)
+    speed = DrivenSpeed(request.speed, driven) if request.driven('speed') else request.speed
+    if request.motion == 'reactive': return _reactive_path(sv, request, sound, shown, speed, driven)
+    targets = find_targets(sv, request, sound, shown, driven)
     if callable(request.motion): return OwnPath(request.motion, targets, sound.features)
-    return LearnedPath(sv.trajectory, sound.features, targets, request.seed, 0. if sound.silent else request.speed)
+    return LearnedPath(sv.trajectory, sound.features, targets, request.seed, 0. if sound.silent else speed)
+
+@torch.no_grad()
+def _reactive_path(sv, request, sound, shown, speed, driven):
+    index, free = None if shown.index is None else torch.tensor([shown.index], device=sv.device), request.driven('psi')
+    look = dict(c=index, psi=1. if free else request.psi, motion=speed, groups=sv.config.layer_groups)
+    path = reactive_motion(sv.generator, sound.features, request.seed, **look)
+    if not free: return path
+    z = torch.zeros(1, sv.generator.cfg.z_dim, device=sv.device)
+    return TruncatedPath(path, truncated(sv.generator, z, index, 0.), driven)
 
 # %% ../../nbs/app/04_generate.ipynb #998320d0
 class SoundFilm(Video):
@@ -316,6 +389,14 @@ def say_silent(sound, so): # a path or (samples, rate), what follows from it
     "Say on standard error that a sound is silent."
     print(f"{'the sound' if isinstance(sound, tuple) else repr(str(sound))} is silent: {so}", file=sys.stderr)
 
+def with_effects(frames, driven:Driven, fps, device): # as for `DrivenFrames`; None: none
+    "The frames with the effects that are driven."
+    if driven is None: return frames
+    if driven.drive.warning: print(driven.drive.warning, file=sys.stderr)
+    names = [t for t in driven.drive.targets if t in EFFECTS]
+    if not names: return frames
+    return DrivenFrames(frames, fps, driven.at(frame_times(frames.n, fps), names), str(device))
+
 @patch
 def generate(
     self: SoundVideo,
@@ -332,16 +413,25 @@ def generate(
     mix=0.5,  # words for what to show, and how much they count, 0 to 1
     start=None,  # an image to begin with (path, or uint8 [H, W, 3]), or the seed of another scene
     timeline=None,  # what to show when: a `Timeline`, its file, or '0:raining, 6:thunder'; by default as heard
+    drive=None,  # what drives what, as 'zoom=1+.15*bass, psi=0:.5, 8:.9', {target: formula}, or a TOML or JSON file
+    preset=None,  # a mapping that is there: one of `DRIVE_PRESETS`, such as 'pulse'
+    stems=None,  # {name: path, or (samples, rate)} of parts of the sound that drive, too
+    midi=None,  # the path of a MIDI file that drives, too
+    curve=None,  # the path of a CSV table that drives, too
 ) -> SoundFilm:
     "A video that moves with the sound. Frames are computed when it is shown or saved."
-    request = Request(fps, seed, psi, motion, class_name, speed, prompt, mix, start, timeline).checked(self.config)
+    request = Request(fps, seed, psi, motion, class_name, speed, prompt, mix, start, timeline, drive, preset, stems,
+        midi, curve).checked(self.config)
     follows = request.follows_scenes(self.config)
     sound = Sound.of(sound, self.encoder if self.config.can_hear else None, dense=follows)
+    check_lengths(request.drive, sound.source)
     if sound.silent and not callable(request.motion): say_silent(sound.source, 'the video stands still')
     request = replace(request, timeline=follow(self, request, sound))
     shown = choose_classes(self, request, sound)
-    path = find_path(self, request, sound, shown)
+    driven = request.drive and Driven(request.drive, sound.features)
+    path = find_path(self, request, sound, shown, driven)
     frames = PathFrames(self.generator, path, n_frames(sound.seconds, request.fps), request.fps)
+    frames = with_effects(frames, driven, request.fps, self.device)
     return SoundFilm(frames, request.fps, sound.source, _what(self, request, shown))
 
 def _what(sv, request, shown): # -> text, or None

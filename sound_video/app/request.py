@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/app/request.html.md"""
 
 # %% auto #0
 __all__ = ['MOTIONS', 'SIDES', 'DEFAULT_SIZE', 'HOUR_NAMES', 'METHODS', 'SCHEDULES', 'TRACKS', 'Request', 'checked_image',
-           'checked_timeline', 'class_shares', 'parse_size', 'FilmRequest', 'EditRequest']
+           'checked_timeline', 'class_shares', 'checked_drive', 'parse_size', 'FilmRequest', 'EditRequest']
 
 # %% ../../nbs/app/02_request.ipynb #4e900003
 from dataclasses import dataclass, replace
@@ -17,6 +17,7 @@ from ..core.errors import (
 from ..media.formats import check_file
 from ..media.timing import parse_fps
 from ..hearing.timeline import Timeline
+from ..motion.mapping import read_drive
 from .pack_config import PackConfig, scene_and_kind
 
 # %% ../../nbs/app/02_request.ipynb #4e900006
@@ -35,6 +36,11 @@ class Request:
     mix:float = .5
     start:object = None      # a path, uint8 [H, W, 3], a seed, or None
     timeline:object = None   # a `Timeline`, a path, the short form as text, or None: as heard
+    drive:object = None      # what drives what, as for `read_drive`; once checked, a `Drive` or None
+    preset:str = None        # as for `read_drive`, as are the next
+    stems:dict = None
+    midi:object = None
+    curve:object = None
 
     @property
     def name(self): # text, or None
@@ -49,7 +55,12 @@ class Request:
     @property
     def steers(self)->bool:
         "Does it ask for more than a scene?"
-        return bool(self.shares) or not (self.prompt is None and self.start is None and self.timeline is None)
+        return bool(self.shares or self.driven('scene')) or any(
+            x is not None for x in (self.prompt, self.start, self.timeline))
+
+    def driven(self, *names): # such as 'psi' and 'speed' -> [target]
+        "The targets of these names, dotted or not, that are driven; once the request is checked."
+        return [t for t in self.drive.targets if t.split('.')[0] in names] if self.drive else []
 
     def follows_scenes(self, config)->bool:
         "Does the video go from scene to scene, as the timeline says or as is heard?"
@@ -65,7 +76,7 @@ def checked(self:Request, config:PackConfig):
         fps=parse_fps(self.fps), seed=check_seed(self.seed), psi=check_number('psi', self.psi, 0, 2),
         mix=check_number('mix', self.mix, 0, 1), start=self._start(), class_name=self._classes(config),
         prompt=self.prompt if self.prompt is None else check_text('prompt', self.prompt),
-        timeline=checked_timeline(self.timeline, config))
+        timeline=checked_timeline(self.timeline, config), **checked_drive(self, 'model', config.scenes))
     if asked.timeline is not None and self.class_name is not None:
         raise UserError('a timeline and a class contradict each other: leave one of them out')
     if asked.steers and not (motion == 'learned' or callable(motion) and config.can_move):
@@ -73,6 +84,7 @@ def checked(self:Request, config:PackConfig):
             'a mix of scenes, a timeline, a prompt or a start needs learned motion: leave out the reactive motion,'
             ' or take a pack that has learnt to move'
         )
+    asked._check_driven()
     return asked
 
 # %% ../../nbs/app/02_request.ipynb #68d0ee07
@@ -148,6 +160,20 @@ def class_shares(text): # 'thunder', or 'thunder=.5,raining=.5' -> text, or {tex
         shares[name.strip()] = check_number(f'the share of {name.strip()}', share.strip(), 0, 1)
     return shares
 
+# %% ../../nbs/app/02_request.ipynb #36c8f871
+def checked_drive(asked, engine, scenes=()): # a request; 'model' or 'world'; names -> what of it is replaced
+    "The mapping of a request, checked, and nothing else of it left."
+    drive = read_drive(asked.drive, asked.preset, asked.stems, asked.midi, asked.curve, engine, scenes)
+    return dict(drive=drive, preset=None, stems=None, midi=None, curve=None)
+
+@patch
+def _check_driven(self:Request):
+    if callable(self.motion) and (names := self.driven('speed', 'psi', 'scene')):
+        raise UserError(f'{names[0]} drives the motions of the package, and this one is your own: leave {names[0]} out')
+    picture = self.start is not None and not isinstance(self.start, int)
+    if picture and self.driven('psi'):
+        raise UserError('psi changes nothing where start is a picture: leave one of them out')
+
 # %% ../../nbs/app/02_request.ipynb #1227afe2
 SIDES, DEFAULT_SIZE = (64, 3840), (1280, 720) # pixels
 # those of `world.drawing.HOURS`, which imports torch
@@ -175,6 +201,11 @@ class FilmRequest:
     hour:str = None            # one of `HOUR_NAMES`, or None: the seed's
     loop:bool = False
     backdrop:object = None     # a path, uint8 [H, W, 3], or None
+    drive:object = None        # what drives what, as for `read_drive`; once checked, a `Drive` or None
+    preset:str = None          # as for `read_drive`, as are the next
+    stems:dict = None
+    midi:object = None
+    curve:object = None
 
     def checked(self, config:PackConfig): # of a pack whose classes are the world's
         "The request with every value as the renderer takes it; a `UserError` for what it cannot do."
@@ -184,7 +215,8 @@ class FilmRequest:
         if self.hour is not None: check_choice('hour', self.hour, HOUR_NAMES)
         return replace(self, fps=parse_fps(self.fps), seed=check_seed(self.seed),
             size=self.size if self.size is None else parse_size(self.size), loop=check_flag('loop', self.loop),
-            timeline=checked_timeline(self.timeline, config), backdrop=checked_image('backdrop', self.backdrop))
+            timeline=checked_timeline(self.timeline, config), backdrop=checked_image('backdrop', self.backdrop),
+            **checked_drive(self, 'world'))
 
 
 # %% ../../nbs/app/02_request.ipynb #24dfad98

@@ -17,7 +17,7 @@ from ..core.devices import check_device
 from ..core.arrays import to_float
 from ..core.errors import UserError
 from ..media.images import read_image
-from ..media.timing import n_frames
+from ..media.timing import frame_times, n_frames
 from ..world.score import SCENES, choice
 from ..world.drawing import Canvas
 from ..world.backdrop import WEATHER
@@ -25,10 +25,12 @@ from ..world.renderer import Shot, WorldFrames, common_hour, find_seed
 from ..hearing.sound import Sound
 from ..hearing.timeline import Segment, Timeline
 from ..hearing.transcription import transcribe
+from ..motion.drivers import Driven
+from ..motion.mapping import check_lengths
 from .pack_config import scene_and_kind
 from .request import DEFAULT_SIZE, SIDES, FilmRequest
 from .model import SoundVideo
-from .generate import SoundFilm, listen, say_silent
+from .generate import SoundFilm, listen, say_silent, with_effects
 
 # %% ../../nbs/app/05_world.ipynb #2d11b2ec
 def shown_timeline(ears:SoundVideo, request:FilmRequest, sound:Sound)->Timeline:
@@ -93,6 +95,10 @@ def fitting_size(width, height): # pixels -> likewise
     return tuple(min(SIDES[1], int(n * scale) // 2 * 2) for n in (width, height))
 
 # %% ../../nbs/app/05_world.ipynb #ae809f7f
+def _intensity(driven, n, fps): # -> [n], or None
+    if driven is None or 'intensity' not in driven.drive.targets: return None
+    return driven.at(frame_times(n, fps), ['intensity'])['intensity']
+
 class WorldVideo:
     "The world's renderer as an engine: it turns sounds into films of any size."
     def __init__(self, ears:SoundVideo=None, # who listens: the pack that comes with the package, by default
@@ -117,10 +123,15 @@ class WorldVideo:
         hour=None, # of the day, such as 'sunset', for the scenes that know it; by default the seed's
         loop=False, # does the end of the film lead to its beginning?
         backdrop=None, # a picture that the weather is laid over: a path, or uint8 [H, W, 3]
+        drive=None, # what drives what, as 'zoom=1+.15*bass, flash=.6*beat', {target: formula}, or a TOML or JSON file
+        preset=None, # a mapping that is there: one of `DRIVE_PRESETS`, such as 'pulse'
+        stems=None, midi=None, curve=None, # as for `SoundVideo.generate`
     )->SoundFilm:
         "A film that does what the sound does. Frames are drawn when it is shown or saved."
-        request = FilmRequest(fps, seed, size, class_name, timeline, hour, loop, backdrop).checked(self.config)
+        request = FilmRequest(fps, seed, size, class_name, timeline, hour, loop, backdrop, drive, preset, stems, midi,
+            curve).checked(self.config)
         sound = Sound.of(sound, self.ears.encoder, dense=request.timeline is None)
+        check_lengths(request.drive, sound.source)
         if sound.silent: say_silent(sound.source, 'nothing happens in the film')
         timeline = shown_timeline(self.ears, request, sound)
         shots = find_shots(request, sound, timeline)
@@ -128,5 +139,8 @@ class WorldVideo:
         picture = read_backdrop(request, {s.scene for s in shots})
         shape = reversed(request.size or DEFAULT_SIZE) if picture is None else picture.shape[-2:]
         n = n_frames(sound.seconds, request.fps)
-        frames = WorldFrames(shots, Canvas(*shape, hour), n, request.fps, request.loop, str(self.device), picture)
+        driven = request.drive and Driven(request.drive, sound.features)
+        frames = WorldFrames(shots, Canvas(*shape, hour), n, request.fps, request.loop, str(self.device), picture,
+            _intensity(driven, n, request.fps))
+        frames = with_effects(frames, driven, request.fps, self.device)
         return SoundFilm(frames, request.fps, sound.source, timeline.title)

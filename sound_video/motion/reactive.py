@@ -259,13 +259,14 @@ def reactive_motion(G,              # generator with `mapping(z, c, psi)` and `s
                     feats:Features, # of the sound
                     seed=0, c=None, # class index [1], or None
                     psi=.7,         # truncation
-                    motion=1.,      # factor of all speeds; 0 stands still; or {name: factor}
+                    motion=1.,      # factor of all speeds; 0 stands still; {name: factor}; or a function of s [T]
                     groups=None,    # {name: [layer, …]}
                    )->ReactivePath:
     "A path around the latent that the seed gives, walked as fast as the sound is loud."
     groups = groups or layer_groups(G.synthesis.num_ws)
     around = walks(G, groups, seed, c, psi)
-    sizes, factors = {g: change_per_knot(G, around, groups, g) for g in groups}, per_group(motion, groups)
+    sizes = {g: change_per_knot(G, around, groups, g) for g in groups}
+    factors = motion(feats.times) if callable(motion) else per_group(motion, groups)
     v = {g: factors[g] * x for g, x in group_speeds(feats, sizes)[0].items()}
     target_change = np.sqrt(sum((sizes[g] * x)**2 for g, x in v.items()))
     return ReactivePath(G, around, groups, feats, np.stack([v[g] for g in groups]), target_change)

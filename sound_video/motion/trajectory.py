@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/motion/trajectory.html.md"""
 
 # %% auto #0
 __all__ = ['OFFSETS', 'N_CURVES', 'sound_curves', 'principal_axes', 'latent_axes', 'TrajectoryConfig', 'TrajectoryGenerator',
-           'ResidualGRU', 'catmull_rom', 'Targets', 'LearnedPath']
+           'ResidualGRU', 'catmull_rom', 'Targets', 'LearnedPath', 'within']
 
 # %% ../../nbs/motion/03_trajectory.ipynb #f14b678a
 import math
@@ -187,7 +187,7 @@ class Targets:
     latents:torch.Tensor # [S, L, D]
     at:np.ndarray        # the middle of each segment, s [S]
 
-    def latents_at(self, times): # s [n] -> [n, L, D]
+    def latents_at(self, times, shown=None): # s [n], s when they are shown [n], which makes no difference -> [n, L, D]
         "The latents at some times, mixed from the two segments around each."
         x = np.interp(times, self.at, np.arange(len(self.at)))
         i = np.minimum(x.astype(int), len(self.at) - 1)
@@ -202,8 +202,14 @@ class LearnedPath(LatentPath):
     feats:Features
     targets:Targets
     seed:int = 0        # of the noise
-    speed:object = 1.   # how far it moves, as a factor; 0 stands still; or {name of a group: factor}
+    speed:object = 1.   # how far it moves: a factor, {name of a group: factor}, or a function of s [n]; 0 stands still
     warp:float = .5     # share of the time around an onset that passes at once
+
+    def speeds_at(self, times): # s [n] -> {name of a group: a factor, or [n, 1]}
+        "How far each group moves, at some times."
+        groups = self.M.cfg.groups
+        if not callable(self.speed): return per_group(self.speed, groups)
+        return {g: torch.as_tensor(x)[:, None] for g, x in self.speed(times).items()}
 
     @torch.no_grad()
     def stretches(
@@ -220,6 +226,15 @@ class LearnedPath(LatentPath):
             held = {g: torch.cat([held[g][-3:], x[0]]) if held else x[0] for g, x in new.items()}
             yield k + n - len(next(iter(held.values()))), held
 
+# %% ../../nbs/motion/03_trajectory.ipynb #830c4453
+def within(way,    # standard deviations, any shape
+           speed,  # factor, a number or a tensor that fits
+           reach): # of the networks, standard deviations
+    "A way times a speed, folded back where it would lead out of what is known: at most about the reach, times 1.8."
+    speed = torch.as_tensor(speed, dtype=way.dtype, device=way.device)
+    fold = reach * speed / (speed - 1).clamp(min=1e-3)
+    return torch.where(speed > 1, fold * torch.sin(speed * way / fold), speed * way)
+
 # %% ../../nbs/motion/03_trajectory.ipynb #f4b8a681
 @patch
 @torch.no_grad()
@@ -228,13 +243,15 @@ def chunks(self:LearnedPath,
            n=64): # yields [<= n, L, D]
     "The latents at these times, some at a time."
     todo, M = warp_time_to_onsets(self.feats, times, self.warp), self.M
-    speed = per_group(self.speed, M.cfg.groups)
+    shown = np.asarray(times, float)
     for first, moved in self.stretches():
         x = todo * M.cfg.rate - first
         ready = int((x < len(next(iter(moved.values()))) - 2).sum())
         for i in range(0, ready, n):
             j = slice(i, min(i + n, ready))
-            way = {g: speed[g] * catmull_rom(y, torch.as_tensor(x[j]))[None] for g, y in moved.items()}
-            yield M.latents(self.targets.latents_at(todo[j])[None], way)[0]
-        todo = todo[ready:]
+            speed = self.speeds_at(shown[j])
+            smooth = {g: catmull_rom(y, torch.as_tensor(x[j])) for g, y in moved.items()}
+            way = {g: within(y, speed[g], M.cfg.reach)[None] for g, y in smooth.items()}
+            yield M.latents(self.targets.latents_at(todo[j], shown[j])[None], way)[0]
+        todo, shown = todo[ready:], shown[ready:]
         if not len(todo): return

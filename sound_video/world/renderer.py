@@ -92,6 +92,9 @@ def _keep_memory():
     threshold, trim, arenas = -3, -1, -8 # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_ARENA_MAX
     for option, value in ((threshold, 2**25), (trim, 2**28), (arenas, 1)): mallopt(option, value)
 
+def _stronger(m, factor): # a moment of b frames, [b] -> likewise
+    return replace(m, level=(m.level * factor).clamp(0, 1), strengths=(m.strengths * factor[:, None]).clamp(0, 1))
+
 @dataclass(frozen=True)
 class WorldFrames:
     "The frames of a film, drawn when they are asked for."
@@ -102,6 +105,7 @@ class WorldFrames:
     loop:bool=False # does its end lead to its beginning?
     device:str='cpu'
     backdrop:object=None # a picture [1, 3, H, W] in [-1, 1] that weather is laid over, or None
+    intensity:object=None # factors of how strong everything is, an array [n], or None
 
     @property
     def size(self): return self.canvas.shape
@@ -121,7 +125,8 @@ class WorldFrames:
                 for first in range(start // self.batch * self.batch, stop, self.batch):
                     t = times[first:first+self.batch]
                     new = self._prepare(t, kept)
-                    waiting.append(pool.submit(self._pixels, t, dict(kept), max(0, start - first), stop - first))
+                    part = slice(max(0, start - first), stop - first)
+                    waiting.append(pool.submit(self._pixels, t, dict(kept), self._strong(first), part))
                     if new: waiting[-1].result() # what stays still is drawn once
                     if len(waiting) > threads: yield waiting.popleft().result()
                 while waiting: yield waiting.popleft().result()
@@ -138,24 +143,29 @@ class WorldFrames:
         return bool(new)
 
     @torch.inference_mode()
-    def _pixels(self, t, kept, first, stop): # -> uint8 [b, H, W, 3], from the first to the last but one that is wanted
-        return np.ascontiguousarray(to_uint8(self._drawn(t, kept))[first:stop])
+    def _pixels(self, t, kept, strong, part): # as `_drawn`; the frames that are wanted -> uint8 [b, H, W, 3]
+        return np.ascontiguousarray(to_uint8(self._drawn(t, kept, strong))[part])
 
-    def _drawn(self, t, kept): # s [b]; {number of a shot: its canvas} -> [b, 3, H, W]
+    def _strong(self, first): # number of a batch's first frame -> factors [b], or None
+        if self.intensity is None: return None
+        return torch.as_tensor(self.intensity[first:first+self.batch], dtype=torch.float32, device=self.device)
+
+    def _drawn(self, t, kept, strong): # s [b]; {number of a shot: its canvas}; factors -> [b, 3, H, W]
         shares = shares_at(self.shots, t)
-        made = [self._shot(i, t, x, kept) for i, x in shares.items()]
+        made = [self._shot(i, t, x, kept, strong) for i, x in shares.items()]
         made = made[0] if len(made) == 1 else sum(made)
         if not self.loop: return made
         length = float(self.n / self.fps)
         fade = step(length - min(_CROSSING, length / 2), length, t)
         if fade.max() == 0: return made
-        past = self._shot(0, t - length, torch.ones_like(t), kept)
+        past = self._shot(0, t - length, torch.ones_like(t), kept, strong)
         return torch.lerp(made, past, fade.to(past)[:, None, None, None])
 
-    def _shot(self, i, t, share, kept): # -> [b, 3, H, W], what is not seen is black
+    def _shot(self, i, t, share, kept, strong): # -> [b, 3, H, W], what is not seen is black
         shot = self.shots[i]
         seen, device = (share > 0).nonzero()[:, 0], torch.device(self.device)
         m = shot.moment(t[seen].to(device))
+        if strong is not None: m = _stronger(m, strong[seen.to(device)])
         seeds = torch.full([len(seen)], shot.seed, device=device)
         if self.backdrop is None: picture = draw(shot.scene, seeds, m, kept[i])
         else: picture = draw_over(self.backdrop.to(device), shot.scene, seeds, m, kept[i])
