@@ -22,7 +22,6 @@ from types import SimpleNamespace
 import numpy as np, torch
 from scipy import fft
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import lfilter, oaconvolve
 from ..core.errors import UserError, check_number, check_seed, check_whole, value_met
 from ..core.arrays import MOST_CHANNELS, check_rate
 from .score import CONTROL_RATE, KINDS, Score, check_scene, kind_index
@@ -67,6 +66,15 @@ def sample_parameter(take,
         x = lo * (hi / lo)**u if lo > 0 else lo + (hi - lo) * u
         return max(x, 0.) if lo >= 0 else x
     return SimpleNamespace(**{k: one(k, v) for k, v in row.items()})
+
+# %% ../../nbs/world/04_soundscape.ipynb #011c42ba
+def _filtered(b, a, x): # coefficients; [.., n] -> [.., n]
+    from scipy.signal import lfilter
+    return lfilter(b, a, x)
+
+def _convolved(x, y): # [.., n], [.., k] -> [.., n + k - 1]
+    from scipy.signal import oaconvolve
+    return oaconvolve(x, y, axes=-1)
 
 # %% ../../nbs/world/04_soundscape.ipynb #30aff60b
 SPECTRA = { # (Hz, dB): air and fire
@@ -186,7 +194,7 @@ def pulses(take, decay, attack=0., power=1.5): # seconds
     height: [N]."""
     x = np.zeros(take.n, np.float32)
     np.add.at(x, (take.times * take.rate).astype(int), take.strengths**power)
-    def smooth(tau): return lfilter([1.], [1., -np.exp(-1 / (tau * take.rate))], x).astype(np.float32)
+    def smooth(tau): return _filtered([1.], [1., -np.exp(-1 / (tau * take.rate))], x).astype(np.float32)
     if not attack: return smooth(decay)
     rise = attack * decay / (attack + decay)
     peak = np.log(decay / rise) * decay * rise / (decay - rise)
@@ -259,7 +267,7 @@ def shards(take, name, times, sizes, points, decay, ring=0., kinds=3):
     for k in range(kinds):
         x = impulses(take, f'{name} {k}', times[which == k], sizes[which == k])
         g = kernel(take, f'{name} {k}', points, decay * 2.2**(k - (kinds - 1) / 2), ring)
-        out = out + oaconvolve(x, g[None], axes=1)[:, :take.n]
+        out = out + _convolved(x, g[None])[:, :take.n]
     return out
 
 # %% ../../nbs/world/04_soundscape.ipynb #37b4ed59
@@ -357,7 +365,7 @@ def thump(take, hz,
     f = hz * 2**take.rng('thump').normal(0, .2)
     t = np.arange(int(5 / damping * take.rate)) / take.rate
     x = np.exp(-t * damping) * np.sin(4*np.pi * f / damping * (1 - np.exp(-t * damping / 2)))
-    return oaconvolve(impulses(take, 'thump', take.times, take.strengths**1.5), x[None].astype(np.float32), axes=1)[
+    return _convolved(impulses(take, 'thump', take.times, take.strengths**1.5), x[None].astype(np.float32))[
         :, : take.n
     ]
 
@@ -366,11 +374,11 @@ def n_waves(take, name, times, sizes,
             corner): # Hz above which the air has dulled it
     "Shock waves: a jump, a straight fall below zero and a jump back."
     n = max(3, int(seconds * take.rate))
-    x = oaconvolve(impulses(take, name, times, sizes), np.linspace(1, -1, n, dtype=np.float32)[None], axes=1)[
+    x = _convolved(impulses(take, name, times, sizes), np.linspace(1, -1, n, dtype=np.float32)[None])[
         :, : take.n
     ]
     pole = np.exp(-2*np.pi * min(corner, .45 * take.rate) / take.rate)
-    return lfilter([1 - pole], [1, -pole], x).astype(np.float32)
+    return _filtered([1 - pole], [1, -pole], x).astype(np.float32)
 
 # %% ../../nbs/world/04_soundscape.ipynb #fc12d4d7
 def wind_bed(take, name, points='wind'):
@@ -424,7 +432,7 @@ def echoes(take, p):
     "An impulse response: the direct sound, three echoes, a decaying diffuse tail [C, n]."
     r, c, n = take.rng('echoes'), take.channels, int(p.reverb * take.rate)
     t = np.arange(n) / take.rate
-    ir = lfilter([.5], [1, -.5], r.standard_normal((c, n)) * np.exp(-6.9 * t / p.reverb) * (t > .004), axis=1)
+    ir = _filtered([.5], [1, -.5], r.standard_normal((c, n)) * np.exp(-6.9 * t / p.reverb) * (t > .004))
     ir *= 10**(p.wet_db / 20) / np.sqrt((ir**2).sum(1, keepdims=True) + 1e-9)
     if p.echo_db > -45:
         np.put_along_axis(ir, r.integers(n // 8, n, (c, 3)), 10 ** ((p.echo_db + r.normal(0, 3, (c, 3))) / 20), 1)
