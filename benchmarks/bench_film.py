@@ -1,6 +1,6 @@
 """How many frames a second does the world's renderer draw, and how many milliseconds of processor time does one take?
-Of each scene, over all its kinds, a film of 1280 × 720 and of 512 × 512 that is drawn without being saved, after its first
-frame. Also the milliseconds of x264 for a frame of one of these films. Takes some minutes. Run by hand:
+Of each scene, over all its kinds, a film of 1280 × 720 and of 512 × 512 that is drawn without being saved, after its
+first frame. Also the milliseconds of x264 for a frame of one of these films. Takes some minutes. Run by hand:
 `python benchmarks/bench_film.py`."""
 import argparse, statistics, tempfile, time
 from fractions import Fraction
