@@ -285,7 +285,9 @@ def _check_target(name, engine, scenes):
 def _check_stem(name, stem):
     if not re.fullmatch(r'[A-Za-z]\w*', name) or name in (*DRIVERS, *FORMULA_FUNCTIONS, 't', 'keys', 'midi', 'curve'):
         raise UserError(f'a stem has a name of its own, of letters, digits and _, such as drums, not {value_met(name)}')
-    if not isinstance(stem, tuple): check_track(check_path(f'the stem {name}', stem), 'audio')
+    if not isinstance(stem, tuple): return check_track(check_path(f'the stem {name}', stem), 'audio')
+    from sound_video.core.arrays import as_sound # not above: it imports torch
+    as_sound(stem)
 
 def _check_used(drive):
     firsts = {n.split('.')[0] for n in drive.names}
