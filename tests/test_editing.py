@@ -42,7 +42,7 @@ def files(tmp_path_factory, rain):
 @pytest.fixture(scope='module')
 def inverted(model):
     x = table.pictures(2)
-    return x, table.inversion(model, x, 25, 2000)
+    return x, table.inversion(model, x, 40, 2000)
 
 def test_inversion_beats_a_search_over_samples(inverted):
     rows = list(inverted[1][0].values())

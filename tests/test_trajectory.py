@@ -61,7 +61,7 @@ FAITHFUL = (
 
 def test_the_worlds_own_clips_move_with_their_sound(clips):
     found = follow([c.frames for c in clips], clips).mean(0)
-    assert all(r >= (.75 if scene in FAITHFUL else .5) for scene, r in zip(SCENES, found)), found
+    assert all(r >= (.7 if scene in FAITHFUL else .5) for scene, r in zip(SCENES, found)), found
 
 def test_seeds_are_scenes_of_the_same_kind(model, clips, classifiers):
     "Two seeds of one sound differ by seven tenths of what two clips of one scene, of any kind, differ by."
