@@ -179,7 +179,7 @@ DRIVE_PRESETS = dict(
         rotate='2.5*sin(.5*t)', hue='.08*(chroma-.5)'),
     drift=dict(zoom='1.3+.12*sin(.23*t)+.06*loudness(.5,1.5)', rotate='5*sin(.17*t)', shift_x='.06*sin(.31*t)',
         shift_y='.05*cos(.19*t)', hue='.15*sin(.11*t)+.1*(chroma-.5)', echo='.15'),
-    strobe=dict(flash='.85*ease(1.6*onset(0,.09))', contrast='1.1+.5*percussive', zoom='1+.1*bass'),
+    strobe=dict(flash='.85*max(beat(0,.1), ease(1.6*onset(0,.1)))', contrast='1.1+.4*percussive', zoom='1+.1*bass'),
     ambient=dict(echo='.5', blur='.5*(1-treble(.3,1))', brightness='.85+.3*loudness(.6,1.5)',
         zoom='1.12+.08*loudness(1,2)', hue='.12*(chroma-.5)', saturation='.95+.4*harmonic(.3,1)'),
     lyric=dict(zoom='1.02+.12*mid(.05,.4)', contrast='.9+.3*mid(.05,.3)', saturation='.6+.9*mid(.05,.4)',
