@@ -19,13 +19,13 @@ def main():
     p.add_argument('pack', type=Path)
     p.add_argument('recordings', type=Path)
     p.add_argument('cache', type=Path, help='folder for augmented views')
-    p.add_argument('--n', type=int, default=900, help='passages of recordings, sounds of the world, and others')
+    p.add_argument('--n', type=int, default=900, help='passages of recordings; half as many of the world, and others')
     p.add_argument('--takes', type=int, default=2, help='augmented views of each')
     a = p.parse_args()
     if not can_speak(): p.error('espeak-ng is not installed')
     encoder = SoundVideo.load(a.pack, 'cpu').encoder
     c = encoder.cfg
-    world = WorldSounds('train', a.n, c.seconds + 1, c.mel.rate)
+    world = WorldSounds('train', a.n // 2, c.seconds + 1, c.mel.rate)
     scenes = [SCENES.index(name.split(':')[0]) for name in KIND_NAMES]
     mels = _made(world, 'world', c, a.takes, 0, a.cache)['mels']
     of = world.labels.new_tensor(scenes)[world.labels]

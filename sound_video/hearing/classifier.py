@@ -96,7 +96,7 @@ def train_classifier(encoder:AudioEncoder, # with a classifier
         with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, lr, pct_start=.1)
     encoder.eval()
 
-# %% ../../nbs/hearing/13_classifier.ipynb #739a2898
+# %% ../../nbs/hearing/13_classifier.ipynb #616e575f
 def fit_sharpness(encoder, files)->dict: # `Recording`s that it was not trained on
     """Set the factor of the classifier's log-probabilities that fits recordings, each as a whole; it was 1. Gives what
     the classifier alone makes of them."""
@@ -114,14 +114,14 @@ def fit_sharpness(encoder, files)->dict: # `Recording`s that it was not trained 
 def add_classifier(encoder:AudioEncoder,
                    files, # `Recording`s to train on
                    world, # mels [takes, N, bands, steps] and scenes [N]
-                   n:int, takes:int, cache=None, seed=0, # passages of recordings and as many others, and their views
+                   n:int, takes:int, cache=None, seed=0, # passages of recordings, half as many others, views of each
                    **kwargs):  # of `train_classifier`
     """The encoder with a classifier of scenes, music, speech and others, whose answers fit held-out people, and what it
     made of these before it was trained on them, too."""
     rest, held = hold_out(files)
     if not held: raise UserError('the recordings to train on are by too few people: scenes need some by two or more')
     c = encoder.cfg
-    encoder, sounds = with_classifier(encoder, (*SCENES, *OTHERS)), OtherSounds(n, c.seconds + 1, c.mel.rate)
+    encoder, sounds = with_classifier(encoder, (*SCENES, *OTHERS)), OtherSounds(n // 2, c.seconds + 1, c.mel.rate)
     others = _made(sounds, 'others', c, takes, seed, cache)['mels']
     of = torch.tensor([encoder.cfg.classes.index(name) for name in sounds.vocab])
     def train(files):
