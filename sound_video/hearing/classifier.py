@@ -58,7 +58,7 @@ class ClassBatches:
             x, t = (a * y + (1 - a) * y[other] for y in (x, t.to(x)))
             yield x, (1 - self.smooth) * t + self.smooth / self.n_classes
 
-# %% ../../nbs/hearing/13_classifier.ipynb #fdf6dfa6
+# %% ../../nbs/hearing/13_classifier.ipynb #9db144fd
 @dataclass(frozen=True)
 class ClassStep:
     "What the loss of the classifier reads."
@@ -77,11 +77,11 @@ def with_classifier(encoder:AudioEncoder, classes)->AudioEncoder: # names; (): n
     return new.to(next(encoder.parameters()).device).eval()
 
 def train_classifier(encoder:AudioEncoder, # with a classifier
-                     sorts, # list of (mels [takes, N, bands, steps], classes [N], rows in a batch)
+                     sorts, # list of (views [N, 3, F] as of `window_views`, classes [N], rows in a batch)
                      steps=600, lr=2e-3, seed=0):
     "Train the encoder's classifier, and nothing else of it."
     device, net = next(encoder.parameters()).device, encoder.eval().classifier
-    sorts = [(window_views(encoder, m), y.repeat(len(m)).to(device), n) for m, y, n in sorts]
+    sorts = [(views, classes.to(device), n) for views, classes, n in sorts]
     whole = sorts[0][0][:, 0]
     with torch.random.fork_rng([]):
         torch.manual_seed(seed) # the same in every process, and after an interruption
@@ -96,7 +96,7 @@ def train_classifier(encoder:AudioEncoder, # with a classifier
         with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, lr, pct_start=.1)
     encoder.eval()
 
-# %% ../../nbs/hearing/13_classifier.ipynb #616e575f
+# %% ../../nbs/hearing/13_classifier.ipynb #77d26114
 def fit_sharpness(encoder, files)->dict: # `Recording`s that it was not trained on
     """Set the factor of the classifier's log-probabilities that fits recordings, each as a whole; it was 1. Gives what
     the classifier alone makes of them."""
@@ -124,9 +124,11 @@ def add_classifier(encoder:AudioEncoder,
     encoder, sounds = with_classifier(encoder, (*SCENES, *OTHERS)), OtherSounds(n // 2, c.seconds + 1, c.mel.rate)
     others = _made(sounds, 'others', c, takes, seed, cache)['mels']
     of = torch.tensor([encoder.cfg.classes.index(name) for name in sounds.vocab])
+    def sort(mels, classes, rows): return window_views(encoder, mels), classes.repeat(len(mels)), rows
+    same = sort(*world, 64), sort(others, of[sounds.labels], 64)
     def train(files):
-        recorded = *recorded_takes(files, c, n, takes, cache, seed), 128
-        train_classifier(encoder, [recorded, (*world, 64), (others, of[sounds.labels], 64)], seed=seed, **kwargs)
+        recorded = sort(*recorded_takes(files, c, n, takes, cache, seed), 128)
+        train_classifier(encoder, [recorded, *same], seed=seed, **kwargs)
     train(rest)
     found = fit_sharpness(encoder, held)
     train(files)

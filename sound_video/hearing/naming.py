@@ -141,11 +141,13 @@ def heard_in(sound:Sound, labels, vectors, scale, hop=None)->Heard: # texts; [L,
     p = chances(windows, classes, labels, vectors, scale)
     return Heard(labels, windows.starts, p, windows.weights, sound.seconds, chances_of_others(windows, classes, labels))
 
+_BY_NAMES = .6 # how much the cosines count beside the classifier
+
 def chances(windows, classes, labels, vectors, scale): # of `Sound`; which are known; texts; [L, dim]; of cosines
-    "Probabilities of labels [T, L]: by the vectors' cosines; half by the encoder's classifier if it knows them all."
+    "Probabilities of labels [T, L]: by the vectors' cosines, and by the encoder's classifier if it knows them all."
     p = (scale * windows.vectors @ vectors.T).softmax(1)
     if not set(labels) <= set(classes): return p
-    return (p + windows.classes[:, [classes.index(l) for l in labels]].softmax(1)) / 2
+    return _BY_NAMES * p + (1 - _BY_NAMES) * windows.classes[:, [classes.index(l) for l in labels]].softmax(1)
 
 def chances_of_others(windows, classes, labels): # as for `chances` -> [T, 3], or None
     "Probabilities of `OTHERS` beside labels that are classes of the encoder's classifier."
