@@ -11,6 +11,7 @@ from sound_video.app.generate import drawn
 from sound_video.app.pack_config import default_pack
 from sound_video.app.packs import load_pack
 from sound_video.app.pack_config import scene_and_kind
+from sound_video.hearing.others import can_speak, synthesise_music
 from sound_video.world.score import SCENES, compose
 from sound_video.world.soundscape import synthesise
 from sound_video.world.clips import captions, split_seeds, stills
@@ -377,7 +378,30 @@ def test_recordings_that_nothing_learnt_from_are_named(capsys):
         and found['top1'] >= 0.68
         and found['top2'] >= 0.8
         and abs(found['confidence'] - found['top1']) < 0.1
+        and found['lost'] <= 0.05
     ), found
+
+@needs_ears
+@pytest.mark.skipif(not can_speak(), reason='espeak-ng is not installed')
+def test_what_is_no_landscape_is_known():
+    "Music by instruments, speech by voices, and signals that nothing learnt from."
+    from sound_video.hearing.classifier import measure_others
+    from sound_video.hearing.others import OtherSounds
+    found = measure_others(SoundVideo.load(device='cpu').encoder, OtherSounds(24, 5., RATE, held_out=True))
+    assert found['all'] >= .85, found
+
+@needs_ears
+def test_music_is_said_to_be_music(tmp_path, capsys):
+    soundfile.write(tmp_path/'song.wav', synthesise_music(10**6 + 3, 6., RATE), RATE)
+    assert main(['name', str(tmp_path/'song.wav'), '--json']) == 0
+    assert json.loads(capsys.readouterr().out)['other']['label'] == 'music'
+    assert main(['name', str(tmp_path/'song.wav'), '--timeline']) == 0
+    assert 'that it is none of the scenes' in (said := capsys.readouterr().out) and 'shown as' in said
+    assert main(['generate', str(tmp_path/'song.wav'), '--fps', '2', '-o', str(tmp_path/'x.mp4')]) == 0
+    assert capsys.readouterr().err.count('none of the scenes') == 1
+    assert main(
+        ['generate', str(tmp_path/'song.wav'), '--fps', '2', '-o', str(tmp_path/'x.mp4'), '--class', 'thunder']) == 0
+    assert 'none of the scenes' not in capsys.readouterr().err
 
 def test_doctor_knows_whether_the_pack_hears(capsys):
     assert main(['doctor', '--json']) == 0

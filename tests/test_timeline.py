@@ -8,7 +8,7 @@ from sound_video.app.generate import context_mean
 from sound_video.app.pack_config import default_pack
 from sound_video.core.errors import UserError
 from sound_video.hearing.sound import Windows
-from sound_video.hearing.timeline import Segment, Timeline, viterbi, votes
+from sound_video.hearing.timeline import Segment, Timeline, segments_of, viterbi, votes
 from sound_video.media import sounds
 from sound_video.media.videos import read_frames
 from sound_video.world.clips import render
@@ -52,6 +52,16 @@ def test_the_scene_changes_with_the_sound(day):
     assert short.class_name == 'thunder → raining'
     assert sv.generate(day, fps=4, timeline=Timeline([Segment(0, 18, 'thunder')]))[4].shape == (64, 64, 3)
 
+def test_what_is_none_of_the_scenes_is_a_segment_and_is_shown_as_the_likest():
+    starts, scenes = torch.arange(0., 16.), ['raining', 'thunder']
+    windows = Windows(starts, torch.zeros(16, 1), torch.zeros(16), torch.full((16,), 1/16))
+    music = (starts > 7).float()[:, None] * torch.tensor([.9, .02, .02])
+    found = segments_of(windows, torch.tensor([[.8, .2]]).expand(16, 2), scenes, -60., 5., 20., music)
+    assert [(s.scene, s.other) for s in found] == [('raining', None), ('raining', 'music')]
+    assert abs(found[1].start - 10) <= 2 and .5 < found[1].p <= 1 and found.scenes == ['raining']
+    assert Timeline.from_dict(json.loads(json.dumps(found.to_dict())))[1].other == 'music'
+    assert 'other' not in found.to_dict()['segments'][0] and 'music' in repr(found) and 'raining' in repr(found)
+
 @needs_model
 @pytest.mark.parametrize('words', [['generate', '--fps', '1', '-o', 'x.mp4'], ['name', '--timeline']])
 def test_decoded_once_to_be_heard(day, tmp_path, monkeypatch, words):
@@ -59,8 +69,8 @@ def test_decoded_once_to_be_heard(day, tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     command, *more = words
     from sound_video.hearing.encoder import AudioEncoder
-    heard, hear = [], AudioEncoder.hear
-    monkeypatch.setattr(AudioEncoder, 'hear', lambda self, x: (heard.append(len(x)), hear(self, x))[1])
+    heard, listen = [], AudioEncoder.listen
+    monkeypatch.setattr(AudioEncoder, 'listen', lambda self, x: (heard.append(len(x)), listen(self, x))[1])
     with patch.object(sounds, '_blocks', side_effect=sounds._blocks) as decoder:
         assert cli.main([command, str(day), *more]) == 0
     assert decoder.call_count == (2 if command == 'generate' else 1)

@@ -595,13 +595,15 @@ _PARTS = 30 # of a long sound
 
 def _parts(heard): # a `Heard`; yields (label or None for silence, start in s, end, weight, probability)
     "What is heard in each window, or in each of some thirty parts."
+    import torch
+    from sound_video.hearing.naming import other_of
     per = -(-len(heard.starts) // _PARTS)
-    starts = heard.starts.tolist()[::per]
-    for start, end, weights, p in zip(
-        starts, [*starts[1:], heard.seconds], heard.weights.split(per), heard.over_time.split(per)
-    ):
+    starts, n = heard.starts.tolist()[::per], len(heard.labels)
+    p = heard.over_time if heard.others is None else torch.cat([heard.over_time, heard.others], 1)
+    for start, end, weights, p in zip(starts, [*starts[1:], heard.seconds], heard.weights.split(per), p.split(per)):
         weight, p = float(weights.sum()), weights @ p / weights.sum().clamp(min=1e-9)
-        yield heard.labels[int(p.argmax())] if weight else None, start, end, weight, float(p.max())
+        label, sure = len(p) > n and other_of(p[n:]) or (heard.labels[int(p[:n].argmax())], float(p[:n].max()))
+        yield label if weight else None, start, end, weight, sure
 
 def _over_time(heard): # yields lines
     "What is heard when: neighbours with the same answer together."
@@ -1012,7 +1014,7 @@ def _evaluate_hearing(a):
     if a.json: return print(json.dumps(found))
     print(
         f"{found['recordings']} recordings: top-1 accuracy {found['top1']:.1%}, top-2 {found['top2']:.1%}, mean"
-        f" confidence {found['confidence']:.1%}"
+        f" confidence {found['confidence']:.1%}, taken for none of the scenes {found['lost']:.1%}"
     )
 
 @command(

@@ -8,7 +8,8 @@ Docs: https://sound-video.github.io/sound_video/app/generate.html.md"""
 __all__ = ['Shown', 'drawn', 'heard_class', 'listen', 'choose_classes', 'context_mean', 'in_context', 'interpolate_toward',
            'class_vector', 'prompt_vector', 'toward_class', 'sound_vectors', 'image_latents', 'follow', 'segment_class',
            'vectors_along', 'find_targets', 'DrivenTargets', 'DrivenSpeed', 'TruncatedPath', 'OwnPath', 'find_path',
-           'SoundFilm', 'batch_size', 'PathFrames', 'say_silent', 'with_effects', 'check_frames']
+           'SoundFilm', 'batch_size', 'PathFrames', 'say_silent', 'with_effects', 'heard_other', 'say_unlike',
+           'check_frames']
 
 # %% ../../nbs/app/04_generate.ipynb #d2fd6ee0
 import sys
@@ -25,7 +26,7 @@ from ..media.timing import frame_times, n_frames
 from ..media.videos import Video, images_of
 from ..hearing.features import Features
 from ..hearing.encoder import QUIET
-from ..hearing.naming import label_vectors
+from ..hearing.naming import chances, chances_of_others, label_vectors, other_of, say_other
 from ..hearing.sound import DENSE_HOP, Sound, Windows
 from ..hearing.timeline import Timeline, segments_of
 from ..motion.drivers import Driven
@@ -73,7 +74,7 @@ def _most(sv, windows, labels): # -> index of the label that is heard most
 
 def _chances(sv, windows, labels): # -> [T, L]
     named = torch.stack([sv.names[l] for l in labels])
-    return (sv.config.hearing['scale'] * windows.vectors @ named.T).softmax(1)
+    return chances(windows, sv.encoder.cfg.classes, labels, named, sv.config.hearing['scale'])
 
 # %% ../../nbs/app/04_generate.ipynb #c1d76056
 def listen(sv:SoundVideo, sound)->Timeline: # as for `Sound.of`
@@ -82,7 +83,8 @@ def listen(sv:SoundVideo, sound)->Timeline: # as for `Sound.of`
     if not (scenes := sv.config.scenes):
         raise UserError('this model has no classes, of which a timeline could tell: take another pack')
     windows = sound.dense_windows
-    found = segments_of(windows, _chances(sv, windows, scenes), scenes, QUIET, seconds, sound.seconds)
+    others = chances_of_others(windows, sv.encoder.cfg.classes, scenes)
+    found = segments_of(windows, _chances(sv, windows, scenes), scenes, QUIET, seconds, sound.seconds, others)
     return Timeline(replace(s, kind=_kind_of(sv, windows, s)) for s in found)
 
 def _kind_of(sv, windows, s): # which kind of its scene a segment is, or None
@@ -397,6 +399,18 @@ def with_effects(frames, driven:Driven, fps, device): # as for `DrivenFrames`; N
     if not names: return frames
     return DrivenFrames(frames, fps, driven.at(frame_times(frames.n, fps), names), str(device))
 
+def heard_other(sv:SoundVideo, sound:Sound): # -> pair of name and probability, or None
+    "What the sound is if it is none of the scenes."
+    if not sv.config.can_hear or sound.silent: return None
+    others = chances_of_others(sound.windows, sv.encoder.cfg.classes, sv.config.scenes)
+    return None if others is None else other_of(sound.windows.weights @ others)
+
+def say_unlike(sv:SoundVideo, sound:Sound, shown): # text
+    "Say on standard error that a sound is none of the scenes, and what is shown."
+    if (other := heard_other(sv, sound)) is None: return
+    name = 'the sound' if isinstance(sound.source, tuple) else repr(str(sound.source))
+    print(f'{name}: {say_other(*other)}; shown is {shown}, name another with --class', file=sys.stderr)
+
 @patch
 def generate(
     self: SoundVideo,
@@ -426,8 +440,10 @@ def generate(
     sound = Sound.of(sound, self.encoder if self.config.can_hear else None, dense=follows)
     check_lengths(request.drive, sound.source)
     if sound.silent and not callable(request.motion): say_silent(sound.source, 'the video stands still')
+    chosen = any(x is not None for x in (class_name, prompt, start, timeline))
     request = replace(request, timeline=follow(self, request, sound))
     shown = choose_classes(self, request, sound)
+    if not chosen: say_unlike(self, sound, _what(self, request, shown))
     driven = request.drive and Driven(request.drive, sound.features)
     path = find_path(self, request, sound, shown, driven)
     frames = PathFrames(self.generator, path, n_frames(sound.seconds, request.fps), request.fps)

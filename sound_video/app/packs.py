@@ -80,7 +80,8 @@ _MEASURES = {  # and what they mean
     'hearing_recorded': (
         '`hearing_recorded` is the part of the test recordings, by people none of whose recordings were trained on,'
         ' whose first name of nine is right (top-1 accuracy), `hearing_recorded_top2` that for which it is among the'
-        ' first two; `hearing_recorded_confidence` is the mean probability of the first name. `sound-video evaluate'
+        ' first two; `hearing_recorded_confidence` is the mean probability of the first name,'
+        ' `hearing_recorded_lost` the part taken for none of the scenes. `sound-video evaluate'
         ' --hearing DIR` measures them again.'
     ),
 }

@@ -316,8 +316,10 @@ def train_hearing(recipe:HearingRecipe, clip, run:Run,
     "An audio encoder in the space of a CLIP: gives a `Hearing` and what was measured."
     from sound_video.hearing.naming import Hearing, calibrate
     from sound_video.hearing.alignment import hearing_dls, hearing_learner
+    from sound_video.hearing.classifier import with_classifier
     seed_all(run.seed)
     encoder = start if start and start.cfg.dim == clip.dim else AudioEncoder(replace(recipe.encoder, dim=clip.dim))
+    if encoder.classifier: encoder = with_classifier(encoder, ()) # it would not fit what the encoder learns
     sizes, cache = (recipe.batch, recipe.sounds, recipe.valid, recipe.takes), run.work/'sounds'
     dls = hearing_dls(clip, encoder.cfg, run.data, *sizes, cache, run.seed)
     learn = hearing_learner(dls, encoder.requires_grad_(True), cbs=run.keep('audio', recipe))
@@ -328,13 +330,17 @@ def train_hearing(recipe:HearingRecipe, clip, run:Run,
 
 def _train_head(recipe, encoder, clip, dl, run, files):
     "A `Hearing` whose head was trained on recordings and on the sounds of a loader, and how well it names others."
+    from sound_video.hearing.classifier import add_classifier
     from sound_video.hearing.finetuning import finetune_and_calibrate, measure_recorded
     own = dl.dataset.mels, dl.of[dl.dataset.labels]
     train, test = ([r for r in files if r.split == split] for split in ('train', 'test'))
     hearing = finetune_and_calibrate(
         encoder, clip, train, own, recipe.recorded, recipe.takes, run.work/'sounds', run.seed)
+    hearing.encoder, _ = add_classifier(
+        hearing.encoder, train, own, recipe.recorded, recipe.takes, run.work/'sounds', run.seed)
     found = measure_recorded(hearing, test)
-    names = dict(top1='hearing_recorded', top2='hearing_recorded_top2', confidence='hearing_recorded_confidence')
+    names = dict(top1='hearing_recorded', top2='hearing_recorded_top2', confidence='hearing_recorded_confidence',
+        lost='hearing_recorded_lost')
     return hearing, {name: found[k] for k, name in names.items()}
 
 # %% ../../nbs/app/08_training.ipynb #0193c3f5

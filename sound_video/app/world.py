@@ -30,7 +30,8 @@ from ..motion.mapping import check_lengths
 from .pack_config import scene_and_kind
 from .request import DEFAULT_SIZE, SIDES, FilmRequest
 from .model import SoundVideo
-from .generate import SoundFilm, listen, say_silent, with_effects
+from .generate import SoundFilm, listen, say_silent, say_unlike, with_effects
+
 
 # %% ../../nbs/app/05_world.ipynb #2d11b2ec
 def shown_timeline(ears:SoundVideo, request:FilmRequest, sound:Sound)->Timeline:
@@ -134,6 +135,7 @@ class WorldVideo:
         check_lengths(request.drive, sound.source)
         if sound.silent: say_silent(sound.source, 'nothing happens in the film')
         timeline = shown_timeline(self.ears, request, sound)
+        if class_name is None and request.timeline is None: say_unlike(self.ears, sound, timeline.title)
         shots = find_shots(request, sound, timeline)
         hour = request.hour or common_hour({s.scene for s in shots}, request.seed)
         picture = read_backdrop(request, {s.scene for s in shots})

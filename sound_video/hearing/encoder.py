@@ -6,7 +6,8 @@ Docs: https://sound-video.github.io/sound_video/hearing/encoder.html.md"""
 
 # %% auto #0
 __all__ = ['OCTAVES', 'QUIET', 'moments', 'modulations', 'steps', 'texture_statistics', 'conv_norm', 'Inverted', 'EncoderConfig',
-           'Shapes', 'AudioEncoder', 'embed_windows', 'join_windows', 'embed_sound', 'shares']
+           'Shapes', 'half_windows', 'SoundClassifier', 'AudioEncoder', 'embed_windows', 'join_windows', 'embed_sound',
+           'shares']
 
 # %% ../../nbs/hearing/02_encoder.ipynb #94cf6687
 from dataclasses import dataclass
@@ -80,6 +81,8 @@ class EncoderConfig(Config):
     hidden:int = 384   # of the head
     dim:int = 128      # of the space
     dropout:float = .2
+    classes:tuple = () # what its classifier tells apart; (): it has none
+    classifier_width:int = 256
 
 class Shapes(nn.Module):
     "The convolutional view."
@@ -102,6 +105,30 @@ class Shapes(nn.Module):
         x = F.gelu(self.reduce(self.body(torch.cat([2*mel - 1, band], 1)).flatten(1, 2)))
         return torch.cat([x.mean(2), x.std(2), x.amax(2)], 1)
 
+# %% ../../nbs/hearing/02_encoder.ipynb #cd60d873
+def half_windows(mel, # [B, 1, F, T]
+                 cfg:MelConfig): # -> [2B, 1, F, T//2], first halves first
+    "Both halves of windows, at the level of the whole."
+    decades = cfg.range_db / 10 # from 0 to 1 of a mel
+    level = lambda x: (10**(decades * x)).sum(2, keepdim=True).mean(3, keepdim=True).log10() / decades
+    k = mel.shape[3] // 2
+    return torch.cat([(x + (level(mel) - level(x)).clamp(max=.5)).clamp(min=0) for x in (mel[..., :k], mel[..., -k:])])
+
+class SoundClassifier(nn.Module):
+    "The views of a window to logits of classes."
+    def __init__(self, views:int, classes:int, width=256):
+        super().__init__()
+        self.register_buffer('mean', torch.zeros(views))
+        self.register_buffer('scale', torch.ones(views))
+        self.register_buffer('sharpness', torch.ones(())) # what log-probabilities are multiplied with
+        self.net = nn.Sequential(
+            nn.Dropout(.3), nn.Linear(views, width), nn.BatchNorm1d(width), nn.GELU(), nn.Dropout(.5),
+            nn.Linear(width, classes))
+
+    def forward(self, views): # [B, views] -> [B, classes]
+        return self.net(((views - self.mean) * self.scale).clamp(-5, 5))
+
+
 # %% ../../nbs/hearing/02_encoder.ipynb #d7a63175
 class AudioEncoder(nn.Module):
     "A mel spectrogram to a unit vector."
@@ -120,6 +147,7 @@ class AudioEncoder(nn.Module):
             nn.Dropout(c.dropout),
             nn.Linear(c.hidden, c.dim),
         )
+        self.classifier = SoundClassifier(3 * 256 + n, len(c.classes), c.classifier_width) if c.classes else None
 
     def views(self, mel): # [B, 1, F, T] -> [B, n], both views
         return torch.cat([self.shapes(mel), self.norm(texture_statistics(mel.float(), self.cfg.mel).flatten(1))], 1)
@@ -131,17 +159,32 @@ class AudioEncoder(nn.Module):
         "Level, mel and vector of some windows."
         return self(self.mel(normalise_level(x)))
 
+    def classify(self, whole, halves): # views [B, n], [2B, n], first halves first -> log-probabilities [B, classes]
+        "What windows are, by themselves and by their halves."
+        (a, b), p = self.classifier(halves).softmax(1).chunk(2), self.classifier(whole).softmax(1)
+        return (self.classifier.sharpness * (.5*p + .25*a + .25*b).clamp(min=1e-9).log()).log_softmax(1)
+
+    def listen(self, x): # samples [B, N] of windows -> [B, dim], log-probabilities [B, classes]
+        "The vectors of some windows, and what they are."
+        mel = self.mel(normalise_level(x))
+        views = self.views(mel)
+        v = F.normalize(self.head(views).float(), dim=1)
+        if self.classifier is None: return v, v.new_zeros(len(v), 0)
+        return v, self.classify(views, self.views(half_windows(mel, self.cfg.mel)))
+
 # %% ../../nbs/hearing/02_encoder.ipynb #b725568a
 @torch.no_grad()
 def embed_windows(encoder:AudioEncoder,
                   windows, # pairs of a start in s and samples [n] at the encoder's rate, as `windows_of` gives them
                   batch=16):
-    "The windows of a sound: yields starts in seconds [b], unit vectors [b, dim] and levels in dB of full scale [b]."
+    """The windows of a sound: yields starts in seconds [b], unit vectors [b, dim], levels in dB of full scale [b] and
+    log-probabilities of classes [b, classes]."""
     held = []
     device = next(encoder.parameters()).device
     def flush():
         x = torch.stack([x for _, x in held])
-        return torch.tensor([s for s, _ in held]), encoder.hear(x.to(device)).cpu(), 10 * (ac_power(x) + 1e-12).log10()
+        v, classes = encoder.listen(x.to(device))
+        return torch.tensor([s for s, _ in held]), v.cpu(), 10 * (ac_power(x) + 1e-12).log10(), classes.cpu()
     for window in windows:
         held.append(window)
         if len(held) == batch:
@@ -151,7 +194,7 @@ def embed_windows(encoder:AudioEncoder,
 
 # %% ../../nbs/hearing/02_encoder.ipynb #ff87d241
 def join_windows(parts): # of windows, as `embed_windows` yields them
-    "All of them: starts in s [T], unit vectors [T, dim], levels in dB of full scale [T]."
+    "All of them: starts in s [T], unit vectors [T, dim], levels in dB [T], log-probabilities of classes [T, classes]."
     found = None
     for part in parts:
         # moved each time: many small tensors left between large ones would keep memory from being returned
@@ -162,7 +205,7 @@ def embed_sound(encoder:AudioEncoder, sound, hop=None): # as for `as_sound`; s f
     "All windows of a sound: starts in s [T], unit vectors [T, dim], levels in dB of full scale [T]."
     c = encoder.cfg
     windows = sound_windows(sound, c.mel.rate, c.seconds, hop)
-    return join_windows(embed_windows(encoder, progress(windows, desc='listening')))
+    return join_windows(embed_windows(encoder, progress(windows, desc='listening')))[:3]
 
 
 # %% ../../nbs/hearing/02_encoder.ipynb #efe2825d

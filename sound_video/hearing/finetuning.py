@@ -9,6 +9,7 @@ __all__ = ['RecordedSounds', 'recorded_takes', 'HeadBatches', 'HeadStep', 'head_
            'measure_recorded', 'calibrate_recorded', 'finetune_and_calibrate']
 
 # %% ../../nbs/hearing/09_finetuning.ipynb #a786b5d6
+from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass
 import numpy as np, torch, torch.nn.functional as F
@@ -23,12 +24,13 @@ from ..world.score import SCENES
 from ..data.recordings import hold_out
 from .encoder import AudioEncoder, EncoderConfig, shares
 from .clip import Clip
-from .naming import Hearing, fit_scale, label_vectors
+from .naming import Hearing, fit_scale, heard_in, label_vectors
+from .sound import Sound
 from .alignment import _made, from_bytes
 
 # %% ../../nbs/hearing/09_finetuning.ipynb #a7c40002
 class RecordedSounds:
-    "Passages of recordings for training; scenes take turns."
+    "Passages of recordings for training; scenes take turns, and who made many has each of them used less often."
     vocab = SCENES
     def __init__(self, files, # `Recording`s
                  n:int,       # how many passages, rounded up to whole rounds of scenes
@@ -37,13 +39,18 @@ class RecordedSounds:
         self.of = [[r for r in self.files if r.scene == s] for s in SCENES]
         if lost := [s for s, of in zip(SCENES, self.of) if not of]:
             raise UserError(f"there are no recordings of '{lost[0]}' to train on: add some by several people")
+        def rarely(of):
+            many = Counter(r.person for r in of)
+            p = np.array([many[r.person]**-.5 for r in of])
+            return p / p.sum()
+        self.p = [rarely(of) for of in self.of]
         self.labels = torch.arange(-(-n // len(SCENES)) * len(SCENES)) % len(SCENES)
 
     def __len__(self): return len(self.labels)
 
     def sound(self, i, rng): # -> samples [N]
         of, n = self.of[i % len(SCENES)], round(self.seconds * self.rate)
-        x = read_sound(of[rng.integers(len(of))].path, self.rate, mono=True)[0][0].numpy()
+        x = read_sound(of[rng.choice(len(of), p=self.p[i % len(SCENES)])].path, self.rate, mono=True)[0][0].numpy()
         start = rng.integers(max(1, len(x) - n + 1))
         return np.resize(x[start:start + n], n)
 
@@ -130,21 +137,25 @@ def _scenes(files): return torch.tensor([SCENES.index(r.scene) for r in files])
 @torch.no_grad()
 def name_recordings(
     hearing: Hearing, files
-):  # `Recording`s -> their scenes [n], and what is heard in each: probabilities of `SCENES` [n, 9]
+):  # `Recording`s -> their scenes [n]; of each: probabilities of `SCENES` [n, 9], and what it is if none of them
     "What is heard in recordings."
-    return _scenes(files), torch.stack([w @ (hearing.scale * c).softmax(1) for w, c in _recorded(hearing, files)])
+    names = label_vectors(hearing.clip, SCENES).cpu()
+    def heard(r): return heard_in(Sound(r.path, hearing.encoder), SCENES, names, hearing.scale)
+    found = [heard(r) for r in progress(files, desc='recordings')]
+    return _scenes(files), torch.stack([h.overall for h in found]), [h.other for h in found]
 
 def measure_recorded(hearing:Hearing, files)->dict: # `Recording`s
-    """How many recordings there are, top-1 and top-2 accuracy among the nine scenes, and the mean probability of the
-    first name."""
+    """How many recordings there are, top-1 and top-2 accuracy among the nine scenes, the mean probability of the first
+    name, and the share that is taken for none of the scenes."""
     if not files: raise UserError('there are no recordings to measure by: their test split is empty')
-    scenes, p = name_recordings(hearing, files)
+    scenes, p, other = name_recordings(hearing, files)
     right = (p.topk(2, 1).indices == scenes[:, None]).float().mean(0)
     return dict(
         recordings=len(files),
         top1=round(float(right[0]), 3),
         top2=round(float(right.sum()), 3),
         confidence=round(float(p.amax(1).mean()), 3),
+        lost=round(float(np.mean([o is not None for o in other])), 3),
     )
 
 @torch.no_grad()

@@ -27,6 +27,7 @@ class Windows(NamedTuple):
     vectors:torch.Tensor # unit vectors in the space of CLIP [T, dim]
     levels:torch.Tensor  # dB of full scale [T]
     weights:torch.Tensor # how much each counts [T]: their sum is 1, or 0 in silence
+    classes:torch.Tensor=None # log-probabilities of the classes that the encoder's classifier knows [T, classes]
 
 class Sound:
     """A sound, decoded once. `features` and `windows` are computed when they are first asked for, and kept; where an
@@ -108,9 +109,9 @@ class Sound:
         if analyse: self._features = reader.finish()
         if analyse: self._seconds = self._features.seconds
 
-    def _keep(self, found): # what the encoder heard: starts [T], vectors [T, dim], levels [T]
-        def weighted(starts, v, levels):
-            return Windows(starts, v, levels, shares(starts, levels, self.encoder.cfg.seconds))
+    def _keep(self, found): # what the encoder heard, as `join_windows` gives it
+        def weighted(starts, v, levels, classes):
+            return Windows(starts, v, levels, shares(starts, levels, self.encoder.cfg.seconds), classes)
         if not self.dense: self._windows = weighted(*found)
         else:
             self._dense_windows, last = weighted(*found), len(found[0]) - 1

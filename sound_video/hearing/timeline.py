@@ -21,7 +21,8 @@ class Segment:
     end:float         # s; infinity, or null in a file: to the end of the sound
     scene:str=None    # None: silence
     kind:str=None     # of the scene; None: any
-    p:float=1.        # mean probability of the scene, 0 to 1
+    p:float=1.        # mean probability of the scene, or of `other`, 0 to 1
+    other:str=None    # what it is that is none of the scenes: 'music', 'speech', 'unsure'; `scene` is then the likest
 
 # %% ../../nbs/hearing/10_timeline.ipynb #88d3991c
 class Timeline(list):
@@ -42,7 +43,8 @@ class Timeline(list):
 
     def to_dict(self):
         def plain(v): return v if not isinstance(v, float) else None if v == inf else round(v, 3)
-        return dict(segments=[{k: plain(v) for k, v in asdict(s).items()} for s in self])
+        rows = [{k: plain(v) for k, v in asdict(s).items()} for s in self]
+        return dict(segments=[row if row['other'] else {k: v for k, v in row.items() if k != 'other'} for row in rows])
 
     def save(self, path):
         "Write it as JSON."
@@ -98,7 +100,8 @@ def _segment(i, row):
     end = inf if row['end'] is None else check_number(f'end of segment {i}', row['end'], 0, 1e9)
     if end <= start: raise UserError(f'segment {i} must end after it starts')
     names = {
-        k: row.get(k) if row.get(k) is None else check_text(f'{k} of segment {i}', row[k]) for k in ('scene', 'kind')
+        k: row.get(k) if row.get(k) is None else check_text(f'{k} of segment {i}', row[k])
+        for k in ('scene', 'kind', 'other')
     }
     return Segment(start, end, **names, p=check_number(f'p of segment {i}', row.get('p', 1.), 0, 1))
 
@@ -106,6 +109,7 @@ def _clock(s): return f'{int(s) // 60}:{s % 60:04.1f}' if s != inf else 'end'
 
 def _called(s):
     if s.scene is None: return 'silence'
+    if s.other: return f'{s.other} {s.p:.0%}, shown as {s.scene}'
     return f"{s.scene}{f', {s.kind}' if s.kind else ''} {s.p:.0%}"
 
 # %% ../../nbs/hearing/10_timeline.ipynb #71e00009
@@ -141,26 +145,26 @@ def viterbi(logp, switch): # [n, S]; log-probability of a change from one step t
 
 # %% ../../nbs/hearing/10_timeline.ipynb #38693ba7
 def segments_of(
-    windows, p, scenes, quiet, seconds, length
-):  # probabilities [T, S]; names; levels in dB below which nothing is heard; s; s
+    windows, p, scenes, quiet, seconds, length, others=None
+):  # probabilities [T, S]; names; levels in dB below which nothing is heard; s; s; probabilities of `OTHERS` [T, 3]
     "The segments of a sound, of which kinds are not known yet."
     import torch
+    from sound_video.hearing.naming import OTHERS, UNSURE # here and not above: it imports torch
     silent = (windows.levels < quiet).float()[:, None]
+    alone, n = votes(windows, p.clamp(min=1e-4).log(), seconds, length), len(scenes)
+    if others is not None: p = torch.cat([p * (1 - others.sum(1, keepdim=True)), others], 1)
     logp = torch.cat([p.clamp(min=1e-4).log() * (1 - silent) + log(1e-3) * silent, log(1e-3) * (1 - silent)], 1)
     each = votes(windows, logp, seconds, length)
-    states = viterbi(each, log(_STEP / _STAY / len(scenes)))
+    states = viterbi(each, log(_STEP / _STAY / (each.shape[1] - 1)))
     found = []
     for i, state in enumerate(states):
         if found and found[-1][0] == state: found[-1][2] = i + 1
         else: found.append([state, i, i + 1])
     chances = each.softmax(1)
-    return Timeline(
-        Segment(
-            a * _STEP,
-            length if b == len(states) else b * _STEP,
-            None if s == len(scenes) else scenes[s],
-            None,
-            1.0 if s == len(scenes) else float(chances[a:b, s].mean()),
-        )
-        for s, a, b in found
-    )
+    def segment(s, a, b): # state, first and last step
+        when = a * _STEP, length if b == len(states) else b * _STEP
+        if s == chances.shape[1] - 1: return Segment(*when)
+        if s < n: return Segment(*when, scenes[s], None, float(chances[a:b, s].mean()))
+        sure, likest = float(chances[a:b, n:-1].sum(1).mean()), scenes[int(alone[a:b].mean(0).argmax())]
+        return Segment(*when, likest, None, sure, UNSURE if OTHERS[s - n] == 'other' else OTHERS[s - n])
+    return Timeline(segment(*row) for row in found)
