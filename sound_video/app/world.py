@@ -32,7 +32,6 @@ from .request import DEFAULT_SIZE, SIDES, FilmRequest
 from .model import SoundVideo
 from .generate import SoundFilm, listen, say_silent, say_unlike, with_effects
 
-
 # %% ../../nbs/app/05_world.ipynb #2d11b2ec
 def shown_timeline(ears:SoundVideo, request:FilmRequest, sound:Sound)->Timeline:
     "What the film shows when: the user's timeline or class, or what is heard; one that the seed chooses in silence."
