@@ -576,6 +576,18 @@ def test_real_recordings(tmp_path):
         n = min(len(a), len(b))
         assert torch.corrcoef(torch.stack([a[:n], b[:n]]))[0, 1] > .9, path.name
 
+@pytest.mark.parametrize('ending', ['.mp4', '.mkv', '.webm'])
+def test_lower_quality_makes_smaller_files(tmp_path, ending):
+    frames = np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3), np.uint8)
+    size = {q: write_video(tmp_path/f'{q}{ending}', frames, 12, quality=q).stat().st_size for q in (8, None, 40)}
+    assert size[8] > 1.2 * size[None] and size[None] > 1.5 * size[40]
+
+@pytest.mark.parametrize('ending, quality, says', [
+    ('.gif', 20, 'not for .gif'), ('.mov', 20, 'not for .mov'), ('', 20, 'not for PNGs'), ('.mp4', 60, 'from 0 to 51')])
+def test_quality_that_cannot_be(tmp_path, ending, quality, says):
+    with pytest.raises(UserError, match=says): write_video(tmp_path/f'v{ending}', grey(3), 30, quality=quality)
+    assert not any(tmp_path.iterdir())
+
 def test_the_same_frames_make_the_same_file(tmp_path):
     "With x264's tree of macroblocks, small videos differ from run to run."
     frames = np.random.default_rng(0).integers(0, 255, (60, 64, 64, 3), np.uint8).repeat(2, 0)

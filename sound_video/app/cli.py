@@ -287,7 +287,7 @@ def _make(sv, a, sound, out):
     from sound_video.core.devices import progress
     from sound_video.media.videos import write_video
     video = sv.generate(_with_track(sound, a), **_film_options(a) if _is_world(a) else _options(a))
-    write_video(out, progress(video.frames(), len(video), 'frames'), video.fps, video.sound)
+    write_video(out, progress(video.frames(), len(video), 'frames'), video.fps, video.sound, a.quality)
     print(f"{out}: {len(video)} frames, {video.seconds:.2f} s{f', {video.class_name}' if video.class_name else ''}",
         flush=True)
 
@@ -335,6 +335,11 @@ def _check_sound(path, a):
     "Refuse what has no sound, before anything heavy is loaded."
     from sound_video.media.formats import check_track
     check_track(path, 'audio', a.audio_track)
+
+def _check_qualities(a, places):
+    "Refuse a quality for files that have none."
+    from sound_video.media.formats import check_quality
+    for out in places: check_quality(a.quality, out.suffix.lower())
 
 def _check_stems(request, sounds):
     "Refuse stems that are not those of the sound, before anything heavy is loaded."
@@ -391,6 +396,8 @@ _DRIVE = (
         ),
     ),
     arg('--fps', default='30', help='frames a second, such as 30, 23.976 or 30000/1001 (default: 30)'),
+    arg('--quality', type=int, metavar='N', help='0 to 51, lower is better and larger: the constant rate factor (crf) of .mp4,'
+        ' .mkv (x264; default: 14, above 131,072 pixels 17 with its preset veryfast) and .webm (VP9; default: 20)'),
     arg('--seed', type=int, default=0, help='another seed, another scene (default: 0)'),
     arg('--psi', type=float, help='0 to 2: lower is more typical, higher more varied (default: 0.7)'),
     arg(
@@ -439,6 +446,7 @@ _DRIVE = (
   sound-video generate day.wav --timeline day.json
   sound-video generate day.wav --scenes "0:raining, 6:thunder"
   sound-video generate rain.wav --pack world --size 320x180 --hour "blue dusk"
+  sound-video generate rain.wav --pack world --size 320x180 --quality 26 -o small.mp4
   sound-video generate rain.wav --pack world --backdrop hills.jpg --class raining
   sound-video generate storm.ogg --pack world --size 180x320 --class thunder --loop -o loop.mp4
   sound-video generate "sounds/*.mp3" -o videos
@@ -460,6 +468,7 @@ def generate(a):
     _check_generate(a)
     sounds, many, lines = _sounds(a.sound)
     places = _places(sounds, a.out or '.') if many else {sounds[0]: _output(sounds[0], a.out)}
+    _check_qualities(a, places.values())
     request = _check_options(a)
     if not many: _check_sound(sounds[0], a)
     _check_stems(request, sounds)

@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/media/formats.html.md"""
 
 # %% auto #0
 __all__ = ['MANY_PIXELS', 'MOVIE_FORMATS', 'ENDINGS', 'PICTURES', 'IMAGE_ENDINGS', 'check_file', 'open_media', 'tracks_of',
-           'track_of', 'check_track', 'check_output', 'open_image', 'is_still', 'check_image_output']
+           'track_of', 'check_track', 'check_quality', 'check_output', 'open_image', 'is_still', 'check_image_output']
 
 # %% ../../nbs/media/01_formats.ipynb #4c0ae41f
 import os, stat, tempfile
@@ -14,7 +14,7 @@ import av
 from PIL import Image
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from ..core.errors import UserError, check_path, readable_os_errors
+from ..core.errors import UserError, check_path, check_whole, readable_os_errors
 
 # %% ../../nbs/media/01_formats.ipynb #a5efc0d9
 def check_file(path):
@@ -84,6 +84,11 @@ class _Format:
         "The options of the video's encoder."
         return self.large_options if self.large_options and H * W > MANY_PIXELS else self.video_options
 
+    def of_quality(self, crf): # 0 to 51, lower is better
+        "The same with another constant rate factor."
+        with_crf = lambda options: options and options | dict(crf=str(crf))
+        return replace(self, video_options=with_crf(self.video_options), large_options=with_crf(self.large_options))
+
     def rate_for(self, rate): return next((r for r in self.rates if r >= rate), self.rates[-1])
 
 MOVIE_FORMATS = {
@@ -128,6 +133,13 @@ MOVIE_FORMATS['.mkv'] = replace(
     **{k: getattr(MOVIE_FORMATS['.mp4'], k) for k in ('video', 'video_options', 'large_options')}
 )
 ENDINGS = [*MOVIE_FORMATS, '.gif', '']
+
+def check_quality(quality, kind): # 0 to 51 or None; the ending -> a whole number, or None
+    "Raise a `UserError` unless it is a constant rate factor, and files of this ending have one."
+    if quality is None: return None
+    if kind not in MOVIE_FORMATS or 'crf' not in MOVIE_FORMATS[kind].video_options:
+        raise UserError(f"quality is for .mp4, .mkv and .webm, not for {kind or 'PNGs'}: leave it out")
+    return check_whole('quality', quality, 0, 51)
 
 # %% ../../nbs/media/01_formats.ipynb #b28d8442
 _FRAME = 'frame_{:06d}.png'

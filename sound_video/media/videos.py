@@ -20,7 +20,7 @@ from pathlib import Path
 from ..core.arrays import as_pixels, as_sound
 from ..core.errors import UserError, atomic, check_flag, check_number, value_met
 from .formats import (
-    MANY_PIXELS, MOVIE_FORMATS, _FRAME, _Format, _need, check_output, open_media, track_of)
+    MANY_PIXELS, MOVIE_FORMATS, _FRAME, _Format, _need, check_output, check_quality, open_media, track_of)
 from .images import _size
 from .sounds import (
     _LONGEST, _TWICE, _Taker, _audio_frame, _blocks, _decoded, _layout, _packets, _resample, _sound)
@@ -181,12 +181,16 @@ def write_video(path,       # .mp4, .mkv, .mov, .webm or .gif; a name without an
                 frames,     # iterable of uint8 [H, W, 3] or batches [T, H, W, 3]
                 fps,        # frames a second, 1 to 120
                 sound=None, # path, or (samples [C, N], rate in Hz), as for `as_sound`
+                quality=None, # constant rate factor of .mp4, .mkv and .webm, 0 to 51: lower is better, and larger
                ): # the path
     "Write frames as they come, with a sound that is read as it is needed."
     kind, fps, sound = check_output(path), parse_fps(fps), sound if sound is None else as_sound(sound)
+    quality = check_quality(quality, kind)
     pictures = _nonempty(images_of(frames))
     with atomic(path) as tmp:
-        if kind in MOVIE_FORMATS: write_movie(tmp, pictures, fps, sound, MOVIE_FORMATS[kind])
+        if kind in MOVIE_FORMATS:
+            fmt = MOVIE_FORMATS[kind]
+            write_movie(tmp, pictures, fps, sound, fmt if quality is None else fmt.of_quality(quality))
         else: (_write_gif if kind else _write_pngs)(tmp, pictures, fps, sound)
     return Path(path)
 
@@ -345,9 +349,9 @@ class Video:
         "The frames one by one, from the beginning."
         return images_of(self._frames() if callable(self._frames) else self._frames)
 
-    def save(self, path): # .mp4, .mkv, .mov, .webm, .gif, or no ending for PNGs
+    def save(self, path, quality=None): # .mp4, .mkv, .mov, .webm, .gif, or no ending for PNGs; as for `write_video`
         "Write it; the ending chooses the format."
-        return write_video(path, self.frames(), self.fps, self.sound)
+        return write_video(path, self.frames(), self.fps, self.sound, quality)
 
     def _repr_html_(self):
         with tempfile.TemporaryDirectory() as tmp:
