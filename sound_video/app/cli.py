@@ -396,8 +396,8 @@ _DRIVE = (
         ),
     ),
     arg('--fps', default='30', help='frames a second, such as 30, 23.976 or 30000/1001 (default: 30)'),
-    arg('--quality', type=int, metavar='N', help='0 to 51, lower is better and larger: the constant rate factor (crf) of'
-        ' .mp4, .mkv (x264; default: 14, above 131,072 pixels 17 with its preset veryfast) and .webm (VP9; default: 20)'),
+    arg('--quality', type=int, metavar='N', help='0 to 51, lower is better and larger: the constant rate factor (crf)'
+        ' of .mp4, .mkv (x264; default: 14, if large 17 with its preset veryfast) and .webm (VP9; default: 20)'),
     arg('--seed', type=int, default=0, help='another seed, another scene (default: 0)'),
     arg('--psi', type=float, help='0 to 2: lower is more typical, higher more varied (default: 0.7)'),
     arg(
