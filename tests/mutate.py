@@ -7,13 +7,14 @@ from importlib import import_module
 from pathlib import Path
 
 ROOT, TESTS = Path(__file__).parents[1], 'tests/test_losses.py'
-GAN, INV, PIC, WALK, SOUND, HEAD, WORDS = (
+GAN, INV, PIC, WALK, SOUND, HEAD, CLASSES, WORDS = (
     'stylegan or augmentation or path',
     'inversion',
     'picture',
     'trajectory or image_discriminator or known_films',
     'alignment or contrast or agreement',
     'finetuning',
+    'shares_of_classes',
     'captions or contrast',
 )
 STEPS, INVERT, TRAJ = 'core/steps', 'motion/inversion_training', 'motion/trajectory_training'
@@ -188,6 +189,8 @@ MUTATIONS = [  # file, what stands there, what it becomes, tests
     ],
     ('hearing/finetuning', 'lambda s: (1 - (s.v.chunk(2)[1]', 'lambda s: (1 + (s.v.chunk(2)[1]', HEAD),
     ('hearing/finetuning', '(1 - (s.v.chunk(2)[1]', '(1 - (s.v.chunk(2)[1].detach()', HEAD),
+    ('hearing/classifier', '-(s.shares * s.logits', '(s.shares * s.logits', CLASSES),
+    ('hearing/classifier', '-(s.shares * s.logits.log', '-(s.shares * s.logits.detach().log', CLASSES),
 ]
 
 def preload():

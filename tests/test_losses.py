@@ -21,6 +21,7 @@ from sound_video.core.devices import seed_all
 from sound_video.hearing.encoder import AudioEncoder, EncoderConfig
 from sound_video.hearing.alignment import (
     AugmentedViews, AugmentedViewsLoader, hearing_learner, hearing_step, hearing_terms)
+from sound_video.hearing.classifier import ClassStep, class_terms
 from sound_video.hearing.finetuning import finetune_head
 from sound_video.motion.inversion import (
     Inverter, InverterConfig, ImageEncoder, ImageEncoderConfig, latent_statistics)
@@ -652,6 +653,14 @@ def test_finetuning_names_recordings_and_world(clip, share, which):
 def test_finetuning_holds_the_world(clip):
     kept = {hold: cosine(*(x[1] for x in finetuned(clip, share=1., hold=hold)[4:])).mean() for hold in (0., 100.)}
     assert kept[100.] > kept[0.] + .02
+
+def test_classifier_learns_the_shares_of_classes():
+    logits = torch.zeros(2, 3, requires_grad=True)
+    shares = torch.tensor([[1., 0., 0.], [.5, .5, 0.]])
+    loss, values = weighted_sum(class_terms(), ClassStep(logits, shares))
+    assert loss.item() == pytest.approx(math.log(3), abs=1e-5) and set(values) == {'classes'}
+    loss.backward()
+    assert torch.allclose(logits.grad, (1/3 - shares) / 2, atol=1e-6) # that of the cross-entropy, mean of two rows
 
 class Batches(list):
     n_inp = 2
