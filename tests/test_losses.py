@@ -14,7 +14,7 @@ from sound_video.motion import trajectory_training
 from sound_video.stylegan.adversarial import (
     GANModels, GANState, AdaptiveAugment, path_lengths, r1_penalty, stylegan_learner)
 from sound_video.core.callbacks import ComputeIn
-from sound_video.core.steps import StepLoss
+from sound_video.core.steps import StepLoss, weighted_sum
 from sound_video.hearing.clip_training import agreement, clip_learner, contrast
 from sound_video.hearing.captions import small_clip
 from sound_video.core.devices import seed_all
