@@ -1334,6 +1334,11 @@ def _litter(p, pool, seeds, lk, kind, x, y, n=6):
     return p, pool
 
 # %% ../../nbs/world/03_water.ipynb #9d8349d7
+def _half(canvas, thing): # [B, 4, H, W]
+    "How far a thing in the middle reaches to either side, a fraction of the picture."
+    columns = extent(canvas, thing[:, 3])[1]
+    return max(abs(column / canvas.unit + canvas.left - .5) for column in (columns.start, columns.stop))
+
 def _lain(x, y, ox, oy, zoom): # coordinates; place and scale of the ground [B, 1, 1]
     "Coordinates on the ground before us: planes."
     return ox + (x - .5) * (.75 + .55 * y) * 2.2 * zoom, oy + 2.6 * zoom * y * (1 + .25 * y)
@@ -1428,11 +1433,6 @@ def _put(
     across = (x - bx) / (1 + widen * exp(-(h / 0.15).clamp(min=0))) + 0.5
     f = sampled(thing, across, (own + 0.075).clamp(0, Canvas.of(thing).top - 0.01), 'zeros')
     return over(p * (1 - shadow)[:, None], f[:, :3], f[:, 3])
-
-def _half(canvas, thing): # [B, 4, H, W]
-    "How far a thing in the middle reaches to either side, a fraction of the picture."
-    columns = extent(canvas, thing[:, 3])[1]
-    return max(abs(column / canvas.unit + canvas.left - .5) for column in (columns.start, columns.stop))
 
 # %% ../../nbs/world/03_water.ipynb #9f15a1de
 def _pressed(p, m, seeds, w, kind, x, y, mid, gap, foot):
