@@ -26,7 +26,7 @@ def classifiers(): return read_classifiers(default_pack())
 @pytest.fixture(scope='module')
 def clips():
     return [
-        render(scene, seed, SECONDS, FPS, 64, RATE) for seed in split_seeds('test', 2, 40).tolist() for scene in SCENES
+        render(scene, seed, SECONDS, FPS, 64, RATE) for seed in split_seeds('test', 4, 40).tolist() for scene in SCENES
     ]
 
 def film(model, sound, **kw): return np.stack(list(model.generate(sound, FPS, **kw).frames()))
@@ -61,7 +61,7 @@ FAITHFUL = (
 
 def test_the_worlds_own_clips_move_with_their_sound(clips):
     found = follow([c.frames for c in clips], clips).mean(0)
-    assert all(r >= (.7 if scene in FAITHFUL else .5) for scene, r in zip(SCENES, found)), found
+    assert all(r >= (.75 if scene in FAITHFUL else .5) for scene, r in zip(SCENES, found)), found
 
 def test_seeds_are_scenes_of_the_same_kind(model, clips, classifiers):
     "Two seeds of one sound differ by seven tenths of what two clips of one scene, of any kind, differ by."
@@ -71,7 +71,7 @@ def test_seeds_are_scenes_of_the_same_kind(model, clips, classifiers):
     )
     between_seeds = float(perceptual_distance(pictures(100), pictures(200), classifiers.image_classifier).mean())
     world = torch.cat([to_float(c.frames[37:38]) for c in clips])
-    between_clips = float(perceptual_distance(world[:9], world[9:], classifiers.image_classifier).mean())
+    between_clips = float(perceptual_distance(world[:18], world[18:], classifiers.image_classifier).mean())
     assert between_seeds >= .7 * between_clips, (between_seeds, between_clips)
 
 def test_an_hour_neither_freezes_nor_drifts(model):
