@@ -48,7 +48,7 @@ def test_other_classes_from_mini(clips, tmp_path, few):
     mine, mini = SoundVideo.load(pack, 'cpu'), SoundVideo.load(device='cpu')
     assert mine.class_names == ('storm', 'дождь: в лесу') and mine.scenes == ['storm', 'дождь']
     assert (
-        mine.encoder.cfg == mini.encoder.cfg and mine.hearing.clip.knows('лесу') and not mini.hearing.clip.knows('лесу')
+        mine.encoder.cfg == replace(mini.encoder.cfg, classes=()) and mine.hearing.clip.knows('лесу') and not mini.hearing.clip.knows('лесу')
     )
     for name in ('inverter', 'image_encoder', 'trajectory'): assert mine.network(name).cfg == mini.network(name).cfg
     sound = next((clips/'storm').glob('*.mp4'))
