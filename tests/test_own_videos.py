@@ -47,9 +47,8 @@ def test_other_classes_from_mini(clips, tmp_path, few):
     pack = train(tmp_path/'pack', 'few', data=str(clips), start='mini', resume=True)
     mine, mini = SoundVideo.load(pack, 'cpu'), SoundVideo.load(device='cpu')
     assert mine.class_names == ('storm', 'дождь: в лесу') and mine.scenes == ['storm', 'дождь']
-    assert (
-        mine.encoder.cfg == replace(mini.encoder.cfg, classes=()) and mine.hearing.clip.knows('лесу') and not mini.hearing.clip.knows('лесу')
-    )
+    assert mine.encoder.cfg == replace(mini.encoder.cfg, classes=()) # it would not fit what the encoder learns
+    assert mine.hearing.clip.knows('лесу') and not mini.hearing.clip.knows('лесу')
     for name in ('inverter', 'image_encoder', 'trajectory'): assert mine.network(name).cfg == mini.network(name).cfg
     sound = next((clips/'storm').glob('*.mp4'))
     assert {label for label, _ in mine.name(sound).ranked} == set(mine.scenes)
