@@ -9,6 +9,7 @@ __all__ = ['window_views', 'ClassBatches', 'ClassStep', 'class_terms', 'with_cla
            'add_classifier', 'measure_others']
 
 # %% ../../nbs/hearing/13_classifier.ipynb #faee970c
+import sys
 from dataclasses import dataclass, replace
 import numpy as np, torch, torch.nn.functional as F
 from fastai.callback.schedule import Learner
@@ -22,7 +23,7 @@ from ..data.recordings import hold_out
 from .encoder import AudioEncoder, half_windows
 from .naming import OTHERS, other_of
 from .alignment import _made, from_bytes
-from .others import OtherSounds
+from .others import OtherSounds, can_speak
 from .sound import Sound
 from .finetuning import recorded_takes
 
@@ -120,6 +121,7 @@ def add_classifier(encoder:AudioEncoder,
     made of these before it was trained on them, too."""
     rest, held = hold_out(files)
     if not held: raise UserError('the recordings to train on are by too few people: scenes need some by two or more')
+    if not can_speak(): print('espeak-ng is not installed: the classifier learns no speech', file=sys.stderr)
     c = encoder.cfg
     encoder, sounds = with_classifier(encoder, (*SCENES, *OTHERS)), OtherSounds(n // 2, c.seconds + 1, c.mel.rate)
     others = _made(sounds, 'others', c, takes, seed, cache)['mels']

@@ -22,7 +22,7 @@ class Segment:
     scene:str=None    # None: silence
     kind:str=None     # of the scene; None: any
     p:float=1.        # mean probability of the scene, or of `other`, 0 to 1
-    other:str=None    # what it is that is none of the scenes: 'music', 'speech', 'unsure'; `scene` is then the likest
+    other:str=None    # what is none of the scenes: 'music', 'speech', 'unsure'; `scene` is then the likeliest
 
 # %% ../../nbs/hearing/10_timeline.ipynb #88d3991c
 class Timeline(list):
@@ -165,6 +165,6 @@ def segments_of(
         when = a * _STEP, length if b == len(states) else b * _STEP
         if s == chances.shape[1] - 1: return Segment(*when)
         if s < n: return Segment(*when, scenes[s], None, float(chances[a:b, s].mean()))
-        sure, likest = float(chances[a:b, n:-1].sum(1).mean()), scenes[int(alone[a:b].mean(0).argmax())]
-        return Segment(*when, likest, None, sure, UNSURE if OTHERS[s - n] == 'other' else OTHERS[s - n])
+        sure, likeliest = float(chances[a:b, n:-1].sum(1).mean()), scenes[int(alone[a:b].mean(0).argmax())]
+        return Segment(*when, likeliest, None, sure, UNSURE if OTHERS[s - n] == 'other' else OTHERS[s - n])
     return Timeline(segment(*row) for row in found)

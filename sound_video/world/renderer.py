@@ -119,7 +119,7 @@ class WorldFrames:
         stop, kept = self.n if stop is None else min(stop, self.n), {}
         times = torch.as_tensor(frame_times(self.n, self.fps), dtype=torch.float32)
         threads, waiting = torch.get_num_threads() if self.device == 'cpu' else 1, deque()
-        _keep_memory()
+        if self.device == 'cpu': _keep_memory()
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             try:
                 for first in range(start // self.batch * self.batch, stop, self.batch):
