@@ -535,13 +535,35 @@ def forest(picture, lk, seeds, key:str, base, height, leaf, depth=.5, n=30., ben
     return over(picture, colour * (1 - .5 * step(0, .3, down))[:, None], inside(down, canvas))
 
 # %% ../../nbs/world/01_drawing.ipynb #442689a4
+_RISES = (0., .03), (.08, .05), (.22, .08), (.42, .11), (.68, .13) # where, and how tall; shares of the ground's height
+
+def _rises(canvas, seeds, key, horizon, side): # [B, 1, 1]; where the sun is [B, 1, 1]
+    """Rises of the ground, one behind the other: how far below the horizon each point seems to be, and how much light
+    its slope gains, planes [B, H, W]."""
+    x, y = coords(canvas, seeds.device)
+    down, lit = horizon - y, 0.
+    for k, (below, tall) in enumerate(_RISES):
+        bends, name = 1.6 - .25 * k, f'{key} rise {k}'
+        shape = crest(seeds, name, x, bends, 'smooth')
+        slope = (crest(seeds, name, x + .02 * side, bends, 'smooth') - shape).clamp(-.12, .12)
+        tuft = (crest(seeds, f'{name} tufts', x, 22. - 3 * k, 'fine') - .5) * (.004 + .012 * below)
+        over = y - horizon * (1 - below + tall * (shape - (.5 if k else 0.))) - tuft
+        hollow = -.35 * exp(-over.clamp(min=0) / (.1 * horizon * (.2 + below))) if k else 0.
+        mine = over < 0
+        lit = torch.where(mine, -2.5 * slope + .12 * exp(over / (.05 * horizon)), lit + hollow)
+        down = torch.where(mine, horizon * below + .6 * -over, down)
+    return down, lit
+
 def ground(picture, lk, seeds, horizon, # [B, 1, 1]
            one, two,    # colours of its patches, light [B, 3]
            key='ground', rough=1., dry=1.): # relief; how finely textured
-    "Lay flat textured ground over the lower part of a picture."
+    "Lay textured ground over the lower part of a picture; large pictures show its rises."
     canvas = Canvas.of(picture)
     x, y = coords(canvas, picture.device)
-    down = (horizon - y).clamp(min=1e-3)
+    flat = canvas.unit <= EXACT
+    down, rise = (horizon - y, 0.) if flat else _rises(canvas, seeds, key, horizon, lk.side)
+    seen = inside(horizon - y, canvas) if flat else inside(down, canvas)
+    down = down.clamp(min=1e-3)
     far = .12 / (down + .05)
     ox, oy = somewhere(seeds, key)
     at = lambda s, dx=0.: (ox + s * (x - .5 + dx) * far, oy + s * 1.2 * far)
@@ -549,9 +571,10 @@ def ground(picture, lk, seeds, horizon, # [B, 1, 1]
     bump = noise(*at(9. * dry), 'fbm', 10 * dry / canvas.unit)
     relief = (noise(*at(9. * dry, .03 * lk.side), 'fbm', 10 * dry / canvas.unit) - bump) * step(.02, .25, down) * rough
     colour = torch.lerp(tint(one), tint(two), (.75 * patch + .25 * bump)[:, None].expand(-1, 3, -1, -1))
-    lit = (.75 - .9 * relief + .15 * (bump - .5)).clamp(.1, 1.5)
+    lit = (.75 - .9 * relief + .15 * (bump - .5) + rise).clamp(.1, 1.5)
     colour = colour * (tint(lk.shade) * .8 + tint(lk.light) * lit[:, None])
-    return over(picture, haze(lk, colour, .06 / (down + .03)), inside(horizon - y, canvas))
+    return over(picture, haze(lk, colour, .06 / (down + .03)), seen)
+
 
 # %% ../../nbs/world/01_drawing.ipynb #c3dc67d1
 def splat(px, py,     # where [B, N], fractions of the picture

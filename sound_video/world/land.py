@@ -15,7 +15,7 @@ __all__ = ['STORM_HOURS', 'FIRE_HOURS', 'GLOW', 'SOOT', 'DUST', 'BLAST_HOURS', '
 # %% ../../nbs/world/02_land.ipynb #a3ca80ef
 import math
 from dataclasses import replace
-import torch
+import torch, torch.nn.functional as F
 from .score import Moment, choice, hashed, kind_index, uniform, wander
 from .drawing import (
     EXACT, FAIR, Canvas, Look, blend, clouds, coords, crest, develop, dome, exp, extent, firs, forest, glow,
@@ -134,8 +134,16 @@ def _terrain(picture, lk, seeds, horizon):
     hills, wood = span(seeds, 'hills', -.1, .22), (span(seeds, 'wood', 0, 1) > .4) * .06
     rock, leaf = blend(seeds, 'rock', '6c665e 5c6468 70685c'), blend(seeds, 'leaf', '34482c 4c5a34 3c4a44')
     p = mountains(picture, lk, seeds, 'hills', horizon - .03, hills.clamp(min=.005), rock, .7, 1.2)
-    p = ground(p, lk, seeds, horizon, leaf, blend(seeds, 'soil', '6a6444 54603a 7a6a48'))
-    return forest(p, lk, seeds, 'wood', horizon - .03 - wood * .5, wood + 1e-3, leaf * .5, .25, 24)
+    soil = blend(seeds, 'soil', '6a6444 54603a 7a6a48')
+    if Canvas.of(picture).unit <= EXACT:
+        p = ground(p, lk, seeds, horizon, leaf, soil)
+        return forest(p, lk, seeds, 'wood', horizon - .03 - wood * .5, wood + 1e-3, leaf * .5, .25, 24)
+    far = forest(p, lk, seeds, 'wood', horizon - .02, wood + 1e-3, leaf * .5, .5, 40)
+    p = ground(torch.where(wood[:, None] > 0, far, p), lk, seeds, horizon, leaf, soil, rough=1.5)
+    x, clear = coords(Canvas.of(picture), seeds.device)[0], replace(lk, haze=lk.haze * .3)
+    edge = horizon * .62 + .06 * (crest(seeds, 'meadow', x, 1.2, 'smooth') - .5)
+    near = forest(p, lk, seeds, 'near wood', edge - .035, 1.2 * wood + 1e-3, leaf * .35, .12, 26, 2.)
+    return torch.where(wood[:, None] > 0, ground(near, clear, seeds, edge, leaf * .8, soil * .8, 'meadow'), p)
 
 # %% ../../nbs/world/02_land.ipynb #c833ad71
 STORM_HOURS = ('storm', 'storm', 'night', 'moonlight', 'blue dusk', 'grey', 'rose dusk', 'sunset')
@@ -185,9 +193,14 @@ def bolt(seeds, x, y, top, foot, # seeds of the bolts; coordinates; x and y of b
     for line, t in zip(lines, thick):
         lean = (line[:, 1:] - line[:, :-1]) * canvas.unit
         lean = torch.cat([lean, lean[:, -1:]], 1)
-        d = (x - line[..., None]).abs() / (1 + lean**2).sqrt()[..., None]
-        w = (.006 * t).clamp(min=.35 / canvas.unit)[..., None]
+        off = lambda line, lean: (x - line[..., None]).abs() / (1 + lean**2).sqrt()[..., None]
+        d, w = off(line, lean), (.006 * t).clamp(min=.35 / canvas.unit)[..., None]
         core = core + exp(-(d / w)**2) * t[..., None]
+        if canvas.unit > EXACT: # rows next to each other glow alike
+            n = canvas.unit // 20
+            line, lean, t = (F.avg_pool1d(F.pad(a, (n, n), mode='replicate'), 2 * n + 1, 1) for a in (
+                line, lean.abs(), t))
+            d = off(line, lean)
         halo = halo + t[..., None] * (.022 / (d + .022))**2
     return core, halo
 
@@ -208,7 +221,7 @@ def _pour(x, y, m, slant): # coordinates, moment, lean of the rain [B, 1, 1]
     "Near rain as falling streaks: plane."
     canvas = Canvas.spanned(x, y)
     fall = per(6 * m.flow + .3 * m.t)
-    n = max(9., min(26., canvas.unit / 30)) # as fine as the pixels allow
+    n = max(9., min(44., canvas.unit / 18)) # as fine as the pixels allow
     s = noise(n * (x + slant * y), .8 * y + fall, 'fine', n / canvas.unit)
     sheets = softly(canvas, lambda x, y: noise(1.5 * (x + slant * y) + .3 * fall, .5 * y + .3 * fall, 'smooth'),
         x.device, 4)
