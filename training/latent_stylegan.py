@@ -15,7 +15,7 @@ from sound_video.stylegan.autoencoder import (
                                      fit_whitening, load_autoencoder, save_autoencoder)
 from sound_video.core.callbacks import TrainingState, keeping, read_checkpoint, term_values
 from sound_video.core.arrays import to_uint8
-from sound_video.core.devices import seed_all
+from sound_video.core.devices import default_device, seed_all
 from sound_video.core.errors import UserError, atomic
 from sound_video.metrics.images import fid, scene_accuracy
 from sound_video.app.packs import scenes_of
@@ -56,8 +56,8 @@ def latent_file(work, split, C): return GrowingFile(work/f'{split}.latents', (C,
 
 class Batches:
     "`n` batches (rows, labels) of a growing file, at random or in order; `prepare` makes tensors of rows."
-    def __init__(self, file, bs, n, prepare, shuffle=True, seed=0):
-        self.file, self.bs, self.n, self.prepare = file, bs, n, prepare
+    def __init__(self, file, bs, n, prepare, shuffle=True, seed=0, device='cpu'):
+        self.file, self.bs, self.n, self.prepare, self.device = file, bs, n, prepare, device
         self.shuffle, self.seed, self.epoch = shuffle, seed, 0
     def set_epoch(self, epoch): self.epoch = epoch
     def __len__(self): return self.n
@@ -65,7 +65,7 @@ class Batches:
         rows, labels, rng = self.file.rows(), self.file.labels, np.random.default_rng([self.seed, self.epoch])
         for b in range(self.n):
             i = rng.choice(len(rows), self.bs) if self.shuffle else np.arange(b*self.bs, (b+1)*self.bs) % len(rows)
-            yield self.prepare(torch.from_numpy(rows[i])), torch.from_numpy(labels[i])
+            yield self.prepare(torch.from_numpy(rows[i]).to(self.device)), torch.from_numpy(labels[i]).to(self.device)
 
 def as_images(x): return x.float() / 127.5 - 1 # uint8 -> [-1, 1]
 
@@ -76,23 +76,24 @@ class Pace(Callback):
     "Says how far training is, how fast it goes and how long it will take, about every minute."
     order = 92
     def __init__(self, state, total): self.state, self.total = state, total
-    def before_fit(self): self.start, self.last, self.seen = None, 0., None
+    def before_fit(self): self.start, self.last, self.first = None, 0., None
     def after_batch(self):
         now, n = time.time(), self.state.images
-        if self.start is None: self.start, self.seen = now, n
+        if self.start is None: self.start, self.first = now, n
         if not self.training or now - self.last < 60: return
-        self.last, rate = now, (n - self.seen) / max(now - self.start, 1e-9)
+        self.last, rate = now, (n - self.first) / max(now - self.start, 1e-9)
         left = (self.total - n) / rate / 60 if rate else float('nan')
         say(f'{n:,} of {self.total:,}, {rate:.1f} a second, {left:.0f} minutes left;',
             ', '.join(f'{k} {float(v):.3g}' for k, v in term_values(self.learn).items()))
 
 # --- stills
 
-def render(work, split='train', n=3600, step=8):
+def render(work, split='train', n=3600, step=8, device='cpu'):
     "Stills of the world; the nine scenes take turns, seeds follow one another."
+    work.mkdir(parents=True, exist_ok=True)
     file = still_file(work, split)
     for seeds in split_seeds(split, -(-n // len(SCENES)))[len(file) // len(SCENES):].split(step):
-        images = torch.stack([stills(scene, seeds, SIZE) for scene in SCENES], 1).flatten(0, 1)
+        images = torch.stack([stills(scene, seeds.to(device), SIZE) for scene in SCENES], 1).flatten(0, 1).cpu()
         labels = torch.stack([kind_label(scene, seeds) for scene in SCENES], 1).flatten().numpy()
         file.append(to_uint8(images).transpose(0, 3, 1, 2), labels)
         say(f'{split}: {len(file)} stills')
@@ -139,18 +140,19 @@ class Reconstructions(Callback):
         save_sheet(self.work/'autoencoder'/f'{self.epoch:03d}.png', sheet, len(self.images))
         if not next(ae.encoder.parameters()).requires_grad: save(self.work, ae)
 
-def train_autoencoder(work, crops=20000, rest=.75, kl_weight=3e-3, bs=4, seed=0):
+def train_autoencoder(work, crops=20000, rest=.75, kl_weight=3e-3, bs=4, seed=0, device='cpu'):
     "What networks add to the linear parts; `rest` 0 leaves the latents as they are."
     seed_all(seed)
     ae, epochs = autoencoder_of(work).requires_grad_(True), max(1, crops // 1000)
     (work/'autoencoder').mkdir(exist_ok=True)
     mirrored = lambda x: as_images(x).flip(-1) if torch.rand(()) < .5 else as_images(x)
-    train = Batches(still_file(work, 'train'), bs, crops // epochs // bs, mirrored, seed=seed)
-    valid = Batches(still_file(work, 'valid'), 9, 3, as_images, shuffle=False)
-    dls = DataLoaders(train, valid, device='cpu')
+    train = Batches(still_file(work, 'train'), bs, crops // epochs // bs, mirrored, seed=seed, device=device)
+    valid = Batches(still_file(work, 'valid'), 9, 3, as_images, shuffle=False, device=device)
+    dls = DataLoaders(train, valid, device=device)
     state = TrainingState()
     learn = autoencoder_learner(dls, ae.cfg, kl_weight=kl_weight, encoder_rests=rest, state=state)
     learn.model.autoencoder.load_state_dict(ae.state_dict())
+    learn.model.to(device)
     learn.add_cbs([Reconstructions(work, next(iter(valid))[0]), Pace(state, crops)])
     learn.add_cbs(keeping(work/'autoencoder', 'autoencoder', None, True, seed, 500, state))
     fit_cosine(learn, epochs)
@@ -160,15 +162,15 @@ def train_autoencoder(work, crops=20000, rest=.75, kl_weight=3e-3, bs=4, seed=0)
 # --- latents
 
 @torch.no_grad()
-def encode(work, split='train', n=10**9, bs=8):
+def encode(work, split='train', n=10**9, bs=8, device='cpu'):
     "Latents (not whitened) of all stills, and of their mirror images: rows 2i and 2i + 1 belong to still i."
-    ae, images = autoencoder_of(work), still_file(work, split)
+    ae, images = autoencoder_of(work).to(device), still_file(work, split)
     file = latent_file(work, split, ae.cfg.latent_channels)
     rows, labels, first = images.rows(), images.labels, len(file) // 2
     for i in range(first, min(len(rows), n), bs):
-        x = as_images(torch.from_numpy(np.array(rows[i:i+bs])))
+        x = as_images(torch.from_numpy(np.array(rows[i:i+bs])).to(device))
         z = ae.posterior(torch.stack([x, x.flip(-1)], 1).flatten(0, 1))[0]
-        file.append(z.numpy(), labels[i:i+bs].repeat(2))
+        file.append(z.cpu().numpy(), labels[i:i+bs].repeat(2))
     say(f'{split}: latents of {len(file) // 2} stills and their mirror images')
 
 # --- generator
@@ -185,9 +187,9 @@ def some_classes(per_scene):
 @torch.no_grad()
 def generated(G, ae, c, seed=0, psi=1., bs=8):
     "Batches of images [B, 3, 256, 256] in [-1, 1] of these classes."
-    z = torch.randn(len(c), G.cfg.z_dim, generator=torch.Generator().manual_seed(seed))
-    make = LatentGenerator(G, ae)
-    for z, c in zip(z.split(bs), c.split(bs)): yield make(z, c, psi).clamp(-1, 1)
+    z, device = torch.randn(len(c), G.cfg.z_dim, generator=torch.Generator().manual_seed(seed)), G.mapping.w_avg.device
+    make = LatentGenerator(G, ae.to(device))
+    for z, c in zip(z.split(bs), c.split(bs)): yield make(z.to(device), c.to(device), psi).clamp(-1, 1).cpu()
 
 class Samples(Callback):
     "A sheet of the averaged generator's samples about every so many images: nine scenes, a row each."
@@ -211,15 +213,16 @@ def start_from(folder, nets, state):
     memory = json.loads((folder/'state.json').read_text())['memory']
     vars(state).update({k: v for k, v in memory.items() if hasattr(state, k)})
 
-def train_generator(work, images=3_000_000, start=None, lr=2e-3, gamma=.5, bs=16, every=20_000, seed=0):
+def train_generator(work, images=3_000_000, start=None, lr=2e-3, gamma=.5, bs=16, every=20_000, seed=0, device='cpu'):
     "The StyleGAN2 of the latents; `start`: a folder that `keep` wrote, to go on from where there is no checkpoint."
     seed_all(seed)
     folder, ae, epoch = work/'generator', autoencoder_of(work), min(images, 10_000) // bs * bs
     folder.mkdir(exist_ok=True)
     cfg = generator_cfg(ae.cfg.latent_channels)
-    white = lambda z: (z.float() - ae.mean[:, None, None]) / ae.std[:, None, None]
-    data = Batches(latent_file(work, 'train', cfg.img_channels), bs, epoch // bs, white, seed=seed)
-    nets, dls = GANModels(Generator(cfg), Discriminator(cfg)), DataLoaders(data, data, device='cpu')
+    mean, std = (a[:, None, None].to(device) for a in (ae.mean, ae.std))
+    data = Batches(latent_file(work, 'train', cfg.img_channels), bs, epoch // bs, lambda z: (z.float() - mean) / std,
+        seed=seed, device=device)
+    nets, dls = GANModels(Generator(cfg), Discriminator(cfg)).to(device), DataLoaders(data, data, device=device)
     state = GANState()
     if start and not (folder/'generator.pt').exists(): start_from(start, nets, state)
     learn = stylegan_learner(dls, cfg, nets, lr, gamma=gamma, mapping_lr=20., mixing=.5, seed=seed, state=state)
@@ -290,13 +293,16 @@ def main():
             p.add_argument(flag, type=kind, default=default, help=words + (f' (default {default})' if default else ''))
         p.set_defaults(run=f)
     split = '--split', str, 'train', 'train or valid'
-    command('stills', render, split, ('--n', int, 3600, 'how many, in all'))
+    device = '--device', str, default_device(), 'where it is computed'
+    command('stills', render, split, ('--n', int, 3600, 'how many, in all'), device)
     command('linear', start_autoencoder, ('--channels', int, 8, 'of the latents'))
     command('autoencoder', train_autoencoder, ('--crops', int, 20000, 'crops of 128 pixels to learn from'),
-            ('--rest', float, .75, 'share of them after which the encoder rests; 0: it does not learn'))
-    command('latents', encode, split)
+            ('--rest', float, .75, 'share of them after which the encoder rests; 0: it does not learn'),
+            ('--bs', int, 4, 'crops in a batch'), device)
+    command('latents', encode, split, device)
     command('generator', train_generator, ('--images', int, 3_000_000, 'latents to be seen in this folder'),
             ('--every', int, 20_000, 'latents between two sheets of samples'),
+            ('--bs', int, 16, 'latents in a batch'), device,
             ('--start', Path, None, 'folder that `keep` wrote'))
     command('measure', measure, ('--n', int, 450, 'stills and samples to compare'))
     command('keep', keep, ('folder', Path, None, 'where to write'))

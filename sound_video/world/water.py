@@ -1247,6 +1247,36 @@ def _sponge(seeds, canvas):
     hand, a = _pressing_hand(seeds, lk, x, y, canvas, .36)
     return _thing(over(colour, hand, a), torch.maximum(inside(d, canvas), a))
 
+def _fist(x, y, s, canvas): # s: -1 for the left one, 1 for the right
+    "A fist around a cloth and its arm: signed distance, light on it."
+    d = union(
+        [
+            limb(x, y, 0.5 + s * 0.37, 0.50, 0.5 + s * 0.40, 0.46, 0.085, 0.085),
+            limb(x, y, 0.5 + s * 0.40, 0.52, 0.5 + s * 0.55, 0.9, 0.07, 0.09),
+        ]
+    )
+    knuckles = torch.cos((y - 0.42) * 90) * step(0.02, -0.02, (x - 0.5 - s * 0.36) * s)
+    return d, 0.35 + 0.65 * step(0, 0.06, d) * (0.85 + 0.15 * knuckles)
+
+def _fine_fist(x, y, s, canvas):
+    "As `_fist`, with fingers, a wrist and the muscles of a forearm."
+    u = (x - .5) * s
+    joints = (.375, .475, .062), (.425, .53, .055), (.455, .60, .047), (.53, .80, .075), (.60, 1.3, .07)
+    arm = [limb(u, y, *a[:2], *b[:2], a[2], b[2]) for a, b in zip(joints, joints[1:])]
+    places = [(.305 + .034 * k, .535 - .004 * abs(k - 1.5)) for k in range(4)]
+    fingers = [limb(u, y, px, py, px + .012, .405, .0205, .018) for px, py in places]
+    thumb = limb(u, y, .415, .50, .335, .452, .024, .018)
+    back, front = union(arm), union([*fingers, thumb])
+    d = torch.maximum(back, front)
+    round_ = lambda d, r: (1 - (1 - (d / r).clamp(0, 1))**2).clamp(min=0).sqrt()
+    near = step(-.012, .0, front)
+    body = .30 + .55 * round_(back, .06) - .25 * step(-.02, .0, front) * (1 - near)
+    digits = torch.stack([.34 + .6 * round_(f, .019) for f in (*fingers, thumb)])
+    each = torch.stack([*fingers, thumb])
+    lit = torch.where(front > 0, digits.gather(0, each.argmax(0, keepdim=True))[0], body)
+    grain = noise(9 * u, 7 * y, 'fine', 9 / canvas.unit) - .5
+    return d, (lit + .06 * grain).clamp(.12, 1.15)
+
 def _cloth(seeds, canvas):
     "A wet cloth twisted between two fists."
     (x, y), lk = coords(canvas, seeds.device), _close_look(seeds, canvas)
@@ -1258,15 +1288,7 @@ def _cloth(seeds, canvas):
     colour = tint(blend(seeds, 'cloth', 'e8e4dc 6aa0d0 d07080 80b890 e0c070') * light) * lit[:, None]
     a = inside(torch.maximum(torch.minimum(w - t.abs(), 0.40 - (x - 0.5).abs()), tail), canvas)
     for s in (-1.0, 1.0):
-        fist = union(
-            [
-                limb(x, y, 0.5 + s * 0.37, 0.50, 0.5 + s * 0.40, 0.46, 0.085, 0.085),
-                limb(x, y, 0.5 + s * 0.40, 0.52, 0.5 + s * 0.55, 0.9, 0.07, 0.09),
-            ]
-        )
-        lit = 0.35 + 0.65 * step(0, 0.06, fist) * (
-            0.85 + 0.15 * torch.cos((y - 0.42) * 90) * step(0.02, -0.02, (x - 0.5 - s * 0.36) * s)
-        )
+        fist, lit = (_fist if canvas.unit <= EXACT else _fine_fist)(x, y, s, canvas)
         c = inside(fist, canvas)
         colour, a = over(colour, tint(blend(seeds, 'skin', SKIN) * light) * lit[:, None], c), torch.maximum(a, c)
     return _thing(colour, a)
