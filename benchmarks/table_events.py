@@ -1,7 +1,7 @@
 """Does a film show the events that are heard? F1 between the onsets of a sound and the moments at which the film
 changes most (peaks of the mean change from frame to frame), matched within .1 s, each counted once; beside it, what the
-same film gives with the sound moved by half its length, which is chance. For clips of the test split of the world, whose
-events are exact, and for recordings: sounds named after their scenes in a folder. Run by hand:
+same film gives with the sound moved by half its length, which is chance. For the world's own clips of the test split,
+whose events are exact, and for recordings: sounds named after their scenes in a folder. Run by hand:
 `python benchmarks/table_events.py --sounds FOLDER`."""
 import argparse
 from pathlib import Path
