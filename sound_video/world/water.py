@@ -15,37 +15,9 @@ import math
 from dataclasses import replace
 import torch
 from .score import hashed, kind_index, uniform
-from sound_video.world.drawing import (
-    DAY,
-    Canvas,
-    blend,
-    coords,
-    crest,
-    develop,
-    EXACT,
-    box,
-    exp,
-    extent,
-    firs,
-    forest,
-    glow,
-    ground,
-    haze,
-    inside,
-    laid,
-    look,
-    mountains,
-    noise,
-    over,
-    per,
-    per_seed,
-    sampled,
-    sky, softly,
-    somewhere,
-    splat,
-    step,
-    tint,
-)
+from .drawing import (
+    DAY, EXACT, Canvas, blend, box, coords, crest, develop, exp, extent, firs, forest, glow, ground, haze, inside,
+    laid, lamp, look, mountains, noise, over, per, per_seed, sampled, sky, softly, somewhere, splat, step, tint)
 
 # %% ../../nbs/world/03_water.ipynb #719601c9
 def force(m,         # Moment of B pictures
@@ -297,6 +269,24 @@ def _wet_ground(seeds, lk, kind, h, land, canvas):
     dry = ground(land, lk, seeds, h, torch.where(meadow, green, soil), soil * 1.3) * 0.85
     return over(dry, water * 0.9 + 0.03 * tint(lk.horizon), pool), pool
 
+def _cabin(picture, lk, seeds, base): # foot, [B, 1, 1]
+    "A cabin with lit windows before the woods, at two seeds of three."
+    canvas = Canvas.of(picture)
+    x, y = coords(canvas, seeds.device)
+    size, there = vary(seeds, 'cabin size', .045, .075), (vary(seeds, 'cabin', 0, 1) < .67).float()
+    u, v = (x - canvas.across(vary(seeds, 'cabin x', .15, .85))) / size, (y - base) / size
+    wall = torch.minimum(torch.minimum(.8 - u.abs(), .62 - v), v + .1)
+    roof = torch.minimum(1.15 - .95 * u.abs() - v, v - .55)
+    chimney = torch.minimum(.09 - (u - .45).abs(), torch.minimum(1.12 - v, v - .6))
+    wood, air = blend(seeds, 'cabin wood', '4a3828 54483c 3c3430') * (lk.shade * .8 + lk.light * .3), .5
+    colour = haze(lk, wood, air) * (1 - .15 * torch.sin(26 * v))[:, None]
+    p = over(picture, colour, there * inside(wall * size, canvas))
+    p = over(p, haze(lk, wood * .5, air), there * inside(torch.maximum(roof, chimney) * size, canvas))
+    pane = torch.minimum(.13 - ((u.abs() - .4).abs()), .17 - (v - .28).abs())
+    bright = torch.tensor([.9, .55, .22], device=seeds.device).expand(len(seeds), 3)
+    p = over(p, bright, there * inside(pane * size, canvas))
+    return glow(p, bright, there * .2 * lamp(u, v, 0., .2, 1.2) ** 1.5)
+
 def _wet_land(seeds, canvas):
     "What stands still in the rain: look, picture, coverage of open water, rings, horizon."
     kind, lk = kind_index('raining', seeds), _wet_look(seeds, canvas)
@@ -306,6 +296,7 @@ def _wet_land(seeds, canvas):
     p = mountains(p, lk, seeds, 'far', h - .02, .30, rock, 1.5)
     p = mountains(p, lk, seeds, 'near', h - .02, .13, green, .8, 1., 'fbm')
     p = forest(p, lk, seeds, 'firs', h - .012, .06, green, .55, 26.)
+    if canvas.unit > EXACT: p = _cabin(p, lk, seeds, h - .016)
     p, pool = _wet_ground(seeds, lk, kind, h, p, canvas)
     near = painted(by(kind, [0, 0, 0, 1, 2, 0, 0, 3]).long(), [_bare, _leaves, _roof, _branch], seeds, canvas)['near']
     p = over(p, near[:, :3], near[:, 3])
