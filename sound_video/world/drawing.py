@@ -338,7 +338,6 @@ def _at_clock(hour, hours, device): # which are known -> as `_table`, of one row
     return {k: torch.lerp(v[:1], v[1:], (hour - a) % 24 / ((b - a) % 24))
         for k, v in _table((one, two), device).items()}
 
-
 # %% ../../nbs/world/01_drawing.ipynb #0bf65d8e
 def _table(hours, device):
     "The named hours as tensors: colours [n, 3], numbers [n] and ranges [n, 2]."

@@ -90,7 +90,6 @@ def hours_at(hours): # of the day [b] -> {hour that is drawn: share [b]}
     shares = {k: (1 - (x - k).abs()).clamp(min=0) for k in whole}
     return {k * _EVERY % 24: share for k, share in shares.items() if share.max() > 1e-4}
 
-
 # %% ../../nbs/world/07_renderer.ipynb #ec61771e
 _PIXELS = 2**18 # of the pictures that are drawn at once
 
@@ -204,4 +203,3 @@ class WorldFrames:
         made = torch.zeros(len(t), *picture.shape[1:], device=device)
         made[seen.to(device)] = picture * share[seen].to(device)[:, None, None, None]
         return made
-
