@@ -173,11 +173,11 @@ def image_latents(sv:SoundVideo, image): # path, or uint8 [H, W, 3] -> [1, L, D]
 # %% ../../nbs/app/04_generate.ipynb #9b9fff9a
 _LEAD = 4. # s
 
-def lead_shares(times, seconds): # s [n]; s, of the film -> two shares [n]
+def lead_shares(t, length): # s [n]; s, of the film -> two shares [n]
     "How much is seen of a picture at the start, and of one at the end."
-    length = max(min(_LEAD, seconds / 2), 1e-3)
+    lead = max(min(_LEAD, length / 2), 1e-3)
     ease = lambda x: x.clip(0, 1)**2 * (3 - 2 * x.clip(0, 1))
-    return 1 - ease(times / length), 1 - ease((seconds - times) / length)
+    return 1 - ease(t / lead), 1 - ease((length - t) / lead)
 
 @dataclass(frozen=True)
 class LedTargets:
@@ -466,7 +466,9 @@ def say_unlike(sv:SoundVideo, sound:Sound, shown, pulses=False): # text; is the 
 
 def find_driven(sv:SoundVideo, request, sound:Sound)->Driven: # a `Request` or a `FilmRequest`; None: nothing is
     "What the request drives, with the curves of the sound."
-    def hear(stem): return presence(sound if stem is None else Sound(stem, sv.encoder, dense=True))
+    def hear(stem):
+        whole = sound if stem is None else Sound(stem, sv.encoder, dense=True)
+        return presence(whole.dense_windows, sv.encoder.cfg)
     return request.drive and Driven(request.drive, sound.features, hear)
 
 def hears_presence(request):

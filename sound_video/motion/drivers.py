@@ -18,7 +18,7 @@ from ..hearing.features import (
     BAND_RATE, BANDS, FEATURE_RATE, Features, band_db, check_features, features, mel_filters)
 from ..hearing.encoder import QUIET
 from ..hearing.naming import OTHERS, chances_of_others
-from ..hearing.sound import Sound
+from ..hearing.sound import Windows
 from .curves import Events, Sampled, eased
 from .mapping import PITCHES, PRESENCE, Drive, check_length
 from .reactive import pick_peaks, unit_range
@@ -95,11 +95,10 @@ def find_sections(feats:Features): # of a whole sound -> s [m]
     return np.flatnonzero(peak) / _PACE
 
 # %% ../../nbs/motion/07_drivers.ipynb #efb875a9
-def presence(sound:Sound)->dict: # with an encoder that knows them -> {'speech': curve, 'music': curve}
+def presence(windows:Windows, cfg)->dict: # of an encoder, and its settings -> {'speech': curve, 'music': curve}
     "How probable speech and music are over time."
-    w, cfg = sound.dense_windows, sound.encoder.cfg
-    p = chances_of_others(w, cfg.classes, ()) * (w.levels > QUIET)[:, None]
-    middle = (w.starts + cfg.seconds / 2).numpy()
+    p = chances_of_others(windows, cfg.classes, ()) * (windows.levels > QUIET)[:, None]
+    middle = (windows.starts + cfg.seconds / 2).numpy()
     return {name: Sampled(middle, p[:, OTHERS.index(name)].numpy(), .1, .3) for name in PRESENCE}
 
 # %% ../../nbs/motion/07_drivers.ipynb #31e5705b

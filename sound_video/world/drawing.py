@@ -326,14 +326,14 @@ class Look:
 
 # %% ../../nbs/world/01_drawing.ipynb #ac1f1c4e
 _CLOUDY, _DARK = ('overcast', 'storm', 'grey'), ('blue dusk', 'moonlight', 'night')
-_CLOCK = ((0., 'night'), (3.5, 'moonlight'), (5., 'blue dusk'), (5.8, 'rose dusk'), (6.5, 'dawn'),
+_CLOCK = ((1., 'night'), (3., 'moonlight'), (5.3, 'blue dusk'), (6., 'rose dusk'), (6.7, 'dawn'),
     (9., 'morning', *_CLOUDY), (13., 'noon', 'hazy', *_CLOUDY), (17., 'golden hour', *_CLOUDY), (18.7, 'sunset'),
-    (19.6, 'rose dusk'), (20.6, 'blue dusk'), (22., 'moonlight')) # each look is the first that a scene knows
+    (19.6, 'rose dusk'), (20.6, 'blue dusk'), (23., 'moonlight')) # each look is the first that a scene knows
 
 def _at_clock(hour, hours, device): # which are known -> as `_table`, of one row
     "What lies between two hours of the clock."
     known = [(t, n) for t, *names in _CLOCK for n in [n for n in names if n in (*hours, *_DARK)][:1]]
-    i = bisect([t for t, _ in known], hour % 24) - 1 # the last goes on past midnight
+    i = bisect([t for t, _ in known], hour % 24) - 1 # past midnight, the last goes on
     (a, one), (b, two) = known[i], known[(i + 1) % len(known)]
     return {k: torch.lerp(v[:1], v[1:], (hour - a) % 24 / ((b - a) % 24))
         for k, v in _table((one, two), device).items()}
