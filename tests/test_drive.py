@@ -235,6 +235,12 @@ def test_mistakes_are_one_line(words, place, capsys):
     said = capsys.readouterr().err
     assert WRONG[words] in said and len(said.splitlines()) == 1
 
+@pytest.mark.parametrize('engine', ['', '--pack world --size 64x64'])
+def test_the_last_line_says_what_is_shown(engine, place, capsys):
+    words = f'generate song.wav --fps 4 --class thunder --start a.png --end a.png {engine}'
+    assert cli.main(shlex.split(words)) == 0
+    assert re.search(r', a\.png, then thunder.*, then a\.png$', capsys.readouterr().out.splitlines()[-1])
+
 def test_mistakes_are_found_before_anything_heavy(place):
     words = ['generate', 'song.wav', '--drive', 'zoom=drums.onset', '--stem', 'drums=short.wav']
     script = f'import sys; from sound_video.app.cli import main; print(main({words}), "torch" in sys.modules)'
