@@ -168,7 +168,7 @@ class WorldFrames:
         "Begin with what is seen, and forget the others."
         new = seen - kept.keys()
         for i in kept.keys() - seen: del kept[i]
-        kept.update({(i, hour): Canvas(*self.canvas.shape, hour, {}) for i, hour in new})
+        kept.update({(i, hour): replace(self.canvas, hour=hour, kept={}) for i, hour in new})
         return bool(new)
 
     @torch.inference_mode()
