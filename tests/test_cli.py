@@ -459,9 +459,7 @@ def test_links_that_go_round_in_circles(tmp_path, monkeypatch):
     [
         ('generate a.wav --mix .3', '--mix.*--prompt'),
         ('generate a.wav --motion 2 --speed 3', '--motion.*--speed'),
-        ('generate a.wav --start p.png --prompt rain', '--prompt.*--start'),
-        ('generate a.wav --start p.png --class rain', '--class.*--start'),
-        ('generate a.wav --start p.png --psi 1', '--psi.*--start'),
+        ('generate a.wav --hours 17-21', '--hours.*world'),
         ('edit p.png a.wav --mix .3', '--mix.*--prompt'),
         ('edit p.png a.wav --prompt-layers fine', '--prompt-layers.*--prompt'),
         ('edit p.png a.wav --speed 2', '--speed is for videos'),

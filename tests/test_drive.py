@@ -1,18 +1,25 @@
 "What drives films: beats to the frame, notes exactly, mistakes in one line, the same film at any frame rate."
 import re, shlex, subprocess, sys
+from dataclasses import replace
 import mido, numpy as np, pytest, soundfile, torch
 from songs import RATE, TEN, song
 from sound_video.app import cli
+from sound_video.app.generate import find_driven
 from sound_video.app.model import SoundVideo
+from sound_video.app.request import Request
 from sound_video.app.world import WorldVideo
 from sound_video.core.errors import UserError
 from sound_video.hearing.beats import find_bars, find_beats
 from sound_video.hearing.features import features
+from sound_video.hearing.sound import Sound
+from sound_video.media.images import write_image
 from sound_video.media.timing import frame_times, n_frames
 from sound_video.motion.drivers import Driven
 from sound_video.motion.effects import DrivenFrames
 from sound_video.motion.inversion import latent_statistics, sample_w, whiten
 from sound_video.motion.mapping import DRIVERS, DRIVE_PRESETS, TARGETS, read_drive
+from sound_video.world.score import compose
+from sound_video.world.soundscape import synthesise
 
 class Black:
     "A film of black frames, which counts how many were asked for."
@@ -109,6 +116,58 @@ def test_worlds_are_driven(music, capsys):
     assert (made == film(drive='intensity=.2', preset='strobe')).all() and (made != film()).any()
     assert 'photosensitive' in capsys.readouterr().err
 
+@pytest.fixture(scope='module')
+def world(sv): return WorldVideo(sv, device='cpu')
+
+def test_hours_pass(music, world):
+    film = lambda **o: np.asarray(world.generate(music, fps=5, size=(64, 64), class_name='wind noise', **o)).astype(int)
+    day, night = film(drive='hour=13'), film(drive='hour=1')
+    assert day.mean() > night.mean() + 50
+    through = film(hours='13-1')
+    assert abs(through[0] - day[0]).mean() < 20 and abs(through[-1] - night[-1]).mean() < 20
+    assert (film(drive={'hour': {0: 13, 2: 25}}) == through).all() # the clock goes on past midnight
+    assert abs(film(drive='hour=18+0*bass') - film(hours=(18, 18.0001))).max() <= 1
+
+def test_worlds_are_mixed(music, world):
+    film = lambda **o: np.asarray(world.generate(music, fps=5, size=(64, 64), **o)).astype(int)
+    rain, both = (film(class_name='raining', hour='grey', drive=f'scene.thunder={x}') for x in ('0', '0:0, 1:0, 1.1:1'))
+    assert (both[:5] == rain[:5]).all() and abs(both[6:] - rain[6:]).mean() > 5
+    assert abs(film(class_name='thunder', hour='grey')[6:] - both[6:]).mean() < 1
+
+@pytest.mark.parametrize('engine', ['sv', 'world'])
+def test_pictures_at_both_ends(engine, music, request):
+    model, size = request.getfixturevalue(engine), dict(size=(64, 64)) if engine == 'world' else {}
+    red, blue = (np.full((80, 90, 3), c, np.uint8) for c in ((200, 30, 20), (20, 40, 210)))
+    film = lambda **o: model.generate(music, fps=8, class_name='raining', **size, **o)
+    led, usual = film(start=red, end=blue), np.asarray(film()).astype(int)
+    x = np.asarray(led).astype(int)
+    redness = (x[..., 0] - x[..., 2]).mean((1, 2))
+    assert redness[0] > 50 > redness[8] > -50 > redness[-1] and led.class_name.startswith('the picture, then raining')
+    assert abs(x[8] - usual[8]).mean() < 6 # in the middle of two seconds nothing is left of either
+    assert abs(np.diff(redness)).max() < 80 # and there is no cut
+
+def test_music_pulses(sv, world, capsys, tmp_path):
+    x = song(bpm=120, seconds=6.)[0], RATE
+    films = [sv.generate(x, fps=4, seed=s) for s in range(4)] + [world.generate(x, fps=4, size=(64, 64), seed=1)]
+    assert len({f.class_name for f in films}) > 2 and all(isinstance(f.source, DrivenFrames) for f in films)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 5 and all('music' in s and 'preset pulse' in s for s in said)
+    film = sv.generate(x, fps=4, drive='zoom=1')
+    assert list(film.source.values) == ['zoom'] and 'pulse' not in capsys.readouterr().err
+    assert not isinstance(sv.generate(x, fps=4, class_name='raining').source, DrivenFrames)
+    assert not isinstance(sv.generate(x, fps=4, prompt='steady rain').source, DrivenFrames)
+    assert not capsys.readouterr().err
+
+def test_music_is_told_from_rain_as_time_passes(sv):
+    rain = np.asarray(synthesise('raining', 3, compose('raining', torch.tensor([3]), 12.), RATE, 1))[:1]
+    both = np.concatenate([song(bpm=120, seconds=12.)[0], .5 * rain / abs(rain).max()], 1)
+    sound = torch.as_tensor(both).float(), RATE
+    drive = read_drive('flash=music, hue=.5*speech, blur=drums.music', stems=dict(drums=(sound[0] * 0, RATE)))
+    whole = Sound.of(sound, sv.encoder)
+    y = find_driven(sv, replace(Request(), drive=drive), whole).at(np.array([2., 6., 9., 16., 20.]))
+    np.testing.assert_allclose(y['flash'], [1, 1, 1, 0, 0], atol=.2)
+    assert max(y['hue']) < .1 and max(y['blur']) == 0 # nobody speaks, and a silent stem is no music
+
 @pytest.mark.parametrize('scene', ['thunder', 'wind noise'])
 def test_speed_stays_inside(scene, sv, music):
     "At a speed of 10 latents are no stranger than one in twenty that the generator draws."
@@ -129,6 +188,7 @@ def place(tmp_path, monkeypatch):
         soundfile.write(tmp_path/name, .1 * np.random.default_rng(0).normal(size=round(8000 * seconds)), 8000)
     mido.MidiFile(tracks=[mido.MidiTrack()]).save(tmp_path/'empty.mid')
     (tmp_path/'bad.toml').write_text('[drive]\nzoom = "1+.1*bass"\n\nflash = "1/beat"\n')
+    write_image(tmp_path/'a.png', np.zeros((64, 64, 3), np.uint8))
     (tmp_path/'bad.csv').write_text('time,a\n0,1\n1,much\n')
     monkeypatch.chdir(tmp_path)
 
@@ -154,6 +214,19 @@ WRONG = {
     '--preset puls': 'preset must be',
     '--drive intensity=bass': 'films of the world',
     '--drive psi=bass --pack world': 'for models',
+    '--drive hour=17': 'films of the world',
+    '--drive hour=1/beat --pack world': 'divides by zero',
+    '--drive scene.thundr=bass --pack world': 'did you mean thunder',
+    '--hours 17 --pack world': 'such as 17-21',
+    '--hours 17-25 --pack world': 'from 0 to 24',
+    '--hours 17-21 --hour noon --pack world': 'contradict',
+    '--hours 17-21 --drive hour=3 --pack world': 'contradict',
+    '--hours 17-21 --backdrop a.png --pack world': 'its own light',
+    '--end gone.png': 'no such file',
+    '--end a.png --motion reactive': 'learned motion',
+    '--start gone.png --pack world': 'no such file',
+    '--start 7 --pack world': 'path of a picture',
+    '--start a.png --loop --pack world': 'neither start nor end',
 }
 
 @pytest.mark.parametrize('words', WRONG)
@@ -161,6 +234,12 @@ def test_mistakes_are_one_line(words, place, capsys):
     assert cli.main(['generate', 'song.wav', *shlex.split(words)]) == 2
     said = capsys.readouterr().err
     assert WRONG[words] in said and len(said.splitlines()) == 1
+
+@pytest.mark.parametrize('engine', ['', '--pack world --size 64x64'])
+def test_the_last_line_says_what_is_shown(engine, place, capsys):
+    words = f'generate song.wav --fps 4 --class thunder --start a.png --end a.png {engine}'
+    assert cli.main(shlex.split(words)) == 0
+    assert re.search(r', a\.png, then thunder.*, then a\.png$', capsys.readouterr().out.splitlines()[-1])
 
 def test_mistakes_are_found_before_anything_heavy(place):
     words = ['generate', 'song.wav', '--drive', 'zoom=drums.onset', '--stem', 'drums=short.wav']

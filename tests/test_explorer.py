@@ -1,5 +1,5 @@
 "The explorer without a browser, and in one: sounds come in, knobs change the preview, a click makes a video."
-import base64, os, shutil, socket, subprocess, sys, threading, time
+import base64, html, os, shutil, socket, subprocess, sys, threading, time
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +9,7 @@ from sound_video.app.explorer import Background, Explorer, Settings, code_of, fr
 from sound_video.media.videos import probe, read_frames
 from sound_video.media.sounds import read_sound
 from sound_video.app.edit import SoundVideo
+from sound_video.app.world import WorldVideo
 import tiny_pack
 
 def wav(path, seconds=1., rate=22050, channels=1, level=.2):
@@ -55,6 +56,26 @@ def test_the_code_makes_the_same_film(pack, tmp_path, settings, monkeypatch):
         frames_of(found['film']) == frames_of(SoundVideo.load(pack).generate(source.sound, **settings.arguments()))
     ).all()
     assert probe('a.mp4').frames == settings.fps
+
+def test_the_code_makes_the_same_film_of_the_world(tmp_path, monkeypatch):
+    source = from_file(wav(tmp_path/'a.wav'))
+    settings = Settings(engine='world', size='64x64', fps=12, scenes={'fire crackling': .4}, preset='pulse', seed=2)
+    monkeypatch.chdir(tmp_path)
+    exec(code_of(source, settings, 'a.mp4'), found := {})
+    assert (frames_of(found['film']) == frames_of(WorldVideo().generate(source.sound, **settings.arguments()))).all()
+    assert probe('a.mp4').size == (64, 64)
+
+def test_the_world_is_explored(explorer):
+    knobs = explorer.knobs
+    knobs.engine.value, knobs.size.value, knobs.drive.value = 'world', '720x1280', 'zoom=1+.2*bass, hour=12+2*treble'
+    assert explorer.background.settle() and 'preview of' in explorer.status.value
+    assert "WorldVideo().generate(sound, drive='zoom=1+.2*bass, hour=12+2*treble', size='720x1280')" in html.unescape(
+        explorer.code.value)
+    assert explorer.timeline.value.count('<polyline') == 2 and '>treble</span>' in explorer.timeline.value
+    knobs.drive.value = 'zoom=1+bas'
+    assert explorer.background.settle() and 'did you mean bass' in explorer.status.value
+    knobs.engine.value, knobs.drive.value = 'model', ''
+    assert explorer.background.settle() and '<polyline' not in explorer.timeline.value
 
 def test_one_thread_whoever_asks():
     done, background, most = [], Background('a', 'b', patience=.1), 0

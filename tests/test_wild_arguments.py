@@ -78,13 +78,15 @@ DRIVEN = dict(
 )
 OWN = {  # of single functions
     'mixed_sounds': dict(a=[(SAMPLES, RATE), 'sound.wav'], b=[(SAMPLES[:100], 16000), 'film.mp4']),
-    'generate': dict(class_name=[None, 'raining', {'raining': 0.5}], start=[None, 3, FRAMES[0]], **DRIVEN),
+    'generate': dict(class_name=[None, 'raining', {'raining': 0.5}], start=[None, 3, FRAMES[0]],
+        end=[None, FRAMES[1]], **DRIVEN),
     'edit': dict(source=[FRAMES[0], FRAMES, 'picture.png'], steps=[1], layers=['fine']),
     'write_video': dict(path=['made.mp4', 'made.gif', 'made', 'made.webm']),
     'stills': dict(size=[16]),
     'parse_size': dict(size=['640x360', (96, 64)]),
     'WorldVideo.generate': dict(class_name=[None, 'raining'], size=['64x64', (96, 64)], hour=[None, 'night'],
-        **DRIVEN),
+        hours=[None], start=[None, FRAMES[0]], end=[None, 'picture.png'], **DRIVEN),
+    'parse_hours': dict(hours=['17-21', (22, 5.5)]),
     'read_drive': DRIVEN,
     'read_midi': dict(path=['song.mid']),
     'read_table': dict(path=['glow.csv']),

@@ -199,8 +199,8 @@ def _is_number(text):
     try: float(text); return True
     except (TypeError, ValueError): return False
 
-_OF_MODELS = ('psi', 'motion', 'speed', 'prompt', 'mix', 'start')
-_OF_THE_WORLD = ('size', 'hour', 'loop', 'backdrop')
+_OF_MODELS = ('psi', 'motion', 'speed', 'prompt', 'mix')
+_OF_THE_WORLD = ('size', 'hour', 'hours', 'loop', 'backdrop')
 
 def _other_engine(a): # -> cases of `_refuse`
     "Options that the other of the two engines has."
@@ -211,7 +211,6 @@ def _other_engine(a): # -> cases of `_refuse`
     return [(getattr(a, name) not in (None, False), f'--{name} {why}') for name in names]
 
 def _check_generate(a):
-    picture = a.start is not None and not (a.start.isdecimal() and not os.path.exists(a.start))
     _refuse(
         *_other_engine(a),
         _without('--mix', a.mix, '--prompt', a.prompt),
@@ -219,14 +218,6 @@ def _check_generate(a):
         (
             a.speed is not None and _is_number(a.motion),
             '--motion with a number means --speed, and --speed is given too: leave one of them out',
-        ),
-        *(
-            (
-                picture and getattr(a, dest) is not None,
-                f'{option} changes nothing where --start is a picture: leave one of them out, or start with a seed',
-            )
-            for option, dest in (('--prompt', 'prompt'), ('--class', 'class_name'), ('--psi', 'psi'),
-                ('--timeline', 'timeline'), ('--scenes', 'scenes'))
         ),
     )
 
@@ -254,10 +245,12 @@ def _or(value, default): return default if value is None else value
 def _options(a): # -> {option of `SoundVideo.generate`: value}
     "What `generate` was asked for, as the Python interface takes it."
     from sound_video.app.request import class_shares
-    start = int(a.start) if a.start and a.start.isdecimal() and not os.path.exists(a.start) else a.start
     return dict(fps=a.fps, seed=a.seed, psi=_or(a.psi, .7), motion=a.motion, class_name=class_shares(a.class_name),
-        speed=_or(a.speed, 1.), prompt=a.prompt, mix=_or(a.mix, .5), start=start,
+        speed=_or(a.speed, 1.), prompt=a.prompt, mix=_or(a.mix, .5), start=_start(a), end=a.end,
         timeline=a.scenes if a.timeline is None else Path(a.timeline), **_drive_options(a))
+
+def _start(a): # -> the path of a picture, a seed, or None
+    return int(a.start) if a.start and a.start.isdecimal() and not os.path.exists(a.start) else a.start
 
 def _drive_options(a): # what drives, for either engine
     return dict(drive=a.drive, preset=a.preset, stems=_stems(a.stem), midi=a.midi, curve=a.curve)
@@ -272,8 +265,9 @@ def _stems(words): # 'drums=drums.wav', … -> {name: path}
 
 def _film_options(a): # -> {option of `WorldVideo.generate`: value}
     "What `generate --pack world` was asked for, as the Python interface takes it."
-    return dict(fps=a.fps, seed=a.seed, size=a.size, class_name=a.class_name, hour=a.hour, loop=a.loop,
-        backdrop=a.backdrop, timeline=a.scenes if a.timeline is None else Path(a.timeline), **_drive_options(a))
+    return dict(fps=a.fps, seed=a.seed, size=a.size, class_name=a.class_name, hour=a.hour, hours=a.hours,
+        loop=a.loop, backdrop=a.backdrop, start=_start(a), end=a.end,
+        timeline=a.scenes if a.timeline is None else Path(a.timeline), **_drive_options(a))
 
 def _engine(a):
     "The world's renderer, or a pack's model."
@@ -361,10 +355,10 @@ def _output(sound, out): # -> path to write to
 
 _DRIVE = (
     'what drives what: TARGET=FORMULA, …, or a TOML or JSON file. Targets: zoom, shift_x, shift_y, rotate, mirror,'
-    ' brightness, contrast, saturation, hue, blur, echo, flash; of a model speed, psi, scene.NAME; of the world'
-    ' intensity. In a formula: numbers, t in s, and loudness, bass, mid, treble, onset, beat, bar, section, percussive,'
-    ' harmonic, centroid, chroma, each from 0 to 1, or as beat(.01, .5) with an attack and a release in s. Or'
-    ' keyframes: "psi=0:.5, 8:.9"'
+    ' brightness, contrast, saturation, hue, blur, echo, flash, scene.NAME; of a model speed, psi; of the world'
+    ' intensity, hour. In a formula: numbers, t in s, and loudness, bass, mid, treble, onset, beat, bar, section,'
+    ' percussive, harmonic, centroid, chroma, speech, music, each from 0 to 1, or as beat(.01, .5) with an attack and'
+    ' a release in s. Or keyframes: "psi=0:.5, 8:.9"'
 )
 
 @command(
@@ -417,6 +411,8 @@ _DRIVE = (
     ),
     arg('--size', metavar='WxH', help='of a film of the world, in pixels: even, 64 to 3840 (default: 1280x720)'),
     arg('--hour', metavar='NAME', help='of the day in a film of the world, such as sunset (default: the seed chooses)'),
+    arg('--hours', metavar='FROM-TO', help='of the day in a film of the world, from its beginning to its end, such as'
+        ' 17-21'),
     arg('--backdrop', metavar='IMAGE', help="with --pack world: lay the sound's weather over this picture"),
     arg('--loop', action='store_true', help='make the end of a film of the world lead to its beginning'),
     arg('--timeline', metavar='FILE', help='what to show when: JSON, as name --timeline --json prints it'),
@@ -433,9 +429,9 @@ _DRIVE = (
     arg(
         '--start',
         metavar='IMAGE',
-        help='a picture to begin with, which the video stays at unless --drive leads to a scene; or the seed of another'
-            ' scene',
+        help='a picture to begin with, which leads to what is heard in 4 s; or, of a model, the seed of another scene',
     ),
+    arg('--end', metavar='IMAGE', help='a picture to end with, to which the last 4 s lead'),
     _track_option('of a film that has several'),
     _VERBOSE,
     examples='''  sound-video generate rain.wav
@@ -443,10 +439,12 @@ _DRIVE = (
   sound-video generate storm.ogg --class thunder --fps 25 --motion reactive
   sound-video generate waves.mp3 --prompt "a beach at night" --mix 0.4
   sound-video generate wind.wav --start hills.jpg
+  sound-video generate storm.ogg --pack world --size 128x72 --start hills.jpg --end beach.jpg
   sound-video generate day.wav --timeline day.json
   sound-video generate day.wav --scenes "0:raining, 6:thunder"
   sound-video generate rain.wav --pack world --size 320x180 --hour "blue dusk"
   sound-video generate rain.wav --pack world --size 320x180 --quality 26 -o small.mp4
+  sound-video generate wind.wav --pack world --size 128x72 --hours 17-21
   sound-video generate rain.wav --pack world --backdrop hills.jpg --class raining
   sound-video generate storm.ogg --pack world --size 180x320 --class thunder --loop -o loop.mp4
   sound-video generate "sounds/*.mp3" -o videos
@@ -459,7 +457,8 @@ _DRIVE = (
   sound-video generate song.mp3 --midi song.mid --curve glow.csv --drive "flash=midi.note36, saturation=curve.glow"
   sound-video generate song.mp3 --pack world --size 128x72 --drive "intensity=harmonic, shift_y=.1*sin(t)"
   sound-video generate song.mp3 --drive show.toml
-  sound-video generate wind.wav --start hills.jpg --drive "scene.thunder=0:0, 4:1"
+  sound-video generate song.mp3 --pack world --size 128x72 --drive "hour=0:17, 1:00:21, scene.thunder=.5*bass"
+  sound-video generate song.mp3 --drive "saturation=.5+music, zoom=1+.1*speech(.5, 1)"
   sound-video generate sounds -o videos -v --skip-existing
   sound-video generate holiday.mp4 --audio-track 1 -o waves.mp4
   torchrun --nproc-per-node gpu -m sound_video generate sounds -o videos   # shared by several GPUs''',

@@ -6,10 +6,11 @@ Docs: https://sound-video.github.io/sound_video/app/generate.html.md"""
 
 # %% auto #0
 __all__ = ['Shown', 'drawn', 'heard_class', 'listen', 'choose_classes', 'context_mean', 'in_context', 'interpolate_toward',
-           'class_vector', 'prompt_vector', 'toward_class', 'sound_vectors', 'image_latents', 'follow', 'segment_class',
-           'vectors_along', 'find_targets', 'DrivenTargets', 'DrivenSpeed', 'TruncatedPath', 'OwnPath', 'find_path',
-           'SoundFilm', 'batch_size', 'PathFrames', 'say_silent', 'with_effects', 'heard_other', 'say_unlike',
-           'check_frames']
+           'class_vector', 'prompt_vector', 'toward_class', 'sound_vectors', 'image_latents', 'lead_shares',
+           'LedTargets', 'pictures_of', 'led_title', 'follow', 'segment_class', 'vectors_along', 'find_targets',
+           'DrivenTargets', 'DrivenSpeed', 'TruncatedPath', 'OwnPath', 'find_path', 'SoundFilm', 'batch_size',
+           'PathFrames', 'say_silent', 'with_effects', 'heard_other', 'is_music', 'for_music', 'say_unlike',
+           'find_driven', 'hears_presence', 'check_frames']
 
 # %% ../../nbs/app/04_generate.ipynb #d2fd6ee0
 import sys
@@ -29,9 +30,9 @@ from ..hearing.encoder import QUIET
 from ..hearing.naming import chances, chances_of_others, label_vectors, other_of, say_other
 from ..hearing.sound import DENSE_HOP, Sound, Windows
 from ..hearing.timeline import Timeline, segments_of
-from ..motion.drivers import Driven
+from ..motion.drivers import Driven, presence
 from ..motion.effects import EFFECTS, DrivenFrames
-from ..motion.mapping import check_lengths
+from ..motion.mapping import PRESENCE, check_lengths, read_drive
 from ..motion.inversion import truncated_latents
 from ..motion.reactive import LatentPath, reactive_motion, truncated
 from ..motion.trajectory import LearnedPath, Targets
@@ -95,16 +96,16 @@ def _kind_of(sv, windows, s): # which kind of its scene a segment is, or None
     return kinds[int(_chances(sv, Windows(*(x[inside] for x in windows)), kinds).mean(0).argmax())]
 
 # %% ../../nbs/app/04_generate.ipynb #4dd1e480
-def choose_classes(sv:SoundVideo, request:Request, sound:Sound)->Shown:
+def choose_classes(sv:SoundVideo, request:Request, sound:Sound, music=False)->Shown: # is nothing of it a scene?
     "What to show: the class that is named, else the one that is heard, else one that the seed chooses."
     shares = {}
     for name, x in request.shares.items():
         i = drawn(sv.config.fitting(name), request.seed)
         shares[i] = shares.get(i, 0.) + x
     shares = {i: x / max(1., sum(shares.values())) for i, x in shares.items() if x}
-    heard = None if request.name or sound.silent else heard_class(sv, sound, request.seed)
+    heard = None if request.name or sound.silent or music else heard_class(sv, sound, request.seed)
     index = drawn(sv.config.fitting(request.name), request.seed) if heard is None else heard
-    return Shown(index, request.name is not None, shares)
+    return Shown(index, request.name is not None or music, shares)
 
 # %% ../../nbs/app/04_generate.ipynb #8422ac11
 _CONTEXT = 15. # s, standard deviation
@@ -169,6 +170,43 @@ def image_latents(sv:SoundVideo, image): # path, or uint8 [H, W, 3] -> [1, L, D]
     x = read_image(image, size) if isinstance(image, (str, Path)) else _fitted(as_pixels(image), size)
     with torch.inference_mode(): return sv.image_encoder(to_float(x[None]).to(sv.device)).clone()
 
+# %% ../../nbs/app/04_generate.ipynb #9b9fff9a
+_LEAD = 4. # s
+
+def lead_shares(t, length): # s [n]; s, of the film -> two shares [n]
+    "How much is seen of a picture at the start, and of one at the end."
+    lead = max(min(_LEAD, length / 2), 1e-3)
+    ease = lambda x: x.clip(0, 1)**2 * (3 - 2 * x.clip(0, 1))
+    return 1 - ease(t / lead), 1 - ease((length - t) / lead)
+
+@dataclass(frozen=True)
+class LedTargets:
+    "Targets that are led to from a picture, and that lead to another at the end."
+    targets:object # `Targets`, or what has the same methods
+    start:object   # latents of a picture [1, L, D], or None
+    end:object     # likewise
+    seconds:float  # of the film
+
+    @property
+    def latents(self): return self.targets.latents
+
+    def latents_at(self, times, shown=None): # s [n], s when they are shown [n] -> [n, L, D]
+        "The latents at some times."
+        w, t = self.targets.latents_at(times, shown), np.asarray(times if shown is None else shown)
+        for picture, share in zip((self.start, self.end), lead_shares(t, self.seconds)):
+            if picture is not None: w = torch.lerp(w, picture.to(w), torch.as_tensor(share).to(w)[:, None, None])
+        return w
+
+def pictures_of(request): # -> pair of pictures, each None where there is none
+    "The pictures at the start and at the end."
+    return None if isinstance(request.start, int) else request.start, request.end
+
+def led_title(title, request): # what is shown between, or None -> text, or None
+    "What is shown, from the picture at the start to the one at the end."
+    called = [x if x is None else Path(x).name if isinstance(x, (str, Path)) else 'the picture'
+        for x in pictures_of(request)]
+    return ', then '.join(x for x in (called[0], title, called[1]) if x) or None
+
 # %% ../../nbs/app/04_generate.ipynb #860389a7
 def follow(sv:SoundVideo, request:Request, sound:Sound)->Timeline: # or None
     "The timeline that the video follows: the user's, or what is heard; None where one class is shown throughout."
@@ -204,10 +242,12 @@ def find_targets(sv:SoundVideo, request:Request, sound:Sound, shown:Shown, drive
     if request.timeline is None: at, v = sound_vectors(sv, sound, shown)
     else: at, v = vectors_along(sv, sound, request)
     if request.prompt is not None: v = interpolate_toward(v, prompt_vector(sv, request.prompt), request.mix)
-    start = request.seed if request.start is None else request.start
-    seen = None if isinstance(start, int) else image_latents(sv, start).expand(len(v), -1, -1)
-    if request.driven('psi', 'scene'): return _driven_targets(sv, request, v, at, seen, driven)
-    return Targets(_truncated(sv, v, start, request.psi) if seen is None else seen, at)
+    if request.driven('psi', 'scene'): found = _driven_targets(sv, request, v, at, driven)
+    else: found = Targets(_truncated(sv, v, _scene_seed(request), request.psi), at)
+    start, end = (None if x is None else image_latents(sv, x) for x in pictures_of(request))
+    return found if start is None and end is None else LedTargets(found, start, end, sound.seconds)
+
+def _scene_seed(request): return request.start if isinstance(request.start, int) else request.seed
 
 def _truncated(sv, v, seed, psi): # unit vectors [S, dim] -> [S, L, D]
     with torch.inference_mode():
@@ -242,13 +282,13 @@ class DrivenTargets:
         for name, (low, high) in self.scenes.items(): w = torch.lerp(w, torch.lerp(low, high, psi), v[name])
         return w
 
-def _driven_targets(sv, request, v, at, seen, driven): # unit vectors [S, dim], s [S], latents of a picture or None
-    seed = request.start if isinstance(request.start, int) else request.seed
+def _driven_targets(sv, request, v, at, driven): # unit vectors [S, dim], s [S]
+    seed = _scene_seed(request)
     both = lambda v: torch.stack([_truncated(sv, v, seed, psi) for psi in (0., 1.)])
     def latents_of(scene):
         (name,) = [s for s in sv.config.scenes if s.replace(' ', '_') == scene]
         return both(class_vector(sv, drawn(sv.config.fitting(name), request.seed))[None])
-    low, high = both(v) if seen is None else (seen, seen)
+    low, high = both(v)
     scenes = {t: latents_of(t.partition('.')[2]) for t in request.driven('scene')}
     return DrivenTargets(Targets(low, at), Targets(high, at), scenes, driven, request.psi)
 
@@ -399,17 +439,41 @@ def with_effects(frames, driven:Driven, fps, device): # as for `DrivenFrames`; N
     if not names: return frames
     return DrivenFrames(frames, fps, driven.at(frame_times(frames.n, fps), names), str(device))
 
+_ELSE = .25 # share of music that may sound like scenes
+
 def heard_other(sv:SoundVideo, sound:Sound): # -> pair of name and probability, or None
     "What the sound is if it is none of the scenes."
     if not sv.config.can_hear or sound.silent: return None
     others = chances_of_others(sound.windows, sv.encoder.cfg.classes, sv.config.scenes)
     return None if others is None else other_of(sound.windows.weights @ others)
 
-def say_unlike(sv:SoundVideo, sound:Sound, shown): # text
+def is_music(sv:SoundVideo, sound:Sound):
+    "Is it music, and little else?"
+    if (heard_other(sv, sound) or [''])[0] != 'music': return False
+    others = chances_of_others(sound.windows, sv.encoder.cfg.classes, sv.config.scenes)
+    return float(sound.windows.weights @ (others.sum(1) < .5).float()) < _ELSE
+
+def for_music(request): # a `Request`, or a `FilmRequest`
+    "The request with what suits music, where nothing is driven."
+    return request if request.drive else replace(request, drive=read_drive(preset='pulse'))
+
+def say_unlike(sv:SoundVideo, sound:Sound, shown, pulses=False): # text; is the preset for music added?
     "Say on standard error that a sound is none of the scenes, and what is shown."
     if (other := heard_other(sv, sound)) is None: return
     name = 'the sound' if isinstance(sound.source, tuple) else repr(str(sound.source))
-    print(f'{name}: {say_other(*other)}; shown is {shown}, name another with --class', file=sys.stderr)
+    how, way = (' with the preset pulse', '--class or --preset') if pulses else ('', '--class')
+    print(f'{name}: {say_other(*other)}; shown is {shown}{how}, name another with {way}', file=sys.stderr)
+
+def find_driven(sv:SoundVideo, request, sound:Sound)->Driven: # a `Request` or a `FilmRequest`; None: nothing is
+    "What the request drives, with the curves of the sound."
+    def hear(stem):
+        whole = sound if stem is None else Sound(stem, sv.encoder, dense=True)
+        return presence(whole.dense_windows, sv.encoder.cfg)
+    return request.drive and Driven(request.drive, sound.features, hear)
+
+def hears_presence(request):
+    "Does speech or music drive?"
+    return bool(request.drive) and any(n in PRESENCE for n in request.drive.names)
 
 @patch
 def generate(
@@ -425,30 +489,33 @@ def generate(
     speed=1.0,  # how much things move, 0 to 10; 0 stands still; or {'coarse': …, 'mid': …, 'fine': …}
     prompt=None,
     mix=0.5,  # words for what to show, and how much they count, 0 to 1
-    start=None,  # an image to begin with (path, or uint8 [H, W, 3]), or the seed of another scene
+    start=None,  # an image that leads to the scenes (path, or uint8 [H, W, 3]), or the seed of another scene
     timeline=None,  # what to show when: a `Timeline`, its file, or '0:raining, 6:thunder'; by default as heard
     drive=None,  # what drives what, as 'zoom=1+.15*bass, psi=0:.5, 8:.9', {target: formula}, or a TOML or JSON file
     preset=None,  # a mapping that is there: one of `DRIVE_PRESETS`, such as 'pulse'
     stems=None,  # {name: path, or (samples, rate)} of parts of the sound that drive, too
     midi=None,  # the path of a MIDI file that drives, too
     curve=None,  # the path of a CSV table that drives, too
+    end=None,  # an image to end with (path, or uint8 [H, W, 3])
 ) -> SoundFilm:
     "A video that moves with the sound. Frames are computed when it is shown or saved."
     request = Request(fps, seed, psi, motion, class_name, speed, prompt, mix, start, timeline, drive, preset, stems,
-        midi, curve).checked(self.config)
-    follows = request.follows_scenes(self.config)
+        midi, curve, end).checked(self.config)
+    follows = request.follows_scenes(self.config) or hears_presence(request)
     sound = Sound.of(sound, self.encoder if self.config.can_hear else None, dense=follows)
     check_lengths(request.drive, sound.source)
     if sound.silent and not callable(request.motion): say_silent(sound.source, 'the video stands still')
-    chosen = any(x is not None for x in (class_name, prompt, start, timeline))
-    request = replace(request, timeline=follow(self, request, sound))
-    shown = choose_classes(self, request, sound)
-    if not chosen: say_unlike(self, sound, _what(self, request, shown))
-    driven = request.drive and Driven(request.drive, sound.features)
+    chosen = any(x is not None for x in (class_name, prompt, timeline)) or isinstance(request.start, int)
+    music = not chosen and not callable(request.motion) and is_music(self, sound)
+    pulses = music and not request.drive
+    request = for_music(request) if music else replace(request, timeline=follow(self, request, sound))
+    shown = choose_classes(self, request, sound, music)
+    if not chosen: say_unlike(self, sound, _what(self, request, shown), pulses)
+    driven = find_driven(self, request, sound)
     path = find_path(self, request, sound, shown, driven)
     frames = PathFrames(self.generator, path, n_frames(sound.seconds, request.fps), request.fps)
     frames = with_effects(frames, driven, request.fps, self.device)
-    return SoundFilm(frames, request.fps, sound.source, _what(self, request, shown))
+    return SoundFilm(frames, request.fps, sound.source, led_title(_what(self, request, shown), request))
 
 def _what(sv, request, shown): # -> text, or None
     if request.timeline is not None: return request.timeline.title

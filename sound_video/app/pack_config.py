@@ -58,6 +58,11 @@ class PackConfig(Config):
         return bool(self.hearing)
 
     @property
+    def knows_others(self)->bool:
+        "Can it tell speech and music from its scenes?"
+        return {'speech', 'music'} <= set(self.hearing.get('encoder', {}).get('classes', ()))
+
+    @property
     def can_move(self)->bool:
         "Has it learnt to move?"
         return self.can_hear and {'inverter', 'trajectory'} <= set(self.parts)

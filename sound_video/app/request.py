@@ -6,7 +6,8 @@ Docs: https://sound-video.github.io/sound_video/app/request.html.md"""
 
 # %% auto #0
 __all__ = ['MOTIONS', 'SIDES', 'DEFAULT_SIZE', 'HOUR_NAMES', 'METHODS', 'SCHEDULES', 'TRACKS', 'Request', 'checked_image',
-           'checked_timeline', 'class_shares', 'checked_drive', 'parse_size', 'FilmRequest', 'EditRequest']
+           'checked_timeline', 'class_shares', 'checked_drive', 'parse_size', 'parse_hours', 'FilmRequest',
+           'EditRequest']
 
 # %% ../../nbs/app/02_request.ipynb #4e900003
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from ..core.errors import (
 from ..media.formats import check_file
 from ..media.timing import parse_fps
 from ..hearing.timeline import Timeline
-from ..motion.mapping import read_drive
+from ..motion.mapping import PRESENCE, read_drive
 from .pack_config import PackConfig, scene_and_kind
 
 # %% ../../nbs/app/02_request.ipynb #4e900006
@@ -41,6 +42,7 @@ class Request:
     stems:dict = None
     midi:object = None
     curve:object = None
+    end:object = None        # a path, uint8 [H, W, 3], or None
 
     @property
     def name(self): # text, or None
@@ -56,7 +58,7 @@ class Request:
     def steers(self)->bool:
         "Does it ask for more than a scene?"
         return bool(self.shares or self.driven('scene')) or any(
-            x is not None for x in (self.prompt, self.start, self.timeline))
+            x is not None for x in (self.prompt, self.start, self.end, self.timeline))
 
     def driven(self, *names): # such as 'psi' and 'speed' -> [target]
         "The targets of these names, dotted or not, that are driven; once the request is checked."
@@ -64,7 +66,7 @@ class Request:
 
     def follows_scenes(self, config)->bool:
         "Does the video go from scene to scene, as the timeline says or as is heard?"
-        one = self.class_name is not None or self.start is not None or self.motion == 'reactive'
+        one = self.class_name is not None or isinstance(self.start, int) or self.motion == 'reactive'
         return config.can_move and bool(config.class_names) and (self.timeline is not None or not one)
 
 # %% ../../nbs/app/02_request.ipynb #1a96efa4
@@ -74,15 +76,16 @@ def checked(self:Request, config:PackConfig):
     motion, speed = self._motion(config)
     asked = replace(self, motion=motion, speed=speed,
         fps=parse_fps(self.fps), seed=check_seed(self.seed), psi=check_number('psi', self.psi, 0, 2),
-        mix=check_number('mix', self.mix, 0, 1), start=self._start(), class_name=self._classes(config),
+        mix=check_number('mix', self.mix, 0, 1), start=self._start(), end=checked_image('end', self.end),
+        class_name=self._classes(config),
         prompt=self.prompt if self.prompt is None else check_text('prompt', self.prompt),
-        timeline=checked_timeline(self.timeline, config), **checked_drive(self, 'model', config.scenes))
+        timeline=checked_timeline(self.timeline, config), **checked_drive(self, 'model', config))
     if asked.timeline is not None and self.class_name is not None:
         raise UserError('a timeline and a class contradict each other: leave one of them out')
     if asked.steers and not (motion == 'learned' or callable(motion) and config.can_move):
         raise UserError(
-            'a mix of scenes, a timeline, a prompt or a start needs learned motion: leave out the reactive motion,'
-            ' or take a pack that has learnt to move'
+            'a mix of scenes, a timeline, a prompt, a start or an end needs learned motion: leave out the reactive'
+            ' motion, or take a pack that has learnt to move'
         )
     asked._check_driven()
     return asked
@@ -161,18 +164,18 @@ def class_shares(text): # 'thunder', or 'thunder=.5,raining=.5' -> text, or {tex
     return shares
 
 # %% ../../nbs/app/02_request.ipynb #36c8f871
-def checked_drive(asked, engine, scenes=()): # a request; 'model' or 'world'; names -> what of it is replaced
+def checked_drive(asked, engine, config:PackConfig): # a request; 'model' or 'world' -> what of it is replaced
     "The mapping of a request, checked, and nothing else of it left."
-    drive = read_drive(asked.drive, asked.preset, asked.stems, asked.midi, asked.curve, engine, scenes)
+    drive = read_drive(asked.drive, asked.preset, asked.stems, asked.midi, asked.curve, engine, config.scenes)
+    heard = [n for n in (drive.names if drive else ()) if n.split('.')[-1] in PRESENCE and n not in drive.curves]
+    if heard and not config.knows_others:
+        raise UserError(f'this model cannot tell speech and music from its scenes: leave {min(heard)} out')
     return dict(drive=drive, preset=None, stems=None, midi=None, curve=None)
 
 @patch
 def _check_driven(self:Request):
     if callable(self.motion) and (names := self.driven('speed', 'psi', 'scene')):
         raise UserError(f'{names[0]} drives the motions of the package, and this one is your own: leave {names[0]} out')
-    picture = self.start is not None and not isinstance(self.start, int)
-    if picture and self.driven('psi'):
-        raise UserError('psi changes nothing where start is a picture: leave one of them out')
 
 # %% ../../nbs/app/02_request.ipynb #1227afe2
 SIDES, DEFAULT_SIZE = (64, 3840), (1280, 720) # pixels
@@ -190,6 +193,19 @@ def parse_size(size): # '1280x720', or (width, height) -> (width, height)
         if n % 2: raise UserError(f'the {what} must be even, not {n}: take {n - 1} or {n + 1}')
     return width, height
 
+def parse_hours(hours): # 'FROM-TO' such as '17-21' or '5:30-7', or a pair of numbers -> (from, to), which rises
+    "Two hours of the day; the second comes after the first, past midnight if need be."
+    pair = hours.replace('–', '-').split('-') if isinstance(hours, str) else hours
+    if not isinstance(pair, (list, tuple)) or len(pair) != 2:
+        raise UserError(f'hours are two of the day, such as 17-21, not {value_met(hours)}')
+    start, end = (check_number('an hour', _clock_hour(x), 0, 24) for x in pair)
+    return start, end if end > start else end + 24
+
+def _clock_hour(x): # '5:30' or 5.5 -> number, or what it is
+    hours, colon, minutes = x.partition(':') if isinstance(x, str) else (x, '', '')
+    if not colon: return x
+    return check_number('an hour', hours, 0, 24) + check_number('minutes', minutes, 0, 59) / 60
+
 @dataclass(frozen=True)
 class FilmRequest:
     "What a user asks of a film of the world, with the options of `WorldVideo.generate`."
@@ -206,6 +222,9 @@ class FilmRequest:
     stems:dict = None
     midi:object = None
     curve:object = None
+    start:object = None        # a path, uint8 [H, W, 3], or None
+    end:object = None          # likewise
+    hours:object = None        # of the day, 'FROM-TO', or a pair of numbers
 
     def checked(self, config:PackConfig): # of a pack whose classes are the world's
         "The request with every value as the renderer takes it; a `UserError` for what it cannot do."
@@ -213,11 +232,26 @@ class FilmRequest:
         if self.timeline is not None and self.class_name is not None:
             raise UserError('a timeline and a class contradict each other: leave one of them out')
         if self.hour is not None: check_choice('hour', self.hour, HOUR_NAMES)
-        return replace(self, fps=parse_fps(self.fps), seed=check_seed(self.seed),
+        asked = replace(self, hours=None if self.hours is None else parse_hours(self.hours),
+            start=checked_image('start', self.start), end=checked_image('end', self.end),
+            **checked_drive(self, 'world', config))
+        asked._check_light()
+        return replace(asked, fps=parse_fps(self.fps), seed=check_seed(self.seed),
             size=self.size if self.size is None else parse_size(self.size), loop=check_flag('loop', self.loop),
-            timeline=checked_timeline(self.timeline, config), backdrop=checked_image('backdrop', self.backdrop),
-            **checked_drive(self, 'world'))
+            timeline=checked_timeline(self.timeline, config), backdrop=checked_image('backdrop', self.backdrop))
 
+    def driven(self, *names): # such as 'hour' -> [target]
+        "The targets of these names, dotted or not, that are driven; once the request is checked."
+        return [t for t in self.drive.targets if t.split('.')[0] in names] if self.drive else []
+
+    def _check_light(self):
+        given = {'hour': self.hour is not None, 'hours': self.hours is not None, 'a drive of hour': self.driven('hour')}
+        light = [name for name, x in given.items() if x]
+        if len(light) > 1: raise UserError(f'{light[0]} and {light[1]} contradict each other: leave one of them out')
+        if light and self.backdrop is not None:
+            raise UserError(f'{light[0]} changes nothing where a backdrop has its own light: leave one of them out')
+        if self.loop and (self.start is not None or self.end is not None):
+            raise UserError('a loop has neither start nor end: leave it out, or those')
 
 # %% ../../nbs/app/02_request.ipynb #24dfad98
 METHODS, SCHEDULES, TRACKS = ('direct', 'optimised'), ('steady', 'loudness'), ('new', 'original', 'both')

@@ -79,12 +79,13 @@ def _best_way(o): # accents [n] -> steps of the beats [m]
     change = -_STIFF * abs(periods[:, None] / periods - 1)
     change -= np.log(np.exp(change).sum(0))
     rows, origin = np.arange(len(periods)), np.zeros((len(o), len(periods)), np.uint8)
-    score = -np.repeat(.5 * (np.log2(60 * BAND_RATE / periods / _USUAL) / _OCTAVES)**2, periods)
+    above = np.log2(60 * BAND_RATE / periods / _USUAL) / _OCTAVES
+    score, hurry = -np.repeat(.5 * above**2, periods), .5 * above.clip(0)**2 # the latter on each beat
     for t in range(len(o)):
         enter = score[last] + change
         origin[t] = enter.argmax(1)
         score[1:] = score[:-1].copy()
-        score[first] = enter[rows, origin[t]]
+        score[first] = enter[rows, origin[t]] - hurry
         if peaks[t]: score += chances[:, t][what]
         elif alone[t]: score[first] += np.log(_MISSED)
     return _walked_back(int(score.argmax()), origin)

@@ -12,6 +12,7 @@ __all__ = ['TILE', 'TEXELS', 'NOISES', 'EXACT', 'HOURS', 'DAY', 'EVENING', 'CLOU
 
 # %% ../../nbs/world/01_drawing.ipynb #56dea233
 import math
+from bisect import bisect
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -25,7 +26,7 @@ class Canvas:
     more to the left and to the right of x in [0, 1], a tall one more above y in [0, 1]."""
     height:int     # pixels
     width:int=None # pixels; as the height by default
-    hour:str=None  # of `HOURS`, for the scenes that have it; by default the seed's
+    hour:object=None # of `HOURS`, for the scenes that have it, or on the clock, 0 to 24; by default the seed's
     kept:dict=field(default=None, compare=False, repr=False) # what stays still in a film, if it is to be kept
 
     def __post_init__(self): object.__setattr__(self, 'width', self.width or self.height)
@@ -316,12 +317,26 @@ class Look:
     sun_x:torch.Tensor
     sun_y:torch.Tensor   # height over the horizon, a fraction of the sky
     haze:torch.Tensor
-    night:torch.Tensor   # 1 at night, else 0
+    night:torch.Tensor   # 1 at night, 0 by day
     veil:torch.Tensor    # 1 where sun, moon and stars are hidden
     exposure:torch.Tensor
 
     @property
     def side(self): return per(torch.tanh((self.sun_x - .5) * 4)) # where the light comes from: -1 left, 1 right
+
+# %% ../../nbs/world/01_drawing.ipynb #ac1f1c4e
+_CLOUDY, _DARK = ('overcast', 'storm', 'grey'), ('blue dusk', 'moonlight', 'night')
+_CLOCK = ((1., 'night'), (3., 'moonlight'), (5.3, 'blue dusk'), (6., 'rose dusk'), (6.7, 'dawn'),
+    (9., 'morning', *_CLOUDY), (13., 'noon', 'hazy', *_CLOUDY), (17., 'golden hour', *_CLOUDY), (18.7, 'sunset'),
+    (19.6, 'rose dusk'), (20.6, 'blue dusk'), (23., 'moonlight')) # each look is the first that a scene knows
+
+def _at_clock(hour, hours, device): # which are known -> as `_table`, of one row
+    "What lies between two hours of the clock."
+    known = [(t, n) for t, *names in _CLOCK for n in [n for n in names if n in (*hours, *_DARK)][:1]]
+    i = bisect([t for t, _ in known], hour % 24) - 1 # past midnight, the last goes on
+    (a, one), (b, two) = known[i], known[(i + 1) % len(known)]
+    return {k: torch.lerp(v[:1], v[1:], (hour - a) % 24 / ((b - a) % 24))
+        for k, v in _table((one, two), device).items()}
 
 # %% ../../nbs/world/01_drawing.ipynb #0bf65d8e
 def _table(hours, device):
@@ -330,19 +345,21 @@ def _table(hours, device):
     out = {k: torch.stack([rgb(getattr(r, k)) for r in rows]).to(device) for k in ('zenith', 'horizon', 'sun', 'shade')}
     return out | {
         k: torch.tensor([getattr(r, k) for r in rows], device=device) for k in ('light', 'sun_y', 'haze', 'veil')
-    }
+    } | dict(night=torch.tensor([float(r.light < .2) for r in rows], device=device))
 
 def look(seeds,             # int64 [B]
          hours=tuple(HOURS), # which hours there may be; naming one twice makes it likelier
-         hour=None           # this one, if it is among them
+         hour=None           # this one, if it is among them; or a number: what the clock says
         )->Look:
     "The look of each seed."
-    if hour in hours: hours = (hour,)
-    table, which = _table(hours, seeds.device), choice(seeds, 'hour', len(hours))
+    if isinstance(hour, (int, float)): table, hours = _at_clock(hour, hours, seeds.device), ('the one',)
+    else:
+        if hour in hours: hours = (hour,)
+        table = _table(hours, seeds.device)
+    which = choice(seeds, 'hour', len(hours))
     h = {k: v[which] for k, v in table.items()}
     u = uniform(seeds, 'look', 7)
     shift = lambda c, a, n: c * (1 + a * (1 - .7 * h['veil'][:, None]) * (uniform(seeds, n, 3) - .5)) # departs in hue
-    night = h['light'] < .2
     sun_y = h['sun_y'][:, 0] + (h['sun_y'][:, 1] - h['sun_y'][:, 0]) * u[:, 1]
     return Look(
         shift(h['zenith'], 0.5, 'zenith'),
@@ -353,7 +370,7 @@ def look(seeds,             # int64 [B]
         0.1 + 0.8 * u[:, 0],
         sun_y,
         h['haze'] * (0.6 + 0.8 * u[:, 2]),
-        night.float(),
+        h['night'],
         h['veil'],
         0.9 + 0.25 * u[:, 3],
     )
