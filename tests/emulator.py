@@ -23,7 +23,7 @@ def loaded(name, defines):
     main = folder()/f'{name}-{abs(hash(defines))}.cpp'
     main.write_text(f'#include "{here}/emulator.h"\n#include "{source}"\n#include "{here}/emulator_main.h"\n')
     flags = ['-std=c++17', '-O1', '-fno-strict-aliasing', '-ffp-contract=fast', '-shared', '-fPIC', f'-DENTRY={name}']
-    if sys.platform == 'linux': flags += ['-nostdlib', '-fno-threadsafe-statics']  # this process has what they need; linking is half of the time
+    if sys.platform == 'linux': flags += ['-nostdlib', '-fno-threadsafe-statics']  # half of the time is for linking
     subprocess.run(
         [compiler(), *flags, *(f'-D{k}={v}' for k, v in defines), str(main), '-o', str(main.with_suffix('.so'))],
         check=True,
