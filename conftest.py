@@ -1,15 +1,27 @@
 "Run every notebook below `nbs/` as one pytest item, with nbdev's own rules about which cells count."
-import os, tempfile
+import os, shutil, subprocess, sys, tempfile, zlib
 from pathlib import Path
 import nbdev, pytest
 from nbdev.config import get_config
 from nbdev.test import test_nb as run_notebook
 
 # librosa keeps compiled functions in a cache; two processes that fill it at the same time can crash, so each has its
-# own
-os.environ['NUMBA_CACHE_DIR'] = os.path.join(
-    tempfile.gettempdir(), f"sound-video-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-)
+# own. What is compiled when librosa is imported, half a minute, is compiled once, beside the first files, and copied.
+def cache(name): return Path(tempfile.gettempdir())/f'sound-video-{zlib.crc32(sys.prefix.encode()):x}-{name}'
+
+OWN, COMPILED = cache(os.environ.get('PYTEST_XDIST_WORKER', 'main')), cache('compiled')
+os.environ['NUMBA_CACHE_DIR'] = str(OWN)
+
+def pytest_configure(config):
+    if hasattr(config, 'workerinput') or not config.getoption('numprocesses', None) or COMPILED.exists(): return
+    new = cache(f'compiled-{os.getpid()}')
+    subprocess.Popen(
+        [sys.executable, '-c', f'import os, librosa.onset; os.rename({str(new)!r}, {str(COMPILED)!r})'],
+        env=os.environ | dict(NUMBA_CACHE_DIR=str(new)),
+    )
+
+def pytest_runtest_setup(item):
+    if COMPILED.exists() and not OWN.exists(): shutil.copytree(COMPILED, OWN)
 
 def pytest_collect_file(file_path, parent):
     if file_path.suffix == '.ipynb' and not file_path.name.startswith(('_', '.')):

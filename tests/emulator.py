@@ -1,6 +1,6 @@
 """Runs launches of CUDA kernels on the CPU: the unchanged sources, compiled by g++, one fiber for each thread of a
 block."""
-import ctypes, shutil, subprocess
+import ctypes, shutil, subprocess, sys
 from functools import lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -23,6 +23,7 @@ def loaded(name, defines):
     main = folder()/f'{name}-{abs(hash(defines))}.cpp'
     main.write_text(f'#include "{here}/emulator.h"\n#include "{source}"\n#include "{here}/emulator_main.h"\n')
     flags = ['-std=c++17', '-O1', '-fno-strict-aliasing', '-ffp-contract=fast', '-shared', '-fPIC', f'-DENTRY={name}']
+    if sys.platform == 'linux': flags += ['-nostdlib', '-fno-threadsafe-statics']  # half of the time is for linking
     subprocess.run(
         [compiler(), *flags, *(f'-D{k}={v}' for k, v in defines), str(main), '-o', str(main.with_suffix('.so'))],
         check=True,

@@ -57,7 +57,7 @@ def test_edits_are_seen_by_clip_and_keep_the_picture(model, inverted):
     with torch.no_grad(): direct = table.edits(model, x, model.image_encoder(x), 6, 0, ['direct'])['direct']
     assert direct['rises'] >= .9 and direct['scene'] >= .8, direct
     x, (_, w0) = inverted
-    rows = table.edits(model, x, w0, 2, 20)
+    rows = table.edits(model, x[::2], w0[::2], 1, 20, ['optimised', 'unregularised'])  # one of each scene
     assert rows['optimised']['rises'] >= .9 and rows['optimised']['identity'] > rows['unregularised']['identity'], rows
 
 @pytest.mark.parametrize('scenes', [(0, 1), (8, 5)])

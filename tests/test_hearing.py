@@ -12,6 +12,7 @@ from sound_video.app.pack_config import default_pack
 from sound_video.app.packs import load_pack
 from sound_video.app.pack_config import scene_and_kind
 from sound_video.hearing.others import can_speak, synthesise_music
+from sound_video.hearing.sound import Sound
 from sound_video.world.score import SCENES, compose
 from sound_video.world.soundscape import synthesise
 from sound_video.world.clips import captions, split_seeds, stills
@@ -270,7 +271,8 @@ def test_vectors_of_names_are_those_of_clip(place):
 def test_the_scene_is_the_one_that_is_heard_most(place):
     sv = SoundVideo.load(place/'pack', 'cpu')
     for seed in range(6):
-        sound = torch.as_tensor(noise(12, seed=seed).T) * torch.linspace(0, 1, 12*RATE)**seed, RATE
+        samples = torch.as_tensor(noise(12, seed=seed).T) * torch.linspace(0, 1, 12*RATE)**seed
+        sound = Sound((samples, RATE), sv.encoder)  # listened to once
         best = sv.name(sound, ['raining', 'thunder']).ranked[0][0]
         shown = {sv.generate(sound, seed=s).class_name for s in range(12)}
         assert {scene_and_kind(c)[0] for c in shown} == {best} and len(shown) == 2 # and the seed chooses the kind

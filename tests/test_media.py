@@ -1,5 +1,5 @@
 "What the notebook on media does not show: every rate and channel count, damage, full disks, memory."
-import os, subprocess, sys
+import os, shutil, subprocess, sys
 from fractions import Fraction
 from pathlib import Path
 import av, numpy as np, pytest, soundfile as sf, torch
@@ -379,18 +379,20 @@ def test_a_long_sound_is_not_needed_for_pngs_and_gifs(tmp_path):
 
 # mistakes: one line, and nothing left behind
 
-@pytest.fixture
-def bad(tmp_path):
-    d = tmp_path/'bad'
-    d.mkdir()
+@pytest.fixture(scope='module')
+def faulty(tmp_path_factory):
+    d = tmp_path_factory.mktemp('faulty')
     (d/'empty.wav').touch()
     (d/'text.wav').write_text('this is no sound\n' * 100)
     sf.write(d/'zero.wav', np.zeros((0, 2)), 44100)
     write_video(d/'mute.mp4', grey(9), 30)
-    full = encode(tmp_path/'a.mp3', 'libmp3lame', tone(20, 44100), 44100).read_bytes()
+    full = encode(tmp_path_factory.mktemp('whole')/'a.mp3', 'libmp3lame', tone(20, 44100), 44100).read_bytes()
     (d/'stub.mp3').write_bytes(full[:300])
     (d/'half.mp3').write_bytes(full[:len(full)//2])
     return d
+
+@pytest.fixture
+def bad(faulty, tmp_path): return shutil.copytree(faulty, tmp_path/'bad')
 
 @pytest.mark.parametrize(
     'name, why',

@@ -29,10 +29,15 @@ def clips():
         render(scene, seed, SECONDS, FPS, 64, RATE) for seed in split_seeds('test', 4, 40).tolist() for scene in SCENES
     ]
 
+@pytest.fixture(scope='module')
+def sounds(model, clips):
+    "Those of the clips, listened to once for all films."
+    return [Sound((c.sound, RATE), model.encoder, dense=True) for c in clips]
+
 def film(model, sound, **kw): return np.stack(list(model.generate(sound, FPS, **kw).frames()))
 
 @pytest.fixture(scope='module')
-def films(model, clips): return [film(model, (c.sound, RATE), seed=i) for i, c in enumerate(clips)]
+def films(model, sounds): return [film(model, s, seed=i) for i, s in enumerate(sounds)]
 
 def seen(classifiers, frames): return classifiers.image_classifier.probs(to_float(frames)).mean(0)
 
@@ -63,11 +68,11 @@ def test_the_worlds_own_clips_move_with_their_sound(clips):
     found = follow([c.frames for c in clips], clips).mean(0)
     assert all(r >= (.75 if scene in FAITHFUL else .5) for scene, r in zip(SCENES, found)), found
 
-def test_seeds_are_scenes_of_the_same_kind(model, clips, classifiers):
+def test_seeds_are_scenes_of_the_same_kind(model, clips, sounds, classifiers):
     "Two seeds of one sound differ by seven tenths of what two clips of one scene, of any kind, differ by."
     from sound_video.metrics.images import perceptual_distance
     pictures = lambda seed: torch.cat(
-        [to_float(next(model.generate((c.sound, RATE), FPS, seed + i).frames())[None]) for i, c in enumerate(clips)]
+        [to_float(next(model.generate(s, FPS, seed + i).frames())[None]) for i, s in enumerate(sounds)]
     )
     between_seeds = float(perceptual_distance(pictures(100), pictures(200), classifiers.image_classifier).mean())
     world = torch.cat([to_float(c.frames[37:38]) for c in clips])
@@ -98,7 +103,8 @@ def test_recordings_show_the_scenes_that_are_named(model, classifiers):
     "By three seeds each, nearly always: in the middle of every segment of four seconds or more."
     shown = []
     for path in RECORDINGS:
-        sound = Sound(path, model.encoder)
+        sound = Sound(path, model.encoder, dense=True)
+        assert len(sound.features.times)  # asked for first, they come with the windows from one pass
         timeline, named = listen(model, sound), model.name(sound).ranked[0][0]
         parts = [(s.scene, int(s.start), int(s.end)) for s in timeline if s.scene and s.end - s.start >= 4]
         if len(timeline.scenes) < 2: parts = [(named, 0, 8)]

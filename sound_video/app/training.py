@@ -449,7 +449,8 @@ def train_image_encoder(recipe:InversionRecipe, G, clip, run:Run, start=None): #
     P, batch, cache = start, max(1, recipe.batch // 4), run.work/'stills'
     if not _learns_on(P, **shape):
         P = ImageEncoder(ImageEncoderConfig(**shape, hidden=recipe.hidden), *latent_statistics(G))
-    dls = still_dls(run.data, G.cfg.img_resolution, batch, recipe.stills, 90, cache=cache, seed=run.seed)
+    n, n_valid = recipe.stills, min(90, recipe.stills)
+    dls = still_dls(run.data, G.cfg.img_resolution, batch, n, n_valid, cache=cache, seed=run.seed)
     P = P.requires_grad_(True).to(G.mapping.w_avg.device)
     learn = image_learner(dls, P, G, clip, 2 * recipe.lr, run.seed)
     learn.add_cbs(run.keep('pictures', recipe, state=learn.state))

@@ -45,8 +45,9 @@ def _decoded(
         except av.FFmpegError: damaged(p)
 
 def _as_array(f): # packed float frame -> float32 [C, n] in [-1, 1]
-    x = f.to_ndarray().reshape(f.samples, -1).T
-    return np.nan_to_num(x, nan=0., posinf=1., neginf=-1.).clip(-1, 1)
+    x = f.to_ndarray().reshape(f.samples, -1).T.clip(-1, 1)
+    x[np.isnan(x)] = 0
+    return x
 
 def _meant(p, f): # how many samples of frame f packet p means; None for all
     n = round(p.duration * p.time_base * f.sample_rate) if p.duration else f.samples
@@ -478,9 +479,18 @@ def _audio_frame(x, # [C, n]
     f.sample_rate, f.pts, f.time_base = rate, at, Fraction(1, rate)
     return f
 
+def _joined(blocks, n): # samples
+    "Blocks of n or more, but for the last: many small ones cost more."
+    held, size = [], 0
+    for x in blocks:
+        held.append(x)
+        size += x.shape[1]
+        if size >= n: yield np.concatenate(held, 1); held, size = [], 0
+    if held: yield np.concatenate(held, 1)
+
 def _resample(blocks, r0, r1): # blocks [C, n] at r0 Hz -> blocks at r1 Hz
     rs, at = None, 0
-    for x in blocks:
+    for x in _joined(blocks, 8192):
         rs = rs or av.AudioResampler('flt', _layout(len(x)), r1)
         yield from map(_as_array, rs.resample(_audio_frame(x, r0, at)))
         at += x.shape[1]
@@ -516,7 +526,10 @@ class _Taker:
     "Hand out a stream of blocks [C, n] in pieces of any length."
     def __init__(self, blocks): self.blocks, self.held = iter(blocks), []
     def take(self, n): # samples -> [C, n], shorter at the end
-        while sum(x.shape[1] for x in self.held) < n and (x := next(self.blocks, None)) is not None: self.held.append(x)
+        size = sum(x.shape[1] for x in self.held)
+        while size < n and (x := next(self.blocks, None)) is not None:
+            self.held.append(x)
+            size += x.shape[1]
         x = np.concatenate(self.held, 1) if self.held else np.zeros((1, 0), np.float32)
         self.held = [x[:, n:]]
         return x[:, :n]

@@ -214,12 +214,12 @@ class LearnedPath(LatentPath):
     @torch.no_grad()
     def stretches(
         self, n=256
-    ):  # yields the first step's number, {group: [steps, k]}: n new steps, after the last three again
+    ):  # yields the first step's number, {group: [steps, k]}: at most n new steps, after the last three again
         "How far each group has moved at each step of the networks."
         rate, state, held, chance = self.M.cfg.rate, None, None, torch.Generator().manual_seed(self.seed)
-        for k in range(
-            -2, math.ceil(self.feats.seconds * rate) + 3, n
-        ):  # two steps early, so that there is a curve at 0
+        stop = math.ceil(self.feats.seconds * rate) + 3
+        for k in range(-2, stop, n):  # two steps early, so that there is a curve at 0
+            n = min(n, stop - k)
             times = np.arange(k, k + n) / rate
             a = self.M.seen(self.targets.latents_at(times)[None])
             new, state = self.M.walk(a, sound_curves(self.feats, times)[None].to(self.targets.latents), state, chance)

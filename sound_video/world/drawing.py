@@ -112,7 +112,8 @@ def _perlin(cells:int, # of the lattice, along one side of the tile
     fade = u**3 * (u*(6*u - 15) + 10)
     at = lambda j, k: (j % cells)[:, None] * cells + (k % cells)
     angle = 2 * math.pi * hashed(torch.tensor([salt]), f'lattice {cells}', torch.arange(cells**2)[None])[0]
-    dot = lambda a, b: angle[at(i+a, i+b)].sin() * (u - a)[:, None] + angle[at(i+a, i+b)].cos() * (u - b)
+    sine, cosine = angle.sin(), angle.cos()
+    dot = lambda a, b: sine[at(i+a, i+b)] * (u - a)[:, None] + cosine[at(i+a, i+b)] * (u - b)
     rows = [torch.lerp(dot(a, 0), dot(a, 1), fade) for a in (0, 1)]
     return torch.lerp(*rows, fade[:, None]) * 1.4
 

@@ -22,14 +22,14 @@ _MASK = 0xffffffff
 def _scramble(x): # int64, low 32 bits used
     "A 32-bit integer hash in the manner of Murmur's finaliser, with the `lowbias32` constants."
     x = x & _MASK
-    x = ((x ^ (x >> 16)) * 0x7feb352d) & _MASK
-    x = ((x ^ (x >> 15)) * 0x846ca68b) & _MASK
+    x = (x ^ (x >> 16)).mul_(0x7feb352d).bitwise_and_(_MASK)
+    x = (x ^ (x >> 15)).mul_(0x846ca68b).bitwise_and_(_MASK)
     return x ^ (x >> 16)
 
 def hashed(seeds,    # int64 [B]
            key:str,  # what the number is for
-           index,    # int64 [B, ...]
-          ): # float32 in [0, 1) of `index`'s shape
+           index,    # int64 [B, ...] or [1, ...]
+          ): # float32 in [0, 1) [B, ...]
     "A uniform number for each seed and index, the same on every device."
     s = _scramble(seeds ^ (seeds >> 32) ^ zlib.crc32(key.encode()))
     x = _scramble(s.view(-1, *[1]*(index.ndim - 1)) + _scramble(index + 0x9e3779b9))
@@ -41,8 +41,7 @@ def uniform(seeds,      # int64 [B]
             n:int=1,    # how many a seed
             lo=0., hi=1.):
     "`n` uniform numbers in [lo, hi) for each seed: [B, n]."
-    i = torch.arange(n, device=seeds.device).expand(len(seeds), n)
-    return lo + (hi - lo) * hashed(seeds, key, i)
+    return lo + (hi - lo) * hashed(seeds, key, torch.arange(n, device=seeds.device)[None])
 
 def choice(seeds, key:str, k:int):
     "One of `k` for each seed: int64 [B]."
