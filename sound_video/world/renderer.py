@@ -139,7 +139,7 @@ class WorldFrames:
         seen = shares_at(self.shots, t).keys() | ({0} if self.loop else set())
         new = seen - kept.keys()
         for i in kept.keys() - seen: del kept[i]
-        kept.update({i: Canvas(*self.canvas.shape, self.canvas.hour, {}) for i in new})
+        kept.update({i: replace(self.canvas, kept={}) for i in new})
         return bool(new)
 
     @torch.inference_mode()
