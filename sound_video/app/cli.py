@@ -199,7 +199,7 @@ def _is_number(text):
     try: float(text); return True
     except (TypeError, ValueError): return False
 
-_OF_MODELS = ('psi', 'motion', 'speed', 'prompt', 'mix', 'start')
+_OF_MODELS = ('psi', 'motion', 'speed', 'mix', 'start')
 _OF_THE_WORLD = ('size', 'hour', 'loop', 'backdrop')
 
 def _other_engine(a): # -> cases of `_refuse`
@@ -225,8 +225,8 @@ def _check_generate(a):
                 picture and getattr(a, dest) is not None,
                 f'{option} changes nothing where --start is a picture: leave one of them out, or start with a seed',
             )
-            for option, dest in (('--prompt', 'prompt'), ('--class', 'class_name'), ('--psi', 'psi'),
-                ('--timeline', 'timeline'), ('--scenes', 'scenes'))
+            for option, dest in (('--prompt', 'prompt'), ('--negative', 'negative'), ('--class', 'class_name'),
+                ('--psi', 'psi'), ('--timeline', 'timeline'), ('--scenes', 'scenes'))
         ),
     )
 
@@ -256,7 +256,7 @@ def _options(a): # -> {option of `SoundVideo.generate`: value}
     from sound_video.app.request import class_shares
     start = int(a.start) if a.start and a.start.isdecimal() and not os.path.exists(a.start) else a.start
     return dict(fps=a.fps, seed=a.seed, psi=_or(a.psi, .7), motion=a.motion, class_name=class_shares(a.class_name),
-        speed=_or(a.speed, 1.), prompt=a.prompt, mix=_or(a.mix, .5), start=start,
+        speed=_or(a.speed, 1.), prompt=a.prompt, negative=a.negative, mix=a.mix, start=start,
         timeline=a.scenes if a.timeline is None else Path(a.timeline), **_drive_options(a))
 
 def _drive_options(a): # what drives, for either engine
@@ -273,7 +273,8 @@ def _stems(words): # 'drums=drums.wav', … -> {name: path}
 def _film_options(a): # -> {option of `WorldVideo.generate`: value}
     "What `generate --pack world` was asked for, as the Python interface takes it."
     return dict(fps=a.fps, seed=a.seed, size=a.size, class_name=a.class_name, hour=a.hour, loop=a.loop,
-        backdrop=a.backdrop, timeline=a.scenes if a.timeline is None else Path(a.timeline), **_drive_options(a))
+        backdrop=a.backdrop, prompt=a.prompt, negative=a.negative,
+        timeline=a.scenes if a.timeline is None else Path(a.timeline), **_drive_options(a))
 
 def _engine(a):
     "The world's renderer, or a pack's model."
@@ -290,6 +291,7 @@ def _make(sv, a, sound, out):
     write_video(out, progress(video.frames(), len(video), 'frames'), video.fps, video.sound, a.quality)
     print(f"{out}: {len(video)} frames, {video.seconds:.2f} s{f', {video.class_name}' if video.class_name else ''}",
         flush=True)
+    if met := getattr(video.source, 'score', None): print(f'prompt: {met} of frames', flush=True)
 
 def _make_all(a, places): # -> exit status
     "This process's part of many videos."
@@ -428,8 +430,10 @@ _DRIVE = (
         ' drums=drums.wav: drums.onset and so on drive, too; more than once if need be'),
     arg('--midi', metavar='FILE', help='midi.notes, midi.ch10, midi.note36, midi.cc1 drive, too'),
     arg('--curve', metavar='FILE', help='a CSV table with a column time, in s: curve.COLUMN drives, too'),
-    arg('--prompt', metavar='TEXT', help='words for what to show, beside what is heard'),
-    _MIX,
+    arg('--prompt', metavar='TEXT', help='words for what to show: an hour, a place, weather, a colour, a strength, a'
+        ' scene'),
+    arg('--negative', metavar='TEXT', help='words for what not to show'),
+    arg('--mix', help='0 to 1: how much the words of --prompt count (default: 1; 0.5 if CLIP alone reads them)'),
     arg(
         '--start',
         metavar='IMAGE',
@@ -442,7 +446,9 @@ _DRIVE = (
   sound-video generate song.mp3 -o song.webm --seed 7 --speed 2
   sound-video generate storm.ogg --class thunder --fps 25 --motion reactive
   sound-video generate waves.mp3 --prompt "a beach at night" --mix 0.4
+  sound-video generate wind.wav --prompt "a red sunset over mountains" --negative "fog"
   sound-video generate wind.wav --start hills.jpg
+  sound-video generate rain.wav --pack world --size 320x180 --prompt "a city at night"
   sound-video generate day.wav --timeline day.json
   sound-video generate day.wav --scenes "0:raining, 6:thunder"
   sound-video generate rain.wav --pack world --size 320x180 --hour "blue dusk"

@@ -27,11 +27,12 @@ _AT_HOME = {'beach': ('waves on a beach',), 'snow': ('a blizzard',), 'desert': (
             'lake': ('rain on a lake', 'a lapping lake', 'stones thrown in', 'paddling', 'hands splashing')}
 _STRENGTH = {
     'strong': ('a single blast', 'dense fireworks', 'a fireball', 'a roaring bonfire', 'a brush fire',
-               'a heavy downpour', 'rain with wind', 'rough surf', 'a boat wake', 'waves on rocks', 'a close strike', 'a storm with wind',
-               'a boiling spring', 'a tall waterfall', 'a roaring fall', 'howling wind', 'gusts', 'a blizzard'),
+               'a heavy downpour', 'rain with wind', 'rough surf', 'a boat wake', 'waves on rocks', 'a close strike',
+               'a storm with wind', 'a boiling spring', 'a tall waterfall', 'a roaring fall', 'howling wind', 'gusts',
+               'a blizzard'),
     'gentle': ('distant blasts', 'embers', 'a light drizzle', 'dripping after rain', 'stones thrown in',
-               'a lapping lake', 'a distant rumble', 'fizz', 'the deep', 'a brook', 'a stream', 'distant falls', 'a breeze in leaves',
-               'wind in grass')}
+               'a lapping lake', 'a distant rumble', 'fizz', 'the deep', 'a brook', 'a stream', 'distant falls',
+               'a breeze in leaves', 'wind in grass')}
 
 def _places_of(kind): return {place for place, kinds in _AT_HOME.items() if kind in kinds}
 
@@ -79,7 +80,7 @@ STRENGTHS = {'strong': 1.6, 'gentle': .5} # factors of how strong everything is
 _TINTS = {'red': 'e03828', 'orange': 'e08030', 'yellow': 'e8d040', 'green': '48b848', 'blue': '3878e0',
           'purple': '9850d0', 'pink': 'f080b0', 'grey': 'b0b0b0'}
 _LUMA = torch.tensor([.2126, .7152, .0722])
-_TURNED = .62 # of the way to one colour alone
+_TURNED = .42 # of the way to one colour alone
 
 def tint_matrix(colour:str): # -> [3, 3]
     "The matrix that turns screen colours in [0, 1] toward one of `_TINTS`."
@@ -118,7 +119,7 @@ def _labels(scene, kind, place, light, colour, strength): # -> int64 [one for ea
 
 def _one(rng, xs): return xs[int(torch.randint(len(xs), (), generator=rng))]
 
-def labelled_stills(n:int, seed=0, size=64, batch=16): # yields float32 [batch, 3, size, size], int64 [batch, 5]
+def labelled_stills(n:int, seed=0, size=64, batch=4): # yields float32 [batch, 3, size, size], int64 [batch, 5]
     "`n` pictures of the world, with the classes of `SEEN` that they show."
     rng = torch.Generator().manual_seed(seed)
     for _ in range(0, n, batch):

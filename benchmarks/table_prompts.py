@@ -1,0 +1,56 @@
+"""How well are prompts met? Thirty prompts on which nothing was tuned (`prompts.json`), each with a sound of the world's
+test split of the scene that stands before it, and what is to be seen. In videos of both engines, a network that was
+trained on other pictures than the pack's, and is of another shape, looks at a frame every quarter of a second. Training
+it takes a while the first time; it is kept in FILE. Run by hand: `python benchmarks/table_prompts.py --checker FILE`."""
+import argparse, json
+from collections import defaultdict
+from pathlib import Path
+import torch
+from sound_video.all import SoundVideo, WorldVideo, render, to_float
+from sound_video.metrics.attributes import AttributeConfig, AttributeNet, train_attributes
+from sound_video.world.clips import split_seeds
+from sound_video.world.depiction import labelled_stills
+
+CHECKER = AttributeConfig((24, 48, 64, 96), 1)
+
+def learn(n): # pictures -> an `AttributeNet`
+    x, y = map(torch.cat, zip(*labelled_stills(n, 1000)))
+    return train_attributes(AttributeNet(CHECKER), ((x + 1) * 127.5).round().byte(), y, 10, seed=7)
+
+def checker(file, n):
+    if file and Path(file).is_file():
+        net = AttributeNet(CHECKER)
+        net.load_state_dict(torch.load(file))
+        return net.eval().requires_grad_(False)
+    net = learn(n)
+    if file: torch.save(net.state_dict(), file)
+    return net
+
+def right(net, frames, wanted): # -> {attribute: share of the frames}
+    seen = net.seen(to_float(frames))
+    return {k: sum(s == v for s in seen[k]) / len(frames) for k, v in wanted.items()}
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument('--checker', metavar='FILE', help='where the network is kept')
+    p.add_argument('--stills', type=int, default=12000, help='pictures that it learns from (default: 12000)')
+    p.add_argument('--prompts', default=Path(__file__).parent/'prompts.json', help='other prompts')
+    p.add_argument('--engines', default='world,learned')
+    p.add_argument('--videos', type=int, default=2, help='of each prompt (default: 2)')
+    a = p.parse_args()
+    net, sv = checker(a.checker, a.stills), SoundVideo.load(device='cpu')
+    engines = dict(world=(WorldVideo(sv, 'cpu'), dict(size=(64, 64))), learned=(sv, {}))
+    seeds = split_seeds('test', 400).tolist()
+    for name in a.engines.split(','):
+        engine, more = engines[name]
+        shares = defaultdict(list)
+        for scene, text, wanted in json.loads(Path(a.prompts).read_text(encoding='utf-8')):
+            for i in range(a.videos):
+                sound = render(scene, seeds[7 * i + 3], 3., 1, 16).sound, 22050
+                frames = engine.generate(sound, fps=4, seed=i, class_name=scene, prompt=text, **more)[:]
+                found = right(net, frames, wanted)
+                for k, x in found.items(): shares[k].append(x); shares['all'].append(x)
+            print(f'  {name}, {scene}: {text}: ' + ', '.join(f'{wanted[k]} {x:.0%}' for k, x in found.items()), flush=True)
+        print(f'{name} engine: ' + ', '.join(f'{k} {sum(x) / len(x):.1%}' for k, x in shares.items()), flush=True)
+
+if __name__ == '__main__': main()
