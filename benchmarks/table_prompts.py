@@ -1,7 +1,7 @@
-"""How well are prompts met? Thirty prompts on which nothing was tuned (`prompts.json`), each with a sound of the world's
-test split of the scene that stands before it, and what is to be seen. In videos of both engines, a network that was
-trained on other pictures than the pack's, and is of another shape, looks at a frame every quarter of a second. Training
-it takes a while the first time; it is kept in FILE. Run by hand: `python benchmarks/table_prompts.py --checker FILE`."""
+"""How well are prompts met? Thirty prompts on which nothing was tuned (`prompts.json`), each with sounds of the world's
+test split, of the scene that stands before it, and what is to be seen. In videos of both engines, a network looks at a
+frame every quarter of a second that was trained on other pictures than the pack's, and is of another shape. Training it
+takes a while the first time; it is kept in FILE. Run by hand: `python benchmarks/table_prompts.py --checker FILE`."""
 import argparse, json
 from collections import defaultdict
 from pathlib import Path
@@ -45,12 +45,17 @@ def main():
         engine, more = engines[name]
         shares = defaultdict(list)
         for scene, text, wanted in json.loads(Path(a.prompts).read_text(encoding='utf-8')):
+            total = defaultdict(float)
             for i in range(a.videos):
                 sound = render(scene, seeds[7 * i + 3], 3., 1, 16).sound, 22050
                 frames = engine.generate(sound, fps=4, seed=i, class_name=scene, prompt=text, **more)[:]
                 found = right(net, frames, wanted)
-                for k, x in found.items(): shares[k].append(x); shares['all'].append(x)
-            print(f'  {name}, {scene}: {text}: ' + ', '.join(f'{wanted[k]} {x:.0%}' for k, x in found.items()), flush=True)
+                for k, x in found.items():
+                    total[k] += x
+                    shares[k].append(x)
+                    shares['all'].append(x)
+            line = ', '.join(f'{wanted[k]} {x / a.videos:.0%}' for k, x in total.items())
+            print(f'  {name}, {scene}: {text}: {line}', flush=True)
         print(f'{name} engine: ' + ', '.join(f'{k} {sum(x) / len(x):.1%}' for k, x in shares.items()), flush=True)
 
 if __name__ == '__main__': main()

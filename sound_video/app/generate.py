@@ -423,9 +423,9 @@ def say_silent(sound, so): # a path or (samples, rate), what follows from it
     "Say on standard error that a sound is silent."
     print(f"{'the sound' if isinstance(sound, tuple) else repr(str(sound))} is silent: {so}", file=sys.stderr)
 
-def say_unknown(prompt): # a `Prompt`, or None
+def say_unknown(asked): # a `Prompt`, or None
     "Say on standard error which words of a prompt are not known."
-    if prompt is not None and prompt.warning: print(prompt.warning, file=sys.stderr)
+    if asked is not None and asked.warning: print(asked.warning, file=sys.stderr)
 
 def with_effects(frames, driven:Driven, fps, device): # as for `DrivenFrames`; None: none
     "The frames with the effects that are driven."

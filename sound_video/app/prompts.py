@@ -20,17 +20,17 @@ from .pack_config import scene_and_kind
 from .model import SoundVideo
 
 # %% ../../nbs/app/03_prompts.ipynb #4b01404f
-def asked_kind(config, index, prompt:Prompt, seed): # of a class, or None -> likewise
+def asked_kind(config, index, asked:Prompt, seed): # of a class, or None -> likewise
     "The class of the same scene that shows most of what a prompt asks for."
     if index is None: return None
     scene, _ = scene_and_kind(config.class_names[index])
-    kind = choose_kind(scene, prompt, seed)
+    kind = choose_kind(scene, asked, seed)
     return index if kind is None else list(config.class_names).index(f'{scene}: {kind}')
 
-def asked_classes(prompt:Prompt): # -> {word: (attribute, class)}
+def asked_classes(asked:Prompt): # -> {word: (attribute, class)}
     "What a network is to see, by the words that ask for it."
-    seen = {name: 'fair' if c == 'clear' else c for name, c in prompt.attributes.items()}
-    return {prompt.said[name]: (name, c) for name, c in seen.items()}
+    seen = {name: 'fair' if c == 'clear' else c for name, c in asked.attributes.items()}
+    return {asked.said[name]: (name, c) for name, c in seen.items()}
 
 # %% ../../nbs/app/03_prompts.ipynb #7e2a20d9
 @dataclass(frozen=True)

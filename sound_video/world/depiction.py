@@ -11,6 +11,7 @@ __all__ = ['HOUR_CLASSES', 'STRENGTHS', 'SEEN', 'choose_kind', 'choose_light', '
 # %% ../../nbs/world/09_depiction.ipynb #bce1789d
 from dataclasses import replace
 import torch
+from ..core.errors import check_seed, check_whole
 from .score import KINDS, SCENES, Moment, choice, compose, kind_index
 from .drawing import Canvas, Light
 from .land import PLACES
@@ -40,18 +41,18 @@ def _shows_place(scene, kind, place):
     if scene == 'splashing water' and place in ('beach', 'lake'): return place in _places_of(kind)
     return kind not in _NOWHERE and _places_of(kind) <= {place}
 
-def choose_kind(scene:str, prompt:Prompt, seed=0)->str: # the name of a kind, or None: any
+def choose_kind(scene:str, asked:Prompt, seed=0)->str: # the name of a kind, or None: any
     "The kind of a scene that shows most of what a prompt asks for; the seed chooses among several."
     kinds = [k.name for k in KINDS[scene]]
-    asked, found = prompt.attributes, kinds
-    wishes = [lambda k: scene not in prompt.without_scenes and k not in prompt.without_scenes]
-    if 'place' in asked: wishes.append(lambda k: _shows_place(scene, k, asked['place']))
-    if 'place' in prompt.without: wishes.append(lambda k: not _places_of(k) & {*prompt.without['place']})
-    wishes.append(lambda k: k == prompt.scene)
-    if 'hour' in asked: wishes.append(lambda k: k not in _TIMELESS)
-    if 'strength' in asked: wishes.append(lambda k: k in _STRENGTH[asked['strength']])
-    if 'place' in asked: wishes.append(lambda k: asked['place'] in _places_of(k))
-    for strength in prompt.without.get('strength', ()): wishes.append(lambda k, s=strength: k not in _STRENGTH[s])
+    wants, found = asked.attributes, kinds
+    wishes = [lambda k: scene not in asked.without_scenes and k not in asked.without_scenes]
+    if 'place' in wants: wishes.append(lambda k: _shows_place(scene, k, wants['place']))
+    if 'place' in asked.without: wishes.append(lambda k: not _places_of(k) & {*asked.without['place']})
+    wishes.append(lambda k: k == asked.scene)
+    if 'hour' in wants: wishes.append(lambda k: k not in _TIMELESS)
+    if 'strength' in wants: wishes.append(lambda k: k in _STRENGTH[wants['strength']])
+    if 'place' in wants: wishes.append(lambda k: wants['place'] in _places_of(k))
+    for strength in asked.without.get('strength', ()): wishes.append(lambda k, s=strength: k not in _STRENGTH[s])
     for wish in wishes: found = [k for k in found if wish(k)] or found
     return None if found == kinds else found[int(choice(torch.tensor([seed]), 'asked kind', len(found)))]
 
@@ -61,11 +62,11 @@ HOUR_CLASSES = {'dawn': ('dawn',), 'day': ('morning', 'noon', 'hazy', 'overcast'
                 'night': ('moonlight', 'night')}
 _USUAL = {'day': ('morning', 'noon'), 'sunset': ('sunset',)} # of a class of hours, those that are taken
 
-def choose_light(prompt:Prompt, seed=0, scenes=()): # names -> `Light`, or None: as the scenes have it
+def choose_light(asked:Prompt, seed=0, scenes=()): # names -> `Light`, or None: as the scenes have it
     "The hour and the weather that a prompt asks for."
-    asked, without = prompt.attributes, prompt.without
-    weather = asked.get('weather')
-    if 'hour' in asked: names = _USUAL.get(asked['hour'], HOUR_CLASSES[asked['hour']])
+    wants, without = asked.attributes, asked.without
+    weather = wants.get('weather')
+    if 'hour' in wants: names = _USUAL.get(wants['hour'], HOUR_CLASSES[wants['hour']])
     elif 'hour' in without or 'weather' in without:
         classes = [c for c in HOUR_CLASSES if c not in without.get('hour', ())]
         names = [n for c in classes for n in _USUAL.get(c, HOUR_CLASSES[c])]
@@ -119,9 +120,11 @@ def _labels(scene, kind, place, light, colour, strength): # -> int64 [one for ea
 
 def _one(rng, xs): return xs[int(torch.randint(len(xs), (), generator=rng))]
 
-def labelled_stills(n:int, seed=0, size=64, batch=4): # yields float32 [batch, 3, size, size], int64 [batch, 5]
+def labelled_stills(n:int, seed=0, size=64, batch=8): # yields float32 [batch, 3, size, size], int64 [batch, 5]
     "`n` pictures of the world, with the classes of `SEEN` that they show."
-    rng = torch.Generator().manual_seed(seed)
+    n, size = check_whole('n', n, 0, 10**7), check_whole('size', size, 16, 1024)
+    batch = check_whole('batch', batch, 1, 64)
+    rng = torch.Generator().manual_seed(check_seed(seed))
     for _ in range(0, n, batch):
         scene, place = _one(rng, SCENES), _one(rng, (None, None, *PLACES))
         wet, chance = scene in ('raining', 'thunder'), torch.rand(3, generator=rng)

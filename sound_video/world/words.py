@@ -11,7 +11,7 @@ __all__ = ['PHRASES', 'ATTRIBUTES', 'KNOWN_WORDS', 'Prompt', 'read_prompt']
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from ..core.errors import UserError
+from ..core.errors import UserError, check_text
 
 # %% ../../nbs/world/08_words.ipynb #9d235f4e
 _SAID = {
@@ -399,7 +399,8 @@ _MEANS = {
     'strength': {
         'strong': 'strong|heavy|violent|big|huge|loud|wild|raging|fierce|powerful|mighty|intense|massive|roaring|great'
                   '|blazing|large|furious|dense|torrential|enormous|giant|howling',
-        'gentle': 'gentle|light|soft|calm|faint|small|quiet|weak|little|slight|tiny|peaceful|still|mild|tranquil|slow'}}
+        'gentle': 'gentle|light rain|light drizzle|light wind|light breeze'
+                  '|soft|calm|faint|small|quiet|weak|little|slight|tiny|peaceful|still|mild|tranquil|slow'}}
 ATTRIBUTES = {name: tuple(classes) for name, classes in _MEANS.items()}
 _CLASS = {word: (name, c) for name, classes in _MEANS.items() for c, words in classes.items()
           for word in words.split('|')}
@@ -415,7 +416,7 @@ def _alternatives(phrases): # -> a pattern that prefers long ones
 
 _CLASS_OF = _alternatives(_CLASS)
 _SCENE_OF = {phrase: name for name, group in PHRASES.items() for phrase in group
-             if set(phrase.split()) - _LITTLE - _CLASS.keys()}
+             if set(phrase.split()) - _LITTLE - _CLASS.keys() and re.sub('^(an?|the) ', '', phrase) not in _CLASS}
 _SCENES_SAID = _alternatives(_SCENE_OF)
 KNOWN_WORDS = {w for phrase in (*_CLASS, *_SCENE_OF) for w in re.findall(r'[\w-]+', phrase)} | _LITTLE
 
@@ -438,24 +439,24 @@ class Prompt:
         words = ', '.join(f"'{w}'{like(near)}" for w, near in self.unknown.items())
         return f"the prompt's {'words' if len(self.unknown) > 1 else 'word'} {words} mean nothing here" if words else ''
 
-def read_prompt(text:str, # words for what to see
+def read_prompt(prompt:str,   # words for what to see
                 negative=None # and for what not to see
                )->Prompt:
     "What a prompt asks for; a `UserError` where no word of it is known."
-    low, not_low = text.lower(), (negative or '').lower()
+    low, not_low = check_text('prompt', prompt).lower(), check_text('negative', negative or '').lower()
     found, without = _CLASS_OF.findall(low), {}
     attributes = {_CLASS[w][0]: _CLASS[w][1] for w in reversed(found)}
     for name, c in map(_CLASS.get, _CLASS_OF.findall(not_low)): without[name] = (*without.get(name, ()), c)
     unknown = {w: get_close_matches(w, sorted(KNOWN_WORDS - _LITTLE), 3, .6)
                for w in dict.fromkeys(re.findall(r'[^\W_]+(?:-[^\W_]+)*', f'{low} {not_low}'))
                if w not in KNOWN_WORDS and not set(w.split('-')) <= KNOWN_WORDS}
-    prompt = Prompt(attributes, _scene_in(low), without, tuple(_SCENE_OF[p] for p in _SCENES_SAID.findall(not_low)),
+    asked = Prompt(attributes, _scene_in(low), without, tuple(_SCENE_OF[p] for p in _SCENES_SAID.findall(not_low)),
         unknown, {_CLASS[w][0]: w for w in reversed(found)})
-    if not prompt:
+    if not asked:
         near = ', '.join(dict.fromkeys(w for words in unknown.values() for w in words))
-        raise UserError(f"no word of '{text}' means anything here: {f'did you mean {near}? ' if near else ''}"
+        raise UserError(f"no word of '{prompt}' means anything here: {f'did you mean {near}? ' if near else ''}"
             f"Say an hour, a place, weather, a colour, a strength or a scene, such as 'a red sunset over mountains'")
-    return prompt
+    return asked
 
 def _scene_in(text): # -> the name of a scene or kind, or None
     said = _SCENES_SAID.findall(text)
