@@ -11,11 +11,11 @@ from sound_video.metrics.attributes import AttributeConfig, AttributeNet, train_
 from sound_video.world.clips import split_seeds
 from sound_video.world.depiction import labelled_stills
 
-CHECKER = AttributeConfig((24, 48, 64, 96), 1)
+CHECKER = AttributeConfig((20, 32, 48, 72), 1)
 
 def learn(n): # pictures -> an `AttributeNet`
     x, y = map(torch.cat, zip(*labelled_stills(n, 1000)))
-    return train_attributes(AttributeNet(CHECKER), ((x + 1) * 127.5).round().byte(), y, 10, seed=7)
+    return train_attributes(AttributeNet(CHECKER), ((x + 1) * 127.5).round().byte(), y, 4, seed=7)
 
 def checker(file, n):
     if file and Path(file).is_file():

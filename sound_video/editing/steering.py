@@ -30,7 +30,7 @@ def steer_latents(G, w,      # candidates [N, L, D]
                   loss,      # pictures [B, 3, H, W] -> parts of a loss [B, parts]
                   mean, std, # of the generator's latents [D], [D]
                   mixed=96, keep=6, # mixtures that are tried; the best of which each is made
-                  steps=30, lr=.08, near=.002, reach=2.5, seed=0): # of the descent; its bounds
+                  steps=30, lr=.08, near=.01, reach=2.5, seed=0): # of the descent; its bounds
     "Latents near the candidates whose picture has a small loss [1, L, D]."
     rng, parts = torch.Generator().manual_seed(seed), _losses(G, w, loss)
     if mixed:
@@ -38,12 +38,10 @@ def steer_latents(G, w,      # candidates [N, L, D]
         w, parts = torch.cat([w, more]), torch.cat([parts, _losses(G, more, loss)])
     start = whiten(w[parts.sum(1).argmin()][None], mean, std)
     if not steps: return mean + std * start
-    bound = start.abs().clamp(min=reach)
-    held = lambda u: u.clamp(-bound, bound)
-    def total(u, i):
-        shown = loss(_jittered(G.synthesis(mean + std * held(u)), i)).sum(1)
-        return shown + near * (u - start).square().sum((1, 2))
-    return mean + std * held(descend(start, total, steps, lr))
+    bound, third = start.abs().clamp(min=reach), torch.arange(w.shape[1]) * 3 // w.shape[1]
+    def moved(by): return mean + std * (start + by[:, third]).clamp(-bound, bound) # by: [1, 3, D]
+    def total(by, i): return loss(_jittered(G.synthesis(moved(by)), i)).sum(1) + near * by.square().sum((1, 2))
+    return moved(descend(torch.zeros_like(start[:, :3]), total, steps, lr))
 
 def _jittered(x, i): # pictures moved by up to 2 pixels, so that it is not single pixels that count
     return x.roll((i % 5 - 2, i // 5 % 5 - 2), (2, 3))

@@ -39,6 +39,7 @@ def _places_of(kind): return {place for place, kinds in _AT_HOME.items() if kind
 
 def _shows_place(scene, kind, place):
     if scene == 'splashing water' and place in ('beach', 'lake'): return place in _places_of(kind)
+    if scene == 'waterfall burbling' and place != 'mountains': return kind in ('a brook', 'a stream') # no cliff
     return kind not in _NOWHERE and _places_of(kind) <= {place}
 
 def choose_kind(scene:str, asked:Prompt, seed=0)->str: # the name of a kind, or None: any
@@ -100,8 +101,10 @@ SEEN = {'hour': ATTRIBUTES['hour'], 'place': (*PLACES, 'elsewhere'),
         'weather': ('rain', 'storm', 'fog', 'cloud', 'fair'),
         'colour': ('none', *ATTRIBUTES['colour']), 'strength': ATTRIBUTES['strength']} # what a network tells apart
 
+_OFTEN_HIDDEN = ('splashing water', 'waterfall burbling')
+
 def _place_label(scene, kind, place):
-    if place is not None and kind not in _NOWHERE and (scene != 'splashing water' or _shows_place(scene, kind, place)):
+    if place is not None and kind not in _NOWHERE and (scene not in _OFTEN_HIDDEN or _shows_place(scene, kind, place)):
         return place
     if home := _places_of(kind): return min(home) if place is None or scene == 'splashing water' else None
     return 'elsewhere' if kind in _NOWHERE else None

@@ -1290,7 +1290,9 @@ def _in_mountains(p, lk, seeds, h, canvas, lamps):
     return ground(p, lk, seeds, h - .02, green, blend(seeds, 'meadow', '7a7c4c 6c7448 80745a'))
 
 def _in_snow(p, lk, seeds, h, canvas, lamps):
-    white = torch.full_like(lk.sun, .82)
+    white, cold = torch.full_like(lk.sun, .82), torch.tensor([.9, 1., 1.15], device=lk.sun.device)
+    grey = lambda c, share: torch.lerp(c, c.mean(1, keepdim=True) * cold, share)
+    lk = replace(lk, light=grey(lk.light, .6), shade=grey(lk.shade, .6)) # snow has the colour of the whole sky
     p = mountains(p, lk, seeds, 'far', h - .03, span(seeds, 'far', .15, .4), white * .8, .9, 1.2, snow=1.)
     p = ground(p, lk, seeds, h, white, white * torch.tensor([.85, .93, 1.], device=white.device), rough=.5)
     leaf = blend(seeds, 'leaf', '3c5048 44584c')
