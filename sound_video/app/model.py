@@ -180,7 +180,9 @@ def image_classifier(self:SoundVideo)->SceneNet:
 @patch(as_prop=True)
 def attributes(self:SoundVideo)->AttributeNet:
     "The pack's network that sees hours, places and so on; None if it has none."
-    return self.network('attributes')
+    net = self.network('attributes')
+    if net is not None and net.eyes is None: net.looks_with[0] = self.image_classifier.layers
+    return net
 
 # %% ../../nbs/app/03_model.ipynb #a7118d2e
 @patch

@@ -102,12 +102,12 @@ def with_prompt(frames, prompt, fps, net, device): # a `Prompt`, or None
     return ScoredFrames(frames, fps, PromptScore(net, asked)) if asked and net is not None else frames
 
 # %% ../../nbs/app/03_prompts.ipynb #77f2fe0e
-def prompt_loss(sv:SoundVideo, prompt:Prompt, scene:str): # -> a function of pictures that gives [B, parts]
+def prompt_loss(sv:SoundVideo, asked:Prompt, scene:str): # -> a function of pictures that gives [B, parts]
     "How far pictures are from what a prompt asks for in a scene."
-    wanted = [(name, SEEN[name].index(c)) for name, c in asked_classes(prompt).values()]
-    without = [(name, c) for name, classes in prompt.without.items() for c in classes if c in SEEN[name]]
+    wanted = [(name, SEEN[name].index(c)) for name, c in asked_classes(asked).values()]
+    without = [(name, c) for name, classes in asked.without.items() for c in classes if c in SEEN[name]]
     avoided = [(name, SEEN[name].index(c)) for name, c in without]
-    colour, net, names = prompt.attributes.get('colour'), sv.attributes, sv.image_classifier
+    colour, net, names = asked.attributes.get('colour'), sv.attributes, sv.image_classifier
     def loss(x):
         logits = net(tinted(x, colour))
         parts = [-logits[name].log_softmax(1)[:, i] for name, i in wanted]
@@ -116,12 +116,18 @@ def prompt_loss(sv:SoundVideo, prompt:Prompt, scene:str): # -> a function of pic
         return torch.stack(parts, 1)
     return loss
 
-_OWN, _OTHERS = 48, 3 # candidates of the class, and of each other one
+_OWN, _HOME, _OTHERS = 24, 16, 2 # candidates of the class, of each kind that is often at the place, of each other one
+_OFTEN_AT = {'beach': ('waves on a beach',), 'desert': ('desert wind',), 'snow': ('a blizzard',),
+             'lake': ('a lapping lake', 'stones thrown in'), 'city': ('a demolition', 'fireworks', 'dense fireworks'),
+             'forest': ('a brook', 'a stream', 'a campfire'), 'mountains': ('stones thrown in', 'distant falls')}
 
-def prompt_latents(sv:SoundVideo, prompt:Prompt, index, vectors, psi=.7, seed=0): # of the class; [classes, dim]
+def prompt_latents(sv:SoundVideo, asked:Prompt, index, vectors, psi=.7, seed=0): # of the class; [classes, dim]
     "Latents whose picture shows what a prompt asks for [1, L, D]."
     E, scene = sv.inverter, scene_and_kind(sv.class_names[index])[0]
-    v = torch.cat([vectors[index].expand(_OWN, -1), vectors.repeat_interleave(_OTHERS, 0)]).to(sv.device)
+    kinds = _OFTEN_AT.get(asked.attributes.get('place'), ())
+    home = [i for i, label in enumerate(sv.class_names) if scene_and_kind(label)[1] in kinds]
+    draws = [index] * _OWN + home * _HOME + [*range(len(vectors))] * _OTHERS
+    v = vectors[draws].to(sv.device)
     with torch.no_grad(): w = truncated_latents(E, v, E.draw(len(v), seed), max(psi, .5), 8).clone()
-    loss = prompt_loss(sv, prompt, scene)
+    loss = prompt_loss(sv, asked, scene)
     return steer_latents(sv.generator, w, loss, E.mean.clone(), E.std.clone(), seed=seed)

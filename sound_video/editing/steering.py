@@ -23,14 +23,14 @@ def _foremost(parts, keep): # losses [N, parts] -> indices, the best of the sum 
 
 def _mixtures(w, rng, n): # latents [N, L, D] -> [<= n, L, D]
     i, j = torch.randint(len(w), (2, n), generator=rng)
-    cut = torch.randint(w.shape[1] // 3, w.shape[1] - 1, (n, 1, 1), generator=rng)
+    cut = torch.randint(w.shape[1] // 2, w.shape[1] - 1, (n, 1, 1), generator=rng)
     return torch.where((torch.arange(w.shape[1])[None, :, None] < cut).to(w.device), w[i], w[j])
 
 def steer_latents(G, w,      # candidates [N, L, D]
                   loss,      # pictures [B, 3, H, W] -> parts of a loss [B, parts]
                   mean, std, # of the generator's latents [D], [D]
                   mixed=96, keep=6, # mixtures that are tried; the best of which each is made
-                  steps=30, lr=.08, near=.01, reach=2.5, seed=0): # of the descent; its bounds
+                  steps=30, lr=.06, near=.02, reach=2.5, seed=0): # of the descent; its bounds
     "Latents near the candidates whose picture has a small loss [1, L, D]."
     rng, parts = torch.Generator().manual_seed(seed), _losses(G, w, loss)
     if mixed:

@@ -19,23 +19,34 @@ from ..world.depiction import SEEN, tinted
 @dataclass(frozen=True)
 class AttributeConfig(Config):
     "What shapes an `AttributeNet`."
-    widths:tuple = (16, 24, 32, 48)
-    convs:int = 1 # further ones in each layer
+    channels:tuple # of the maps that it is given
+    hidden:int = 48
+    dropout:float = .3
 
 class AttributeNet(nn.Module):
-    "Pictures [B, 3, H, W] in [-1, 1] to logits of the classes of `SEEN`."
-    def __init__(self, cfg:AttributeConfig=AttributeConfig()):
+    """Logits of the classes of `SEEN`. What it is given are the maps of another network, which has learnt to look at
+    pictures before: `eyes`, a function of pictures [B, 3, 64, 64] in [-1, 1], which is no part of its weights."""
+    def __init__(self, cfg:AttributeConfig, eyes=None):
         super().__init__()
-        self.cfg, widths = cfg, (3, *cfg.widths)
-        conv = lambda i, o, s: (nn.Conv2d(i, o, 3, s, 1, bias=False), nn.BatchNorm2d(o), nn.ReLU(inplace=True))
-        layer = lambda i, o: (*conv(i, o, 2), *(m for _ in range(cfg.convs) for m in conv(o, o, 1)))
-        self.body = nn.Sequential(*(m for i, o in zip(widths, widths[1:]) for m in layer(i, o)))
-        self.head = nn.Linear(8 * widths[-1], sum(map(len, SEEN.values()))) # 4 heights, mean and maximum of each
+        self.cfg, self.looks_with = cfg, [eyes]
+        n = 5 * sum(cfg.channels) + 48
+        self.body = nn.Sequential(nn.BatchNorm1d(n), nn.Dropout(cfg.dropout), nn.Linear(n, cfg.hidden), nn.ReLU(),
+            nn.Linear(cfg.hidden, sum(map(len, SEEN.values()))))
 
-    def forward(self, x): # -> {attribute: logits [B, its classes]}
-        x = self.body(_square(x))
-        rows = torch.cat([x.mean(3), x.amax(3)], 1).flatten(1)
-        return dict(zip(SEEN, self.head(rows).split([*map(len, SEEN.values())], 1)))
+    @property
+    def eyes(self): return self.looks_with[0]
+
+    def given(self, x): # pictures [B, 3, H, W] -> numbers [B, n]: colours, and maps by height and at their most
+        "What the network is given of pictures."
+        x = _square(x)
+        by_height = [(F.adaptive_avg_pool2d(m, (4, 1)).flatten(1), m.amax((2, 3))) for m in self.eyes(x)]
+        return torch.cat([F.adaptive_avg_pool2d(x, 4).flatten(1), *(v for both in by_height for v in both)], 1)
+
+    def told(self, given): # numbers [B, n] -> {attribute: logits [B, its classes]}
+        "What the network makes of them."
+        return dict(zip(SEEN, self.body(given).split([*map(len, SEEN.values())], 1)))
+
+    def forward(self, x): return self.told(self.given(x))
 
     @torch.no_grad()
     def seen(self, x): # -> {attribute: names of classes [B]}
@@ -71,16 +82,19 @@ def augmented(x, y): # pictures [B, 3, H, W] in [-1, 1], labels [B, attributes] 
         x[i:i+1] = tinted(x[i:i+1], SEEN['colour'][k])
     return x + .05 * torch.rand(len(x), 1, 1, 1) * torch.randn_like(x), y
 
-def train_attributes(net, x, y, epochs=8, lr=3e-3, batch=64, seed=0): # uint8 [N, 3, 64, 64], int64 [N, attributes]
-    "Train a network on labelled stills, augmented, in one cycle of the learning rate."
+def train_attributes(net, x, y, # uint8 [N, 3, 64, 64], int64 [N, attributes]
+                     views=2, epochs=30, lr=2e-3, batch=64, seed=0):
+    "Train a network on labelled stills in some augmented views, in one cycle of the learning rate."
     seed_all(seed)
-    opt = torch.optim.AdamW(net.parameters(), lr, weight_decay=.02)
-    steps = epochs * (len(x) // batch)
-    plan = torch.optim.lr_scheduler.OneCycleLR(opt, lr, steps)
+    with torch.no_grad():
+        parts = torch.arange(len(x)).split(256) * views
+        seen = [augmented(x[at].float() / 127.5 - 1, y[at]) for at in parts]
+        given, labels = torch.cat([net.given(images) for images, _ in seen]), torch.cat([label for _, label in seen])
+    opt = torch.optim.AdamW(net.parameters(), lr, weight_decay=.05)
+    plan = torch.optim.lr_scheduler.OneCycleLR(opt, lr, epochs * (len(given) // batch))
     net.train()
     for _ in range(epochs):
-        for at in torch.randperm(len(x)).split(batch)[:len(x) // batch]:
-            images, labels = augmented(x[at].float() / 127.5 - 1, y[at])
-            loss = attribute_loss(net(images), labels).mean()
+        for at in torch.randperm(len(given)).split(batch)[:len(given) // batch]:
+            loss = attribute_loss(net.told(given[at]), labels[at]).mean()
             opt.zero_grad(); loss.backward(); opt.step(); plan.step()
     return net.eval().requires_grad_(False)
