@@ -199,7 +199,7 @@ def _is_number(text):
     try: float(text); return True
     except (TypeError, ValueError): return False
 
-_OF_MODELS = ('psi', 'motion', 'speed', 'prompt', 'mix')
+_OF_MODELS = ('psi', 'motion', 'speed', 'mix')
 _OF_THE_WORLD = ('size', 'hour', 'hours', 'loop', 'backdrop')
 
 def _other_engine(a): # -> cases of `_refuse`
@@ -246,7 +246,7 @@ def _options(a): # -> {option of `SoundVideo.generate`: value}
     "What `generate` was asked for, as the Python interface takes it."
     from sound_video.app.request import class_shares
     return dict(fps=a.fps, seed=a.seed, psi=_or(a.psi, .7), motion=a.motion, class_name=class_shares(a.class_name),
-        speed=_or(a.speed, 1.), prompt=a.prompt, mix=_or(a.mix, .5), start=_start(a), end=a.end,
+        speed=_or(a.speed, 1.), prompt=a.prompt, negative=a.negative, mix=a.mix, start=_start(a), end=a.end,
         timeline=a.scenes if a.timeline is None else Path(a.timeline), **_drive_options(a))
 
 def _start(a): # -> the path of a picture, a seed, or None
@@ -266,7 +266,7 @@ def _stems(words): # 'drums=drums.wav', … -> {name: path}
 def _film_options(a): # -> {option of `WorldVideo.generate`: value}
     "What `generate --pack world` was asked for, as the Python interface takes it."
     return dict(fps=a.fps, seed=a.seed, size=a.size, class_name=a.class_name, hour=a.hour, hours=a.hours,
-        loop=a.loop, backdrop=a.backdrop, start=_start(a), end=a.end,
+        loop=a.loop, backdrop=a.backdrop, start=_start(a), end=a.end, prompt=a.prompt, negative=a.negative,
         timeline=a.scenes if a.timeline is None else Path(a.timeline), **_drive_options(a))
 
 def _engine(a):
@@ -284,6 +284,7 @@ def _make(sv, a, sound, out):
     write_video(out, progress(video.frames(), len(video), 'frames'), video.fps, video.sound, a.quality)
     print(f"{out}: {len(video)} frames, {video.seconds:.2f} s{f', {video.class_name}' if video.class_name else ''}",
         flush=True)
+    if met := getattr(video.source, 'score', None): print(f'prompt: {met} of frames', flush=True)
 
 def _make_all(a, places): # -> exit status
     "This process's part of many videos."
@@ -424,8 +425,10 @@ _DRIVE = (
         ' drums=drums.wav: drums.onset and so on drive, too; more than once if need be'),
     arg('--midi', metavar='FILE', help='midi.notes, midi.ch10, midi.note36, midi.cc1 drive, too'),
     arg('--curve', metavar='FILE', help='a CSV table with a column time, in s: curve.COLUMN drives, too'),
-    arg('--prompt', metavar='TEXT', help='words for what to show, beside what is heard'),
-    _MIX,
+    arg('--prompt', metavar='TEXT', help='words for what to show: an hour, a place, weather, a colour, a strength, a'
+        ' scene'),
+    arg('--negative', metavar='TEXT', help='words for what not to show'),
+    arg('--mix', help='0 to 1: how much the words of --prompt count (default: 1; 0.5 if CLIP alone reads them)'),
     arg(
         '--start',
         metavar='IMAGE',
@@ -438,8 +441,10 @@ _DRIVE = (
   sound-video generate song.mp3 -o song.webm --seed 7 --speed 2
   sound-video generate storm.ogg --class thunder --fps 25 --motion reactive
   sound-video generate waves.mp3 --prompt "a beach at night" --mix 0.4
+  sound-video generate wind.wav --prompt "a red sunset over mountains" --negative "fog"
   sound-video generate wind.wav --start hills.jpg
   sound-video generate storm.ogg --pack world --size 128x72 --start hills.jpg --end beach.jpg
+  sound-video generate rain.wav --pack world --size 320x180 --prompt "a city at night"
   sound-video generate day.wav --timeline day.json
   sound-video generate day.wav --scenes "0:raining, 6:thunder"
   sound-video generate rain.wav --pack world --size 320x180 --hour "blue dusk"

@@ -32,12 +32,11 @@ from ..motion.trajectory import LearnedPath, Targets
 from ..editing.latents import (
     LatentSpace, Target, blended, latent_basis, corrected, damping, flicker, goals, keyframes, layers_of, middles,
     move_latents, optimise_latents, repel, refine_latents, smoothed)
-from ..metrics.images import SceneNet, perceptual_distance
+from ..metrics.images import perceptual_distance
 from .request import EditRequest
 from .model import SoundVideo
 from .generate import (
     Shown, SoundFilm, _fitted, batch_size, heard_class, interpolate_toward, prompt_vector, say_silent, sound_vectors)
-from .packs import fill_network
 
 # %% ../../nbs/app/06_edit.ipynb #ea73db21
 @dataclass(frozen=True)
@@ -77,18 +76,6 @@ def open_footage(source,    # path, or uint8 [H, W, 3] or [T, H, W, 3]
     )
 
 # %% ../../nbs/app/06_edit.ipynb #e650b404
-@patch(as_prop=True)
-def image_classifier(self:SoundVideo)->SceneNet:
-    "The pack's network that names scenes; None if it has none."
-    if '_judge' not in vars(self):
-        file = self.path and self.path/'image_classifier.safetensors'
-        self._image_classifier = None
-        if file and file.is_file():
-            net = SceneNet(self.config.scenes)
-            fill_network(net, file)
-            self._image_classifier = self._once(net)
-    return self._image_classifier
-
 def _distance(sv): # -> a function of two batches of images, or None
     return sv.image_classifier and partial(perceptual_distance, net=sv.image_classifier)
 

@@ -45,7 +45,7 @@ class Settings(Config):
     "Where the knobs stand."
     scenes:dict = field(default_factory=dict) # {name: share}; what they leave over is as heard
     prompt:str = ''
-    mix:float = .5        # how much the prompt counts
+    mix:float = 1.        # how much the prompt counts
     motion:object = None  # 'learned' or 'reactive'; None: what the pack can do best
     speed:float = 1.
     layers:tuple = GROUPS # groups that move
@@ -399,7 +399,7 @@ class Knobs(W.VBox):
             tooltip='Words for what to show; needs learned motion',
             **_WIDE
         )
-        self.mix = _slider('prompt counts', .5, 1., 'How much the prompt counts')
+        self.mix = _slider('prompt counts', 1., 1., 'How much the prompt counts')
         self.motion = W.Dropdown(
             description='motion',
             options=MOTIONS if sv.config.can_move else MOTIONS[1:],

@@ -8,9 +8,9 @@ Docs: https://sound-video.github.io/sound_video/app/generate.html.md"""
 __all__ = ['Shown', 'drawn', 'heard_class', 'listen', 'choose_classes', 'context_mean', 'in_context', 'interpolate_toward',
            'class_vector', 'prompt_vector', 'toward_class', 'sound_vectors', 'image_latents', 'lead_shares',
            'LedTargets', 'pictures_of', 'led_title', 'follow', 'segment_class', 'vectors_along', 'find_targets',
-           'DrivenTargets', 'DrivenSpeed', 'TruncatedPath', 'OwnPath', 'find_path', 'SoundFilm', 'batch_size',
-           'PathFrames', 'say_silent', 'with_effects', 'heard_other', 'is_music', 'for_music', 'say_unlike',
-           'find_driven', 'hears_presence', 'check_frames']
+           'prompted_latents', 'DrivenTargets', 'DrivenSpeed', 'TruncatedPath', 'OwnPath', 'find_path', 'SoundFilm',
+           'batch_size', 'PathFrames', 'say_silent', 'say_unknown', 'with_effects', 'heard_other', 'is_music',
+           'for_music', 'say_unlike', 'find_driven', 'hears_presence', 'check_frames']
 
 # %% ../../nbs/app/04_generate.ipynb #d2fd6ee0
 import sys
@@ -36,9 +36,11 @@ from ..motion.mapping import PRESENCE, check_lengths, read_drive
 from ..motion.inversion import truncated_latents
 from ..motion.reactive import LatentPath, reactive_motion, truncated
 from ..motion.trajectory import LearnedPath, Targets
+from ..editing.latents import repel
 from .pack_config import PackConfig, first_line, scene_and_kind
-from .request import Request
+from .request import Request, named_scene
 from .model import SoundVideo
+from .prompts import asked_kind, prompt_latents, with_prompt
 
 # %% ../../nbs/app/04_generate.ipynb #05361349
 @dataclass(frozen=True)
@@ -105,6 +107,9 @@ def choose_classes(sv:SoundVideo, request:Request, sound:Sound, music=False)->Sh
     shares = {i: x / max(1., sum(shares.values())) for i, x in shares.items() if x}
     heard = None if request.name or sound.silent or music else heard_class(sv, sound, request.seed)
     index = drawn(sv.config.fitting(request.name), request.seed) if heard is None else heard
+    kind_is_named = request.name is not None and len(sv.config.fitting(request.name)) == 1
+    if request.asked is not None and not kind_is_named:
+        index = asked_kind(sv.config, index, request.asked, request.seed)
     return Shown(index, request.name is not None or music, shares)
 
 # %% ../../nbs/app/04_generate.ipynb #8422ac11
@@ -241,13 +246,34 @@ def find_targets(sv:SoundVideo, request:Request, sound:Sound, shown:Shown, drive
     if not sv.config.can_move: return Targets(_any_latents(sv, request, shown), np.zeros(1))
     if request.timeline is None: at, v = sound_vectors(sv, sound, shown)
     else: at, v = vectors_along(sv, sound, request)
-    if request.prompt is not None: v = interpolate_toward(v, prompt_vector(sv, request.prompt), request.mix)
-    if request.driven('psi', 'scene'): found = _driven_targets(sv, request, v, at, driven)
-    else: found = Targets(_truncated(sv, v, _scene_seed(request), request.psi), at)
+    if request.asked is None: v = _toward_words(sv, request, v)
+    if request.driven('psi', 'scene'): found = _driven_targets(sv, request, v, at, shown, driven)
+    else: found = Targets(_scene_latents(sv, request, v, at, shown, request.psi)[0], at)
     start, end = (None if x is None else image_latents(sv, x) for x in pictures_of(request))
     return found if start is None and end is None else LedTargets(found, start, end, sound.seconds)
 
 def _scene_seed(request): return request.start if isinstance(request.start, int) else request.seed
+
+def _scene_latents(sv, request, v, at, shown, *psis): # unit vectors [S, dim], s [S] -> [P, S, L, D]
+    w = torch.stack([_truncated(sv, v, _scene_seed(request), psi) for psi in psis])
+    return w if request.asked is None else w.lerp(prompted_latents(sv, request, shown, at), request.mix)
+
+def _toward_words(sv, request, v): # unit vectors [S, dim] -> likewise
+    if request.prompt is not None: v = interpolate_toward(v, prompt_vector(sv, request.prompt), request.mix)
+    return v if request.negative is None else repel(v, prompt_vector(sv, request.negative))
+
+def prompted_latents(sv:SoundVideo, request:Request, shown:Shown, at)->torch.Tensor: # s [S] -> [S, L, D]
+    "What the words of a prompt ask for, in the scene that is shown at each time."
+    found, vectors = {}, torch.stack([class_vector(sv, i) for i in range(len(sv.class_names))])
+    for i in set(indices := _shown_at(sv, request, shown, at)):
+        found[i] = prompt_latents(sv, request.asked, i, vectors, request.psi, request.seed)[0]
+    return torch.stack([found[i] for i in indices])
+
+def _shown_at(sv, request, shown, at): # -> index of a class for each time
+    if request.timeline is None: return [shown.foremost] * len(at)
+    loud = [s for s in request.timeline if s.scene is not None]
+    shown = [asked_kind(sv.config, segment_class(sv, s, request.seed), request.asked, request.seed) for s in loud]
+    return [shown[max((i for i, s in enumerate(loud) if s.start <= t), default=0)] for t in at]
 
 def _truncated(sv, v, seed, psi): # unit vectors [S, dim] -> [S, L, D]
     with torch.inference_mode():
@@ -282,13 +308,13 @@ class DrivenTargets:
         for name, (low, high) in self.scenes.items(): w = torch.lerp(w, torch.lerp(low, high, psi), v[name])
         return w
 
-def _driven_targets(sv, request, v, at, driven): # unit vectors [S, dim], s [S]
+def _driven_targets(sv, request, v, at, shown, driven): # unit vectors [S, dim], s [S]
     seed = _scene_seed(request)
     both = lambda v: torch.stack([_truncated(sv, v, seed, psi) for psi in (0., 1.)])
     def latents_of(scene):
         (name,) = [s for s in sv.config.scenes if s.replace(' ', '_') == scene]
         return both(class_vector(sv, drawn(sv.config.fitting(name), request.seed))[None])
-    low, high = both(v)
+    low, high = _scene_latents(sv, request, v, at, shown, 0., 1.)
     scenes = {t: latents_of(t.partition('.')[2]) for t in request.driven('scene')}
     return DrivenTargets(Targets(low, at), Targets(high, at), scenes, driven, request.psi)
 
@@ -373,6 +399,14 @@ class SoundFilm(Video):
         return self.source.size
 
     @property
+    def prompt_met(self): # {word: share of the frames}, or None without a prompt
+        "In which share of the frames that were made one sees what each word of the prompt asks for."
+        score = getattr(self.source, 'score', None)
+        if score is not None and not score.met:
+            for _ in self.frames(): pass
+        return score and score.shares
+
+    @property
     def seconds(self):
         "The length of the video."
         return float(len(self) / self.fps)
@@ -431,6 +465,10 @@ def say_silent(sound, so): # a path or (samples, rate), what follows from it
     "Say on standard error that a sound is silent."
     print(f"{'the sound' if isinstance(sound, tuple) else repr(str(sound))} is silent: {so}", file=sys.stderr)
 
+def say_unknown(asked): # a `Prompt`, or None
+    "Say on standard error which words of a prompt are not known."
+    if asked is not None and asked.warning: print(asked.warning, file=sys.stderr)
+
 def with_effects(frames, driven:Driven, fps, device): # as for `DrivenFrames`; None: none
     "The frames with the effects that are driven."
     if driven is None: return frames
@@ -488,7 +526,7 @@ def generate(
     class_name=None,
     speed=1.0,  # how much things move, 0 to 10; 0 stands still; or {'coarse': …, 'mid': …, 'fine': …}
     prompt=None,
-    mix=0.5,  # words for what to show, and how much they count, 0 to 1
+    mix=None,  # words for what to show, and how much they count, 0 to 1; all, or half where CLIP alone reads them
     start=None,  # an image that leads to the scenes (path, or uint8 [H, W, 3]), or the seed of another scene
     timeline=None,  # what to show when: a `Timeline`, its file, or '0:raining, 6:thunder'; by default as heard
     drive=None,  # what drives what, as 'zoom=1+.15*bass, psi=0:.5, 8:.9', {target: formula}, or a TOML or JSON file
@@ -497,15 +535,18 @@ def generate(
     midi=None,  # the path of a MIDI file that drives, too
     curve=None,  # the path of a CSV table that drives, too
     end=None,  # an image to end with (path, or uint8 [H, W, 3])
+    negative=None,  # words for what not to show
 ) -> SoundFilm:
     "A video that moves with the sound. Frames are computed when it is shown or saved."
     request = Request(fps, seed, psi, motion, class_name, speed, prompt, mix, start, timeline, drive, preset, stems,
-        midi, curve, end).checked(self.config)
+        midi, curve, end, negative).checked(self.config)
+    say_unknown(request.asked)
+    request = replace(request, class_name=named_scene(request, self.config))
     follows = request.follows_scenes(self.config) or hears_presence(request)
     sound = Sound.of(sound, self.encoder if self.config.can_hear else None, dense=follows)
     check_lengths(request.drive, sound.source)
     if sound.silent and not callable(request.motion): say_silent(sound.source, 'the video stands still')
-    chosen = any(x is not None for x in (class_name, prompt, timeline)) or isinstance(request.start, int)
+    chosen = request.names_scene or isinstance(request.start, int)
     music = not chosen and not callable(request.motion) and is_music(self, sound)
     pulses = music and not request.drive
     request = for_music(request) if music else replace(request, timeline=follow(self, request, sound))
@@ -515,6 +556,7 @@ def generate(
     path = find_path(self, request, sound, shown, driven)
     frames = PathFrames(self.generator, path, n_frames(sound.seconds, request.fps), request.fps)
     frames = with_effects(frames, driven, request.fps, self.device)
+    frames = with_prompt(frames, request.asked, request.fps, self.attributes, self.device)
     return SoundFilm(frames, request.fps, sound.source, led_title(_what(self, request, shown), request))
 
 def _what(sv, request, shown): # -> text, or None

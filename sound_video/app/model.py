@@ -19,6 +19,8 @@ from ..hearing.naming import heard_in
 from ..hearing.sound import Sound
 from ..motion.inversion import Inverter, InverterConfig, ImageEncoder, ImageEncoderConfig
 from ..motion.trajectory import ResidualGRU, TrajectoryConfig, TrajectoryGenerator
+from ..metrics.images import SceneNet
+from ..metrics.attributes import AttributeConfig, AttributeNet
 from .pack_config import PackConfig, default_pack, first_line, scene_and_kind
 from .packs import _shares_axes, fill_network, load_pack, read_weights
 
@@ -74,7 +76,8 @@ NETWORKS = {
     'trajectory': (TrajectoryConfig, TrajectoryGenerator),
     'row': (TrajectoryConfig, TrajectoryGenerator),
     'residual': (TrajectoryConfig, ResidualGRU),
-}  # the last two for the table of results
+    'attributes': (AttributeConfig, AttributeNet),
+}  # row and residual for the table of results
 
 def read_network(path, config:PackConfig, name): # folder of the pack
     "A network of a pack, checked; None if the pack has none of this name."
@@ -161,6 +164,25 @@ def image_encoder(self:SoundVideo)->ImageEncoder:
 def trajectory(self:SoundVideo)->TrajectoryGenerator:
     "Finds a path that follows the sound."
     return self.network('trajectory')
+
+@patch(as_prop=True)
+def image_classifier(self:SoundVideo)->SceneNet:
+    "The pack's network that names scenes; None if it has none."
+    if '_image_classifier' not in vars(self):
+        file = self.path and self.path/'image_classifier.safetensors'
+        self._image_classifier = None
+        if file and file.is_file():
+            net = SceneNet(self.config.scenes)
+            fill_network(net, file)
+            self._image_classifier = self._once(net)
+    return self._image_classifier
+
+@patch(as_prop=True)
+def attributes(self:SoundVideo)->AttributeNet:
+    "The pack's network that sees hours, places and so on; None if it has none."
+    net = self.network('attributes')
+    if net is not None and net.eyes is None: net.looks_with[0] = self.image_classifier.layers
+    return net
 
 # %% ../../nbs/app/03_model.ipynb #a7118d2e
 @patch

@@ -7,8 +7,8 @@ Docs: https://sound-video.github.io/sound_video/world/drawing.html.md"""
 # %% auto #0
 __all__ = ['TILE', 'TEXELS', 'NOISES', 'EXACT', 'HOURS', 'DAY', 'EVENING', 'CLOUDS', 'FAIR', 'Canvas', 'coords', 'sampled', 'per',
            'tint', 'inside', 'exp', 'step', 'noise', 'somewhere', 'per_seed', 'softly', 'lay_softly', 'box', 'extent',
-           'laid', 'rgb', 'blend', 'Hour', 'Look', 'look', 'over', 'glow', 'lamp', 'develop', 'dome', 'Cloud', 'clouds',
-           'sky', 'crest', 'firs', 'haze', 'mountains', 'forest', 'ground', 'splat', 'streaks']
+           'laid', 'rgb', 'blend', 'Hour', 'Look', 'Light', 'look', 'over', 'glow', 'lamp', 'develop', 'dome', 'Cloud',
+           'clouds', 'sky', 'crest', 'firs', 'haze', 'mountains', 'forest', 'ground', 'splat', 'streaks']
 
 # %% ../../nbs/world/01_drawing.ipynb #56dea233
 import math
@@ -27,6 +27,7 @@ class Canvas:
     height:int     # pixels
     width:int=None # pixels; as the height by default
     hour:object=None # of `HOURS`, for the scenes that have it, or on the clock, 0 to 24; by default the seed's
+    place:str=None # such as 'city', which every scene then shows; by default the scene's own
     kept:dict=field(default=None, compare=False, repr=False) # what stays still in a film, if it is to be kept
 
     def __post_init__(self): object.__setattr__(self, 'width', self.width or self.height)
@@ -348,21 +349,38 @@ def _table(hours, device):
         k: torch.tensor([getattr(r, k) for r in rows], device=device) for k in ('light', 'sun_y', 'haze', 'veil')
     } | dict(night=torch.tensor([float(r.light < .2) for r in rows], device=device))
 
+class Light(str):
+    "An hour that every scene takes, also one that is not among its own; with fog or cloud, if that is asked for."
+    def __new__(cls, hour, fog=False, cloud=False):
+        self = super().__new__(cls, hour)
+        self.fog, self.cloud = fog, cloud
+        return self
+
+def _in_weather(lk, hour): # a look; a `Light`
+    if hour.cloud: lk = replace(lk, veil=torch.ones_like(lk.veil), zenith=_greyed(lk.zenith), sun=_greyed(lk.sun))
+    if not hour.fog: return lk
+    pale = torch.lerp(lk.horizon, _greyed(lk.horizon), .6)
+    return replace(lk, horizon=pale, zenith=pale * .9, veil=torch.ones_like(lk.veil), haze=lk.haze * 3 + 3)
+
+def _greyed(c): # colours [B, 3]
+    return torch.lerp(c, c.mean(1, keepdim=True).expand_as(c), .7)
+
 def look(seeds,             # int64 [B]
          hours=tuple(HOURS), # which hours there may be; naming one twice makes it likelier
-         hour=None           # this one, if it is among them; or a number: what the clock says
+         hour=None           # this one, if it is among them or a `Light`; or a number: what the clock says
         )->Look:
     "The look of each seed."
+    asked = isinstance(hour, Light)
     if isinstance(hour, (int, float)): table, hours = _at_clock(hour, hours, seeds.device), ('the one',)
     else:
-        if hour in hours: hours = (hour,)
+        if asked or hour in hours: hours = (str(hour),)
         table = _table(hours, seeds.device)
     which = choice(seeds, 'hour', len(hours))
     h = {k: v[which] for k, v in table.items()}
     u = uniform(seeds, 'look', 7)
     shift = lambda c, a, n: c * (1 + a * (1 - .7 * h['veil'][:, None]) * (uniform(seeds, n, 3) - .5)) # departs in hue
     sun_y = h['sun_y'][:, 0] + (h['sun_y'][:, 1] - h['sun_y'][:, 0]) * u[:, 1]
-    return Look(
+    lk = Look(
         shift(h['zenith'], 0.5, 'zenith'),
         shift(h['horizon'], 0.25, 'horizon'),
         h['sun'],
@@ -375,6 +393,7 @@ def look(seeds,             # int64 [B]
         h['veil'],
         0.9 + 0.25 * u[:, 3],
     )
+    return _in_weather(lk, hour) if asked else lk
 
 # %% ../../nbs/world/01_drawing.ipynb #5622b0d9
 def over(base,   # picture [B, 3, S, S]

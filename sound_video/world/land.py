@@ -6,11 +6,11 @@ Docs: https://sound-video.github.io/sound_video/world/land.html.md"""
 
 # %% auto #0
 __all__ = ['STORM_HOURS', 'FIRE_HOURS', 'GLOW', 'SOOT', 'DUST', 'BLAST_HOURS', 'SHELLS', 'LEAFY', 'PALM', 'FIR', 'GRASS',
-           'WIND_HOURS', 'recent', 'span', 'some', 'by_kind', 'stirred', 'heard', 'shaken', 'zigzag', 'bolt',
+           'WIND_HOURS', 'PLACES', 'recent', 'span', 'some', 'by_kind', 'stirred', 'heard', 'shaken', 'zigzag', 'bolt',
            'flame_flicker', 'storm', 'draw_thunder', 'flame_light', 'flames', 'fire_height', 'sparks', 'capsule',
            'logs', 'bricks', 'smoke', 'dancing', 'draw_fire_crackling', 'fireball', 'debris', 'houses', 'clouds_alone',
            'shells', 'mirror', 'draw_explosion', 'cover', 'crown', 'leafy', 'frond', 'palm', 'fir_tree', 'grass',
-           'sway_plants', 'flying', 'wind_way', 'dust', 'draw_wind_noise']
+           'sway_plants', 'flying', 'wind_way', 'dust', 'draw_wind_noise', 'on_level', 'water_in', 'in_place', 'ashore']
 
 # %% ../../nbs/world/02_land.ipynb #a3ca80ef
 import math
@@ -151,13 +151,16 @@ STORM_HOURS = ('storm', 'storm', 'night', 'moonlight', 'blue dusk', 'grey', 'ros
 def _storm(seeds, canvas):
     "What stays still in a thunderstorm: the picture in its own light, what lightning adds, the horizon."
     lk = look(seeds, STORM_HOURS, canvas.hour)
-    horizon = span(seeds, 'horizon', .1, .32)
+    horizon = on_level(canvas, span(seeds, 'horizon', .1, .32))
     lk = replace(lk, zenith=lk.zenith * .4, horizon=lk.horizon * .55, sun=lk.sun * .3, light=lk.light * .7)
     bolt = torch.tensor([.62, .66, 1.], device=seeds.device).expand(len(seeds), 3)
     lit = replace(lk, light=bolt * .5, shade=bolt * .12, horizon=bolt * .2, haze=lk.haze * .5)
     own, flash = _storm_sky(lk, seeds, canvas, horizon)
     hue = torch.lerp(bolt, blend(seeds, 'bolt', 'b8c4ff ffffff d8b0ff ffd8c0'), .5)
-    own, added = _terrain(own, lk, seeds, horizon), _terrain(flash * tint(hue), lit, seeds, horizon)
+    def land(p, lk):
+        if canvas.place: return in_place(p, lk, seeds, horizon, canvas)
+        return _terrain(p, lk, seeds, horizon)
+    own, added = land(own, lk), land(flash * tint(hue), lit)
     faint = 0.12 * lamp(
         *coords(canvas, seeds.device), span(seeds, 'faint x', 0.2, 0.8), 0.75, 0.3
     )  # the cloud is never quite dark
@@ -381,10 +384,11 @@ def _hearth(seeds):
 # %% ../../nbs/world/02_land.ipynb #e165a34a
 def _camp(seeds, canvas):
     "A clearing at night: the picture in its own light, what the fire adds, and the fire's place."
-    lk, at, h = look(seeds, FIRE_HOURS, canvas.hour), _hearth(seeds), span(seeds, 'horizon', .3, .5)
+    lk, at, h = look(seeds, FIRE_HOURS, canvas.hour), _hearth(seeds), on_level(canvas, span(seeds, 'horizon', .3, .5))
     one, two = blend(seeds, 'one', '5c4c34 4a5434 786850 a0a4ac'), blend(seeds, 'two', '6c5840 566038 887458')
     leaf, trees = blend(seeds, 'leaf', '3c4c30 304430 4c4c34'), span(seeds, 'trees', .1, .55)
     def paint(p, lk):
+        if canvas.place: return ashore(in_place(p, lk, seeds, h, canvas), lk, seeds, h, one, two, canvas)
         p = mountains(p, lk, seeds, 'hills', h - .03, span(seeds, 'hills', .02, .25), leaf, .6, 1.2)
         p = forest(p, lk, seeds, 'far', h - .05, trees * .5, leaf, .4, 16)
         p = forest(p, lk, seeds, 'near', h - .08, trees, leaf * .6, .1, 7)
@@ -483,11 +487,12 @@ def _torch(seeds, canvas):
 def _field(seeds, canvas):
     "A burning field: as `_camp`, with the trees that stand before the fire."
     lk, at = look(seeds, FIRE_HOURS + ('hazy', 'sunset'), canvas.hour), _hearth(seeds)
-    h = span(seeds, 'horizon', .28, .42)
+    h = on_level(canvas, span(seeds, 'horizon', .28, .42))
     x, y = coords(canvas, seeds.device)
     smoky = replace(lk, haze=lk.haze * 1.5)
     one, two = blend(seeds, 'one', '6c5c34 4c3c2c 7c6c3c'), blend(seeds, 'two', '3c3024 5c4c30')
     def paint(p, lk):
+        if canvas.place: return in_place(p, lk, seeds, h, canvas)
         p = mountains(
             p,
             lk,
@@ -683,12 +688,14 @@ def _site(seeds, canvas):
             for a, b in zip(vars(lk).values(), vars(night).values())
         )
     )
-    h, town = span(seeds, 'horizon', .2, .42), per(kind == 5) | (per(kind == 6) & (span(seeds, 'town', 0, 1) > .5))
+    h = on_level(canvas, span(seeds, 'horizon', .2, .42))
+    town = per(kind == 5) | (per(kind == 6) & (span(seeds, 'town', 0, 1) > .5))
     cone = per(kind == 7)
     one, two = blend(seeds, 'one', 'a08860 8c7a50 5c6c38 7c7468'), blend(seeds, 'two', 'c0a878 6c6444 7c8450 988c80')
     x, y = coords(canvas, seeds.device)
     d, windows, tone = houses(x, y, seeds, 'town', h - .03, torch.where(town, .38, -.5))
     def paint(p, lk, lamps):
+        if canvas.place: return in_place(p, lk, seeds, h, canvas, lamps)
         p = mountains(
             p,
             lk,
@@ -896,9 +903,12 @@ def mirror(picture, horizon, seeds, t, # [B, 3, S, S], [B, 1, 1]; ripples move w
 def _show(seeds, canvas):
     "What stays still at a firework: the picture, the horizon, whether there is water, exposure."
     lk = look(seeds, ('night', 'night', 'moonlight', 'blue dusk'), canvas.hour)
-    h, water = span(seeds, 'horizon', .14, .3), (span(seeds, 'water', 0, 1) > .45).float()
+    h, water = on_level(canvas, span(seeds, 'horizon', .14, .3)), (span(seeds, 'water', 0, 1) > .45).float()
     x, y = coords(canvas, seeds.device)
     p = sky(lk, seeds, canvas, h, ('clear', 'cirrus', 'clear', 'mackerel'))
+    if canvas.place:
+        p = in_place(p, lk, seeds, h, canvas)
+        return dict(own=p, horizon=h, water=torch.zeros_like(water), exposure=lk.exposure)
     p = mountains(
         p, lk, seeds, 'far', h - 0.03, span(seeds, 'far', 0.02, 0.22), blend(seeds, 'rock', '5c5c64 4c5454'), 0.8, 1.2
     )
@@ -1140,7 +1150,7 @@ def _windy(seeds, canvas):
             for a, b in zip(vars(lk).values(), vars(pale).values())
         )
     )
-    h, (x, y) = span(seeds, 'horizon', .16, .42), coords(canvas, seeds.device)
+    h, (x, y) = on_level(canvas, span(seeds, 'horizon', .16, .42)), coords(canvas, seeds.device)
     pick = lambda key, grassy, desert, snow: torch.where(
         sand[:, None],
         blend(seeds, key, desert),
@@ -1174,6 +1184,10 @@ def _windy(seeds, canvas):
         rough=1.2,
     )
     plants, give = _plants(seeds, lk, canvas, h)
+    if canvas.place:
+        bare = dome(lk, seeds, x, y, h)
+        p, plants = in_place(bare, lk, seeds, h, canvas), torch.zeros_like(plants)
+        skyline = torch.where((p - bare).abs().sum(1) > 0, 9., 0.) # where there is land
     grown = extent(canvas, plants[:, 3], .15) # as far as they bend
     sky = inside(y - skyline, canvas)
     return dict(own=p, plants=plants, give=give, grown=grown, horizon=h, lk=lk, dust=two, open=sky)
@@ -1248,3 +1262,103 @@ def draw_wind_noise(seeds, m, canvas): # int64 [B], Moment, pixels
         white[:, None], 0.9 * light.clamp(max=1), blend(seeds, 'flying', 'a08030 c07030 50602c 806040') * light
     )
     return develop(over(p, leaf, (flakes * flying(seeds, m, canvas, way)).clamp(0, 1)), lk.exposure)
+
+# %% ../../nbs/world/02_land.ipynb #150dadde
+PLACES = ('beach', 'forest', 'mountains', 'lake', 'city', 'desert', 'snow')
+
+def on_level(canvas, horizon): # height of the scene's own horizon [B, 1, 1] -> likewise
+    "The horizon where a place is asked for: near the middle."
+    return .34 + .25 * horizon if canvas.place else horizon
+
+def water_in(canvas, horizon, seeds): # plane
+    "Where there is water in a place."
+    x, y = coords(canvas, seeds.device)
+    wet = {'lake': 1., 'beach': 1 - _sandy(seeds, x, y, horizon)}.get(canvas.place, 0.)
+    return inside(horizon - y, canvas) * wet * torch.ones_like(x)
+
+def _sandy(seeds, x, y, horizon): # plane, 1 where there is sand
+    (ox, oy), slope = somewhere(seeds, 'sand'), span(seeds, 'slope', -.25, .25)
+    edge = .55 * horizon + slope * (x - .5) * horizon + .06 * (noise(1.2 * x + ox, 0 * y + oy, 'smooth') - .5)
+    return inside(edge - y, Canvas.spanned(x, y))
+
+
+# %% ../../nbs/world/02_land.ipynb #7db61d1e
+def _rows_of_firs(p, lk, seeds, h, leaf, snow=0.):
+    for j, (tall, depth, n) in enumerate(((.2, .7, 20), (.3, .35, 12), (.42, .1, 7))):
+        p = forest(p, lk, seeds, f'wood {j}', h - .02 - .05 * j, span(seeds, f'wood tall {j}', .8, 1.2) * tall,
+            leaf * (1 - .22 * j) + snow, depth, n)
+    return p
+
+def _in_forest(p, lk, seeds, h, canvas, lamps):
+    leaf = blend(seeds, 'leaf', '3c5a30 30502c 4c6030')
+    p = mountains(p, lk, seeds, 'hills', h - .03, .3, leaf, .9, 1.2, 'fbm')
+    p = ground(p, lk, seeds, h - .03, leaf * .8, blend(seeds, 'moss', '4c6034 5c6838 5a5030'), rough=1.4)
+    return _rows_of_firs(p, lk, seeds, h, leaf)
+
+def _in_mountains(p, lk, seeds, h, canvas, lamps):
+    rock, green = blend(seeds, 'rock', '6c6860 5c6470 746c64'), blend(seeds, 'leaf', '4c6034 5c6c3c 4a5a3c')
+    p = mountains(p, lk, seeds, 'high', h - .05, span(seeds, 'high', .5, .68), rock, .8, 1.5, snow=.45)
+    p = mountains(p, lk, seeds, 'lower', h - .03, .2, rock * .8 + green * .2, .4, 1.1)
+    p = forest(p, lk, seeds, 'firs', h - .02, .07, green * .5, .3, 28)
+    return ground(p, lk, seeds, h - .02, green, blend(seeds, 'meadow', '7a7c4c 6c7448 80745a'))
+
+def _in_snow(p, lk, seeds, h, canvas, lamps):
+    white, cold = torch.full_like(lk.sun, .82), torch.tensor([.9, 1., 1.15], device=lk.sun.device)
+    grey = lambda c, share: torch.lerp(c, c.mean(1, keepdim=True) * cold, share)
+    lk = replace(lk, light=grey(lk.light, .6), shade=grey(lk.shade, .6)) # snow has the colour of the whole sky
+    p = mountains(p, lk, seeds, 'far', h - .03, span(seeds, 'far', .15, .4), white * .8, .9, 1.2, snow=1.)
+    p = ground(p, lk, seeds, h, white, white * torch.tensor([.85, .93, 1.], device=white.device), rough=.5)
+    leaf = blend(seeds, 'leaf', '3c5048 44584c')
+    return forest(p, lk, seeds, 'firs', h - .04, span(seeds, 'firs', .08, .16), leaf * .5 + white * .35, .3, 9)
+
+def _in_desert(p, lk, seeds, h, canvas, lamps):
+    one, two = blend(seeds, 'dune', 'd0a468 c89858 d8b078'), blend(seeds, 'dune 2', 'e0bc80 c08c50')
+    p = mountains(p, lk, seeds, 'mesa', h - .04, span(seeds, 'mesa', .05, .2), two * .75, 1., 1.6, 'smooth')
+    p = ground(p, lk, seeds, h, one, two, rough=.8, dry=.8)
+    for j, (low, tall) in enumerate(((.05, .16), (.16, .15))):
+        p = mountains(p, lk, seeds, f'dune {j}', h - low - .05, tall, one * (1 - .12 * j), .25 - .1 * j, .7, 'smooth')
+    return p
+
+
+# %% ../../nbs/world/02_land.ipynb #474ecb3b
+def _in_city(p, lk, seeds, h, canvas, lamps):
+    (x, y), dark = coords(canvas, seeds.device), per(lk.light.mean(1) < .35)
+    grey = blend(seeds, 'street', '58585c 64605c 50545c')
+    p = ground(p, lk, seeds, h, grey, grey * 1.2, dry=.6)
+    for j, (tall, n, depth) in enumerate(((.5, 11., .5), (.36, 7., .15))):
+        d, windows, tone = houses(x, y, seeds, f'town {j}', h - .06 - .05 * j, tall, n)
+        walls = tint(blend(seeds, f'walls {j}', '8c8884 948478 7c8490') * (lk.shade * .7 + lk.light * .5))
+        p = over(p, haze(lk, walls * tone[:, None], depth), inside(d, canvas))
+        p = glow(p, torch.tensor([.95, .62, .25], device=x.device), windows * lamps * dark)
+    return p
+
+def _in_lake(p, lk, seeds, h, canvas, lamps):
+    rock, green = blend(seeds, 'rock', '6a7078 5a6a5c 7a6c64'), blend(seeds, 'leaf', '3c5a30 4c5c34 2c4a40')
+    p = mountains(p, lk, seeds, 'far', h - .02, .3, rock, 1.2)
+    p = mountains(p, lk, seeds, 'near', h - .02, .14, green, .7, 1., 'fbm')
+    p = forest(p, lk, seeds, 'firs', h - .015, .06, green * .7, .4, 26.)
+    return mirror(p, h, seeds, torch.zeros_like(lk.haze), torch.ones_like(h))
+
+def _in_beach(p, lk, seeds, h, canvas, lamps):
+    (x, y), deep = coords(canvas, seeds.device), blend(seeds, 'deep', '0e4a5c 12606a 164a78')
+    sea = deep * (.25 + lk.shade * .9 + lk.light * .5)
+    fresnel = (.2 + .75 * exp(-9 * (h - y).clamp(min=0)))[:, None].expand(-1, 3, -1, canvas.width)
+    p = over(p, torch.lerp(tint(sea).expand_as(p), tint(lk.horizon).expand_as(p), fresnel), inside(h - y, canvas))
+    colour, sand = blend(seeds, 'sand', 'd8c098 c8b088 e0d0b0') * .85, _sandy(seeds, x, y, h)
+    foam = exp(-((sand - .5) / .35)**2) * inside(h - y, canvas) * .8
+    beach = ground(p, lk, seeds, h, colour, colour * .85, rough=.4, dry=.8)
+    return over(over(p, beach, sand), lk.shade * .8 + lk.light * .7, foam)
+
+_IN = dict(zip(PLACES, (_in_beach, _in_forest, _in_mountains, _in_lake, _in_city, _in_desert, _in_snow)))
+
+def in_place(picture, lk, seeds, horizon, canvas, lamps=.7, skyline=False): # of the windows of a city; only it?
+    "Lay the land of `canvas.place` over a sky, or only what of it is above the horizon."
+    land = _IN[canvas.place](picture, lk, seeds, horizon, canvas, lamps)
+    return torch.where((coords(canvas, picture.device)[1] > horizon)[:, None], land, picture) if skyline else land
+
+def ashore(picture, lk, seeds, h, one, two, canvas):
+    "The same with dry ground in front, where there is a lake."
+    if canvas.place != 'lake': return picture
+    dry = ground(picture, lk, seeds, h, one, two)
+    return over(picture, dry, _sandy(seeds, *coords(canvas, picture.device), 1.3 * h))
+

@@ -18,6 +18,7 @@ from .score import hashed, kind_index, uniform
 from .drawing import (
     DAY, EXACT, Canvas, blend, box, coords, crest, develop, exp, extent, firs, forest, glow, ground, haze, inside,
     laid, lamp, look, mountains, noise, over, per, per_seed, sampled, sky, softly, somewhere, splat, step, tint)
+from .land import in_place, on_level, water_in
 
 # %% ../../nbs/world/03_water.ipynb #719601c9
 def force(m,         # Moment of B pictures
@@ -291,7 +292,11 @@ def _wet_land(seeds, canvas):
     "What stands still in the rain: look, picture, coverage of open water, rings, horizon."
     kind, lk = kind_index('raining', seeds), _wet_look(seeds, canvas)
     h = per(by(kind, [.36, .38, .34, .5, .5, .46, .34, .56])) + vary(seeds, 'horizon', -.07, .07)
+    h = on_level(canvas, h)
     p = sky(lk, seeds, canvas, h, ('overcast', 'storm')) * .8
+    if canvas.place:
+        p = in_place(p, lk, seeds, h, canvas)
+        return dict(lk=lk, p=p, pool=water_in(canvas, h, seeds), h=h, rings=_ring_planes(seeds, h, canvas))
     rock, green = blend(seeds, 'rock', '50606a 4a5a50 5c5a64'), blend(seeds, 'leafy', '34502e 46582e 2e4a40')
     p = mountains(p, lk, seeds, 'far', h - .02, .30, rock, 1.5)
     p = mountains(p, lk, seeds, 'near', h - .02, .13, green, .8, 1., 'fbm')
@@ -508,11 +513,12 @@ def _fall_scene(seeds, canvas):
     foot = vary(seeds, 'foot', 0.22, 0.34) + per(by(kind, [0, 0, -0.03, -0.02, 0, 0.06, 0]))
     far = per(by(kind, [0, 0, 0, 0, 0, 1, 0]))
     lip = foot + per(by(kind, [0.48, 0, 0.42, 0.36, 0, 0.33, 0])) + vary(seeds, 'lip', -0.04, 0.07)
+    if canvas.place: lip = foot + .62 * (lip - foot)
     field, across, time, foam, cx = _steps(seeds, kind, x, y, lip, foot)
     notch = 1 - exp(
         -(((x - vary(seeds, 'fall x', 0.3, 0.7)) / per(by(kind, [0.12, 1, 0.125, 0.23, 1, 0.085, 1]))) ** 4)
     )
-    top = lip + 0.004 + (0.24 * crest(seeds, 'cliff top', x, 1.6, 'fbm') - 0.02) * notch
+    top = lip + 0.004 + (0.24 * crest(seeds, 'cliff top', x, 1.6, 'fbm') - 0.02) * notch * (.4 if canvas.place else 1)
     trees = 0.07 * firs(x, seeds, 'firs', 18.0) * notch * step(0.25, 0.6, crest(seeds, 'wood', x, 1.0, 'smooth'))
     green = blend(seeds, 'leaf', '3c5a30 4c6a2c 2c4a34')
     p = mountains(
@@ -525,6 +531,7 @@ def _fall_scene(seeds, canvas):
         blend(seeds, 'far rock', '7a7c84 6a7a74 8c8078'),
         1.3,
     )
+    if canvas.place: p = in_place(sky(lk, seeds, canvas, foot + .1), lk, seeds, foot + .1, canvas)
     p = over(p, green * (lk.shade * 0.7 + lk.light * 0.35), inside(top + trees - y, canvas))
     rock, a = _cliff(lk, seeds, x, y, top, foot)
     p = forest(
@@ -565,7 +572,8 @@ def _stream_scene(seeds, canvas):
         0.2,
         20.0,
     )
-    p = ground(p, lk, seeds, h, green, blend(seeds, 'grass', '6a7a3c 5a6a34 80804a 5a5038'), rough=1.4)
+    if canvas.place: p = in_place(sky(lk, seeds, canvas, h - .03), lk, seeds, h - .03, canvas)
+    else: p = ground(p, lk, seeds, h, green, blend(seeds, 'grass', '6a7a3c 5a6a34 80804a 5a5038'), rough=1.4)
     down = (h - y).clamp(min=0)
     far = 0.25 / (down + 0.10)
     mid = vary(seeds, 'mid', 0.35, 0.65) + torch.sin(
@@ -930,6 +938,7 @@ def _shore(seeds, canvas):
     q = forest(q, lk, seeds, 'firs', h - .02, .06, green, .45, 26.)
     lake = per(by(kind, [0, 0, 1, 1, 1, .5, 1, 0])) > vary(seeds, 'lake', .2, .8)
     p = torch.where(lake[:, None], q, torch.where((vary(seeds, 'has isle') < .5)[:, None], isle, p))
+    if canvas.place and canvas.place not in ('beach', 'lake'): p = in_place(p, lk, seeds, h, canvas, skyline=True)
     beach, edge = _sand(seeds, lk, kind, canvas)
     deep = blend(seeds, 'deep', '0e4a5c 12606a 164a78 1c6a6a 2a5a5a') * (.25 + lk.shade * .9 + lk.light * .5)
     near = painted(
