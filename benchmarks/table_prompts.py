@@ -43,7 +43,7 @@ def learn(n, epochs=14, batch=64):
             images, labels = augmented(x[at].float() / 127.5 - 1, y[at])
             loss = attribute_loss(net(images), labels).mean()
             opt.zero_grad(); loss.backward(); opt.step(); plan.step()
-        print(f'  epoch {epoch + 1} of {epochs}: loss {float(loss):.2f}', flush=True)
+        print(f'  epoch {epoch + 1} of {epochs}: loss {loss.item():.2f}', flush=True)
     net.eval().requires_grad_(False)
     logits = [net(part.float() / 127.5 - 1) for part in x[n:].split(160)]
     for k, name in enumerate(SEEN):
