@@ -569,7 +569,20 @@ def forest(picture, lk, seeds, key:str, base, height, leaf, depth=.5, n=30., ben
     ground = base + height * .8 * crest(seeds, key, x, bends, 'smooth')
     down = ground + height * firs(x, seeds, key, n) - y
     colour = haze(lk, leaf * (lk.shade * .7 + lk.light * .35), depth)
-    return over(picture, colour * (1 - .5 * step(0, .3, down))[:, None], inside(down, canvas))
+    shown = down if canvas.unit <= EXACT else torch.maximum(ground - y, _branches(x, y, seeds, key, n, ground, height))
+    return over(picture, colour * (1 - .5 * step(0, .3, down))[:, None], inside(shown, canvas))
+
+def _branches(x, y, seeds, key, n, foot, height, tiers=9): # heights [B, 1, S]
+    "Signed distance to the conifers of `firs`, whose branches one sees: plane."
+    at, trees = x * n + per(uniform(seeds, key)[:, 0]) * 99, []
+    for k in (0., .5):
+        i = (at + k).floor()
+        tall = .35 + .65 * hashed(seeds, key + str(k), i.long())
+        up, aside = (y - foot) / (height * tall + 1e-6), (2 * (at + k - i) - 1).abs()
+        tier = up * tiers + .5 * (at > i + .5 - k) # branches alternate
+        wide = .8 * (1 - up) * (1 - .45 * (tier - tier.floor()))
+        trees.append(torch.minimum((wide - aside) / (2 * n), (1 - up) * height))
+    return torch.maximum(*trees)
 
 # %% ../../nbs/world/01_drawing.ipynb #442689a4
 _RISES = (0., .03), (.08, .05), (.22, .08), (.42, .11), (.68, .13) # where, and how tall; shares of the ground's height

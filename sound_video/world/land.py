@@ -1292,8 +1292,16 @@ def _rows_of_firs(p, lk, seeds, h, leaf, snow=0.):
 def _in_forest(p, lk, seeds, h, canvas, lamps):
     leaf = blend(seeds, 'leaf', '3c5a30 30502c 4c6030')
     p = mountains(p, lk, seeds, 'hills', h - .03, .3, leaf, .9, 1.2, 'fbm')
-    p = ground(p, lk, seeds, h - .03, leaf * .8, blend(seeds, 'moss', '4c6034 5c6838 5a5030'), rough=1.4)
-    return _rows_of_firs(p, lk, seeds, h, leaf)
+    moss = blend(seeds, 'moss', '4c6034 5c6838 5a5030')
+    p = ground(p, lk, seeds, h - .03, leaf * .8, moss, rough=1.4)
+    p = _rows_of_firs(p, lk, seeds, h, leaf)
+    return p if canvas.unit <= EXACT else _clearing(p, lk, seeds, .45 * h, leaf * .8, moss)
+
+def _clearing(picture, lk, seeds, h, one, two):
+    "Ground in front of trees, whose edge rises and falls."
+    x = coords(Canvas.of(picture), seeds.device)[0]
+    edge = h + .06 * (crest(seeds, 'clearing', x, 1.2, 'smooth') - .5)
+    return ground(picture, replace(lk, haze=lk.haze * .3), seeds, edge, one, two, 'clearing', rough=1.4)
 
 def _in_mountains(p, lk, seeds, h, canvas, lamps):
     rock, green = blend(seeds, 'rock', '6c6860 5c6470 746c64'), blend(seeds, 'leaf', '4c6034 5c6c3c 4a5a3c')
@@ -1307,9 +1315,11 @@ def _in_snow(p, lk, seeds, h, canvas, lamps):
     grey = lambda c, share: torch.lerp(c, c.mean(1, keepdim=True) * cold, share)
     lk = replace(lk, light=grey(lk.light, .6), shade=grey(lk.shade, .6)) # snow has the colour of the whole sky
     p = mountains(p, lk, seeds, 'far', h - .03, span(seeds, 'far', .15, .4), white * .8, .9, 1.2, snow=1.)
-    p = ground(p, lk, seeds, h, white, white * torch.tensor([.85, .93, 1.], device=white.device), rough=.5)
-    leaf = blend(seeds, 'leaf', '3c5048 44584c')
-    return forest(p, lk, seeds, 'firs', h - .04, span(seeds, 'firs', .08, .16), leaf * .5 + white * .35, .3, 9)
+    blue, leaf = white * torch.tensor([.85, .93, 1.], device=white.device), blend(seeds, 'leaf', '3c5048 44584c')
+    p = ground(p, lk, seeds, h, white, blue, rough=.5)
+    large, tall = canvas.unit > EXACT, span(seeds, 'firs', .08, .16)
+    p = forest(p, lk, seeds, 'firs', h - .04, tall, leaf * .5 + white * .35, .3, 22 if large else 9)
+    return _clearing(p, lk, seeds, h - .05, white, blue) if large else p
 
 def _in_desert(p, lk, seeds, h, canvas, lamps):
     one, two = blend(seeds, 'dune', 'd0a468 c89858 d8b078'), blend(seeds, 'dune 2', 'e0bc80 c08c50')
