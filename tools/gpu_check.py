@@ -7,7 +7,7 @@ with the same weights, `--peer` (a clone of NVIDIA's stylegan3) likewise, CUDA g
 precisions, and speed. On a machine without a GPU the CPU is checked, and what needs a GPU is named as skipped. Parts
 that no longer fit into the minutes are named, too. Exit status 1 if a part failed.
 """
-import argparse, itertools, json, math, platform, statistics, sys, time
+import argparse, importlib, itertools, json, math, platform, statistics, sys, time
 from pathlib import Path
 import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -106,11 +106,11 @@ def check_peer(device, args):
     "The reference implementation with the same weights, at full width."
     if not args.peer: raise Skipped('no --peer')
     sys.path.insert(0, str(args.peer))
-    from training import networks_stylegan2, networks_stylegan3
+    def peer(kind): return importlib.import_module(f'training.networks_stylegan{kind[8]}').Generator
     out, z = {}, torch.randn(2, 512, generator=torch.Generator().manual_seed(0)).to(device)
     for kind in KINDS:
         d = settings(kind, 256, device == 'cpu')
-        theirs = (networks_stylegan2 if kind == 'StyleGAN2' else networks_stylegan3).Generator(**d).eval().to(device)
+        theirs = peer(kind)(**d).eval().to(device)
         ours = network(kind, d).to(device)
         ours.load_state_dict(theirs.state_dict())
         exact = dict(force_fp32=True) | (dict(noise_mode='const') if kind == 'StyleGAN2' else {})
