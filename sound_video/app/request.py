@@ -111,7 +111,7 @@ def shows_world(config:PackConfig)->bool:
 def checked_words(asked, config:PackConfig): # a request -> a `Prompt`, or None
     "What the words of a request ask for; None where there are none, or where CLIP alone can read them."
     if (asked.prompt is None and asked.negative is None) or not shows_world(config): return None
-    return read_prompt(check_text('prompt', asked.prompt or ''), check_text('negative', asked.negative or ''))
+    return read_prompt('' if asked.prompt is None else asked.prompt, asked.negative)
 
 def named_scene(asked, config:PackConfig): # a request that is checked -> its class, or None
     "The class that is asked for by name, or by the words of the prompt."

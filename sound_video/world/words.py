@@ -443,7 +443,8 @@ def read_prompt(prompt:str,   # words for what to see
                 negative=None # and for what not to see
                )->Prompt:
     "What a prompt asks for; a `UserError` where no word of it is known."
-    low, not_low = check_text('prompt', prompt).lower(), check_text('negative', negative or '').lower()
+    low = check_text('prompt', prompt).lower()
+    not_low = '' if negative is None else check_text('negative', negative).lower()
     found, without = _CLASS_OF.findall(low), {}
     attributes = {_CLASS[w][0]: _CLASS[w][1] for w in reversed(found)}
     for name, c in map(_CLASS.get, _CLASS_OF.findall(not_low)): without[name] = (*without.get(name, ()), c)
