@@ -137,10 +137,18 @@ def test_sidebar_lists_every_notebook():
 def test_readme_is_the_index():
     assert (root/'README.md').read_text(encoding='utf-8') == readme.readme()
 
+HEAVY = 'torch fastai librosa numpy matplotlib av'.split()
+
 def test_the_shell_imports_nothing_heavy():
-    heavy = 'torch fastai librosa numpy matplotlib av'.split()
-    script = f'import sys, sound_video, sound_video.app.cli; print([m for m in {heavy} if m in sys.modules])'
+    script = f'import sys, sound_video, sound_video.app.cli; print([m for m in {HEAVY} if m in sys.modules])'
     assert subprocess.check_output([sys.executable, '-c', script], text=True).strip() == '[]'
+
+def test_an_unknown_scene_needs_nothing_heavy(tmp_path):
+    script = f"""import sys; from sound_video.app.cli import main
+sys.argv = ['sound-video', 'data', 'render', {str(tmp_path/'out')!r}, '--scenes', 'rainin']
+try: main()
+except SystemExit as e: print(e.code, [m for m in {HEAVY} if m in sys.modules])"""
+    assert subprocess.check_output([sys.executable, '-c', script], text=True).strip() == '2 []'
 
 def test_nothing_of_ours_is_pickled():
     for path in root.glob('sound_video/**/*.py'):

@@ -716,6 +716,10 @@ def _check_exists(path, what):
     from sound_video.core.errors import UserError
     if not os.path.exists(path): raise UserError(f"no such {what}: '{path}'")
 
+def _check_scene(name, scenes):
+    from sound_video.core.errors import UserError
+    if name not in scenes: raise UserError(f"no scene is called '{name}': choose from {', '.join(scenes)}")
+
 @command(
     'data render',
     'Render clips of the procedural world, with their sound and a manifest.',
@@ -732,9 +736,10 @@ def _check_exists(path, what):
   sound-video data render short --seconds 4 --fps 25 --rate 44100 --seed 100''',
 )
 def data_render(a):
+    from sound_video.world.words import SCENE_NAMES # imports no torch
+    scenes = [s.strip() for s in a.scenes.split(',')] if a.scenes else SCENE_NAMES
+    for name in scenes: _check_scene(name, SCENE_NAMES)
     from sound_video.data.clips import write_world
-    from sound_video.world.score import SCENES
-    scenes = [s.strip() for s in a.scenes.split(',')] if a.scenes else SCENES
     write_world(a.out, scenes, a.clips, a.seconds, a.fps, a.size, a.rate, seed=a.seed)
     print(f'{a.out}: {a.clips * len(scenes)} clips of {len(scenes)} scenes')
 
