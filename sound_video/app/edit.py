@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
 from PIL import Image
 from fastcore.basics import chunked, patch
-from torchaudio.functional import resample
 from ..core.errors import UserError, check_whole
 from ..core.arrays import as_pixels, as_sound, to_float, to_uint8
 from ..core.devices import progress
@@ -265,7 +264,9 @@ def _own_sound(footage):
 def mixed_sounds(a, b): # sounds, as for `as_sound` -> (samples [C, N], rate in Hz), at the first one's rate
     "Two sounds at once, as long as the longer one; made softer where the sum is too loud."
     (x, rate), (y, other) = (x if isinstance(x := as_sound(s), tuple) else read_sound(x) for s in (a, b))
-    if other != rate: y = resample(y, other, rate)
+    if other != rate:
+        from torchaudio.functional import resample # not above: it takes a tenth of a second
+        y = resample(y, other, rate)
     C, N = max(len(x), len(y)), max(x.shape[1], y.shape[1])
     if len(x) != len(y): x, y = (z.mean(0, keepdim=True).expand(C, -1) if len(z) != C else z for z in (x, y))
     total = sum(torch.nn.functional.pad(z, (0, N - z.shape[1])) for z in (x, y))

@@ -15,7 +15,6 @@ from functools import cache
 from itertools import chain
 import numpy as np, torch, torch.nn.functional as F
 from torch import nn
-from torchaudio.functional import spectrogram
 from ..core.errors import UserError, check_number, check_numbers, value_met
 from ..core.arrays import check_rate
 from ..core.config import Config
@@ -269,6 +268,7 @@ class Mel(nn.Module):
         self.register_buffer('window', torch.hann_window(c.n_fft, dtype=torch.float64).float(), persistent=False)
 
     def forward(self, x): # samples [B, N] -> [B, 1, bands, steps], steps = 1 + N//hop
+        from torchaudio.functional import spectrogram # not above: it takes a tenth of a second
         c = self.cfg
         with torch.autocast(x.device.type, enabled=False):
             power = spectrogram(

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import accumulate
 import numpy as np, torch
 from fastcore.basics import patch
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from ..core.errors import check_number, check_numbers
 from ..hearing.features import Features, check_features
 
@@ -40,6 +39,7 @@ def _dt(feats):
 
 def _eased(x, seconds, dt, order=0): # [..., T]
     "Smoothed over time by a Gaussian of this standard deviation."
+    from scipy.ndimage import gaussian_filter1d # not above: it takes a third of a second
     return gaussian_filter1d(np.asarray(x, np.float64), seconds/dt, axis=-1, order=order, mode='nearest')
 
 def pace(feats:Features): # [T]
@@ -91,6 +91,7 @@ def pick_peaks(x, rate): # [T], values a second -> indices [n]
 def onsets(feats:Features): # -> s [n]
     "When something begins to sound, by the rise of the mel spectrogram relative to that of the ten seconds around."
     dt = _dt(feats)
+    from scipy.ndimage import maximum_filter1d
     most = maximum_filter1d(feats.onset, 2*round(5/dt) + 1, mode='nearest').clip(1) # dB: less than one is no rise
     return feats.times[pick_peaks(feats.onset / most, 1/dt)]
 

@@ -20,8 +20,6 @@ import zlib
 from math import log2
 from types import SimpleNamespace
 import numpy as np, torch
-from scipy import fft
-from scipy.ndimage import gaussian_filter1d
 from ..core.errors import UserError, check_number, check_seed, check_whole, value_met
 from ..core.arrays import MOST_CHANNELS, check_rate
 from .score import CONTROL_RATE, KINDS, Score, check_scene, kind_index
@@ -75,6 +73,10 @@ def _filtered(b, a, x): # coefficients; [.., n] -> [.., n]
 def _convolved(x, y): # [.., n], [.., k] -> [.., n + k - 1]
     from scipy.signal import oaconvolve
     return oaconvolve(x, y, axes=-1)
+
+def _smooth(x, width, **kwargs): # [n], standard deviation -> [n]
+    from scipy.ndimage import gaussian_filter1d
+    return gaussian_filter1d(x, width, **kwargs)
 
 # %% ../../nbs/world/04_soundscape.ipynb #30aff60b
 SPECTRA = { # (Hz, dB): air and fire
@@ -150,6 +152,7 @@ def noise_texture(take, name,
             shape, # Hz [F] -> dB [F], or [T, F] at the take's frames
             width=.7): # [C, N] with power 1
     "Noise whose spectrum follows `shape` through time: random short-time spectra, overlapped and added."
+    from scipy import fft
     h, c, t = take.hop, take.channels, len(take.frames)
     f = np.arange(1, h + 1) * take.rate / (2*h)
     gain = (10**(shape(f) / 20) * h / np.sqrt(spectral_power(shape) / f[0])).astype(np.float32)
@@ -185,7 +188,7 @@ def flutter(take, name, hz, depth):
     "A positive random envelope that moves up to `hz` times a second, of power 1: [N]. Log-normal, as turbulence is."
     step = min(1 / (5 * hz), .05)
     t = np.arange(0, take.seconds + 4*step, step)
-    z = gaussian_filter1d(take.rng(name).standard_normal(len(t)), 1 / (step * hz * 4), mode='wrap')
+    z = _smooth(take.rng(name).standard_normal(len(t)), 1 / (step * hz * 4), mode='wrap')
     z = np.exp(depth * z / max(z.std(), .02)) # a very short clip has hardly any variance
     return take.at_samples(z / np.sqrt((z**2).mean()), t)
 
@@ -346,7 +349,7 @@ def follow_level(take, x, gain=1., grip=.9):
     a = np.sqrt((x[:, :take.n//n*n].reshape(len(x), -1, n)**2).mean((0, 2)))
     t = (np.arange(len(a)) + .5) * n / take.rate
     want = loud(np.interp(t, take.clock, take.level))
-    free, held = want / (a.mean() + 1e-6), want / (gaussian_filter1d(a, 6) + 1e-6)
+    free, held = want / (a.mean() + 1e-6), want / (_smooth(a, 6) + 1e-6)
     g = free**(1 - grip) * np.clip(held, free / 6, free * 6)**grip
     return x * take.at_samples(.2 * gain * g, t)
 
@@ -453,6 +456,7 @@ def microphone(take, p,
 # %% ../../nbs/world/04_soundscape.ipynb #7a9fb8c1
 def record(take, x, p):
     "The recording of `x`: room and microphone, a bed of other sounds, hiss, and a gentle limit at 0.9."
+    from scipy import fft
     ir, r = echoes(take, p), take.rng('record')
     m = fft.next_fast_len(take.n + ir.shape[1], real=True)
     h = fft.rfft(ir, m) * (10**(microphone(take, p, fft.rfftfreq(m, 1 / take.rate) + 1.) / 20)).astype(np.float32)
@@ -1189,6 +1193,7 @@ UNDERS = {
 # %% ../../nbs/world/04_soundscape.ipynb #11de1532
 def muffle(take, x, corner): # Hz
     "A low-pass of 12 dB an octave, by spectrum: [C, N]."
+    from scipy import fft
     m = fft.next_fast_len(take.n + 512, real=True)
     f = fft.rfftfreq(m, 1 / take.rate).astype(np.float32)
     return fft.irfft(fft.rfft(x, m) / (1 + (f / np.float32(corner))**4)**.5, m)[:, :take.n]
