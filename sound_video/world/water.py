@@ -16,8 +16,8 @@ from dataclasses import replace
 import torch
 from .score import hashed, kind_index, uniform
 from .drawing import (
-    DAY, EXACT, Canvas, blend, box, coords, crest, develop, exp, extent, firs, forest, glow, ground, haze, inside,
-    laid, lamp, look, mountains, noise, over, per, per_seed, sampled, sky, softly, somewhere, splat, step, tint)
+    DAY, EXACT, SIMPLE, Canvas, blend, box, coords, crest, develop, exp, extent, firs, forest, glow, ground, haze,
+    inside, laid, lamp, look, mountains, noise, over, per, per_seed, sampled, sky, softly, somewhere, splat, step, tint)
 from .land import in_place, on_level, water_in
 
 # %% ../../nbs/world/03_water.ipynb #719601c9
@@ -301,7 +301,7 @@ def _wet_land(seeds, canvas):
     p = mountains(p, lk, seeds, 'far', h - .02, .30, rock, 1.5)
     p = mountains(p, lk, seeds, 'near', h - .02, .13, green, .8, 1., 'fbm')
     p = forest(p, lk, seeds, 'firs', h - .012, .06, green, .55, 26.)
-    if canvas.unit > EXACT: p = _cabin(p, lk, seeds, h - .016)
+    if canvas.unit > SIMPLE: p = _cabin(p, lk, seeds, h - .016)
     p, pool = _wet_ground(seeds, lk, kind, h, p, canvas)
     near = painted(by(kind, [0, 0, 0, 1, 2, 0, 0, 3]).long(), [_bare, _leaves, _roof, _branch], seeds, canvas)['near']
     p = over(p, near[:, :3], near[:, 3])
@@ -1210,7 +1210,7 @@ def _pressing_hand(seeds, lk, x, y, canvas, top):
         for k in range(4)
     ]
     arm, palm = [limb(x, y, .5, top + .09, .56, 1.3, .085, .075)], limb(x, y, .5, top + .06, .5, top + .10, .09, .09)
-    if large := canvas.unit > EXACT: # a wrist, and the muscles of a forearm
+    if large := canvas.unit > SIMPLE: # a wrist, and the muscles of a forearm
         joints = (.5, top + .1, .075), (.512, top + .24, .056), (.54, top + .62, .1), (.57, 1.8, .085)
         arm = [limb(x, y, *a[:2], *b[:2], a[2], b[2]) for a, b in zip(joints, joints[1:])]
     d = union([*arm, palm, limb(x, y, .58, top + .12, .665, top + .05, .032, .024), *fingers])
@@ -1234,7 +1234,7 @@ def _sponge(seeds, canvas):
     d = .035 - (u.clamp(min=0)**2 + v.clamp(min=0)**2 + 1e-9).sqrt() - torch.maximum(u, v).clamp(max=0)
     holes = step(.30, .16, noise(2.6 * x + vary(seeds, 'holes', 0, 8), 2.6 * y, 'cells', 3 / canvas.unit))
     lit = (.95 - .32 * step(.325, .30, y - .02 * torch.sin(20 * x)) + (x - .5) * lk.side - .45 * holes).clamp(.1)
-    if canvas.unit > EXACT: # many small pores, and an edge that they break
+    if canvas.unit > SIMPLE: # many small pores, and an edge that they break
         large, small = (noise(n * x + vary(seeds, 'holes', 0, 8), n * y, 'cells', n / canvas.unit) for n in (15, 34))
         holes = torch.maximum(.8 * step(.3, .05, large), .7 * step(.45, .1, small))
         d = d - .012 * holes
@@ -1288,7 +1288,7 @@ def _cloth(seeds, canvas):
     colour = tint(blend(seeds, 'cloth', 'e8e4dc 6aa0d0 d07080 80b890 e0c070') * light) * lit[:, None]
     a = inside(torch.maximum(torch.minimum(w - t.abs(), 0.40 - (x - 0.5).abs()), tail), canvas)
     for s in (-1.0, 1.0):
-        fist, lit = (_fist if canvas.unit <= EXACT else _fine_fist)(x, y, s, canvas)
+        fist, lit = (_fist if canvas.unit <= SIMPLE else _fine_fist)(x, y, s, canvas)
         c = inside(fist, canvas)
         colour, a = over(colour, tint(blend(seeds, 'skin', SKIN) * light) * lit[:, None], c), torch.maximum(a, c)
     return _thing(colour, a)
