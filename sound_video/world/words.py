@@ -430,15 +430,21 @@ class Prompt:
     without_scenes:tuple=()
     unknown:dict=field(default_factory=dict)    # {word: the known words that are most like it}
     said:dict=field(default_factory=dict)       # {attribute: the word for it}
+    beside:dict=field(default_factory=dict)     # {attribute: words for others of its classes, which are left out}
 
     def __bool__(self): return bool(self.attributes or self.scene or self.without or self.without_scenes)
 
     @property
     def warning(self): # text, or ''
-        "One line about the words that are not known."
+        "One line about the words that are not known, and about those that are left out."
         def like(near): return f" (like it: {', '.join(near)})" if near else ''
+        left_out = {name: ', '.join(map(repr, words)) for name, words in self.beside.items()}
+        said = [f'the prompt names more than one {name}: {self.said[name]!r} is shown, not {words}'
+            for name, words in left_out.items()]
         words = ', '.join(f"'{w}'{like(near)}" for w, near in self.unknown.items())
-        return f"the prompt's {'words' if len(self.unknown) > 1 else 'word'} {words} mean nothing here" if words else ''
+        if len(self.unknown) > 1: said.append(f"the prompt's words {words} mean nothing here")
+        elif words: said.append(f"the prompt's word {words} means nothing here")
+        return '; '.join(said)
 
 def read_prompt(prompt:str,   # words for what to see
                 negative=None # and for what not to see
@@ -448,12 +454,15 @@ def read_prompt(prompt:str,   # words for what to see
     not_low = '' if negative is None else check_text('negative', negative).lower()
     found, without = _CLASS_OF.findall(low), {}
     attributes = {_CLASS[w][0]: _CLASS[w][1] for w in reversed(found)}
+    beside = {}
+    for name, c, w in dict.fromkeys((*_CLASS[w], w) for w in found):
+        if c != attributes[name]: beside.setdefault(name, []).append(w)
     for name, c in map(_CLASS.get, _CLASS_OF.findall(not_low)): without[name] = (*without.get(name, ()), c)
     unknown = {w: get_close_matches(w, sorted(KNOWN_WORDS - _LITTLE), 3, .6)
                for w in dict.fromkeys(re.findall(r'[^\W_]+(?:-[^\W_]+)*', f'{low} {not_low}'))
                if w not in KNOWN_WORDS and not set(w.split('-')) <= KNOWN_WORDS}
     asked = Prompt(attributes, _scene_in(low), without, tuple(_SCENE_OF[p] for p in _SCENES_SAID.findall(not_low)),
-        unknown, {_CLASS[w][0]: w for w in reversed(found)})
+        unknown, {_CLASS[w][0]: w for w in reversed(found)}, beside)
     if not asked:
         near = ', '.join(dict.fromkeys(w for words in unknown.values() for w in words))
         raise UserError(f"no word of '{prompt}' means anything here: {f'did you mean {near}? ' if near else ''}"
