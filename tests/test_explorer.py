@@ -59,7 +59,8 @@ def test_the_code_makes_the_same_film(pack, tmp_path, settings, monkeypatch):
 
 def test_the_code_makes_the_same_film_of_the_world(tmp_path, monkeypatch):
     source = from_file(wav(tmp_path/'a.wav'))
-    settings = Settings(engine='world', size='64x64', fps=12, scenes={'fire crackling': .4}, preset='pulse', seed=2)
+    settings = Settings(engine='world', size='64x64', fps=12, scenes={'fire crackling': .4}, preset='pulse', seed=2,
+        prompt='a blue night')
     monkeypatch.chdir(tmp_path)
     exec(code_of(source, settings, 'a.mp4'), found := {})
     assert (frames_of(found['film']) == frames_of(WorldVideo().generate(source.sound, **settings.arguments()))).all()

@@ -125,7 +125,7 @@ def check_graphs(device, args):
     "A CUDA graph of the synthesis gives what the synthesis gives, and how much faster it does."
     if device != 'cuda': raise Skipped('CUDA graphs need a GPU')
     net = network('StyleGAN2', settings('StyleGAN2', 256, False)).cuda()
-    w = net.mapping(torch.randn(1, 512, device='cuda'))
+    w = net.mapping(torch.randn(1, 512, device='cuda')).contiguous() # it is written to
     with torch.no_grad():
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())

@@ -68,7 +68,7 @@ class Settings(Config):
     def _of_world(self, scenes, one, d): # a mix of scenes is a drive that stays
         mix = [f"scene.{name.replace(' ', '_')}={x:g}" for name, x in scenes.items() if one is None]
         return dict(class_name=one, size=None if self.size == _SIZE else self.size,
-            drive=', '.join(filter(None, [d['drive'], *mix])) or None)
+            drive=', '.join(filter(None, [d['drive'], *mix])) or None, prompt=self.prompt.strip() or None)
 
     def _of_model(self, scenes, one):
         prompt = self.prompt.strip()
@@ -489,7 +489,7 @@ def _enable(self):
     "Let only those be moved that the engine knows."
     world = self.engine.value == 'world'
     self.size.disabled = not world
-    for knob in (self.prompt, self.mix, self.motion, self.speed, self.psi, *self.layers.values()): knob.disabled = world
+    for knob in (self.mix, self.motion, self.speed, self.psi, *self.layers.values()): knob.disabled = world
 
 def _changed(self):
     self._enable()

@@ -181,7 +181,11 @@ def image_classifier(self:SoundVideo)->SceneNet:
 def attributes(self:SoundVideo)->AttributeNet:
     "The pack's network that sees hours, places and so on; None if it has none."
     net = self.network('attributes')
-    if net is not None and net.eyes is None: net.looks_with[0] = self.image_classifier.layers
+    if net is None or net.eyes is not None: return net
+    if self.image_classifier is None:
+        raise UserError("this pack sees attributes with its image classifier, which is missing: add its file, or take"
+            ' another pack')
+    net.looks_with[0] = self.image_classifier.layers
     return net
 
 # %% ../../nbs/app/03_model.ipynb #a7118d2e

@@ -15,6 +15,7 @@ from ..core.arrays import to_float, to_uint8
 from ..world.words import Prompt
 from ..world.depiction import SEEN, choose_kind, tinted
 from ..motion.inversion import truncated_latents
+from ..motion.effects import ChangedFrames
 from ..editing.steering import steer_latents
 from .pack_config import scene_and_kind
 from .model import SoundVideo
@@ -56,17 +57,10 @@ class PromptScore:
 _A_SECOND = 4 # frames that are looked at
 
 @dataclass(frozen=True)
-class ScoredFrames:
+class ScoredFrames(ChangedFrames):
     "The frames of a source, some of which are looked at."
-    source:object # has `frames(start, stop)`, which yields uint8 [b, H, W, 3], `n`, and `size` (H, W)
     fps:object
     score:PromptScore
-
-    @property
-    def n(self): return self.source.n
-
-    @property
-    def size(self): return self.source.size
 
     def frames(self, start=0, stop=None): # yields uint8 [b, H, W, 3]
         "The frames from one on, some at a time."
@@ -77,17 +71,10 @@ class ScoredFrames:
             yield batch
 
 @dataclass(frozen=True)
-class TintedFrames:
+class TintedFrames(ChangedFrames):
     "The frames of a source in the light of a colour."
-    source:object # as for `ScoredFrames`
     colour:str
     device:str='cpu'
-
-    @property
-    def n(self): return self.source.n
-
-    @property
-    def size(self): return self.source.size
 
     def frames(self, start=0, stop=None): # yields uint8 [b, H, W, 3]
         "The frames from one on, some at a time."

@@ -31,6 +31,7 @@ from ..motion.mapping import check_lengths
 from .pack_config import scene_and_kind
 from .request import DEFAULT_SIZE, SIDES, FilmRequest, named_scene
 from .model import SoundVideo
+from ..motion.effects import ChangedFrames
 from .prompts import with_prompt
 from .generate import (
     SoundFilm, find_driven, for_music, hears_presence, is_music, lead_shares, led_title, listen, say_silent,
@@ -134,18 +135,11 @@ def fitting_size(width, height): # pixels -> likewise
 
 # %% ../../nbs/app/06_world.ipynb #77de50b7
 @dataclass(frozen=True)
-class LedFrames:
+class LedFrames(ChangedFrames):
     "The frames of a source, which a picture dissolves into, and which dissolve into another."
-    source:object # has `frames(start, stop)`, which yields uint8 [b, H, W, 3], `n`, and `size` (H, W)
     fps:object    # frames a second
     first:object  # uint8 [H, W, 3], or None
     last:object   # likewise
-
-    @property
-    def n(self): return self.source.n
-
-    @property
-    def size(self): return self.source.size
 
     def frames(self, start=0, stop=None): # yields uint8 [b, H, W, 3]
         "The frames from one on, some at a time."

@@ -6,7 +6,7 @@ Docs: https://sound-video.github.io/sound_video/motion/effects.html.md"""
 
 # %% auto #0
 __all__ = ['EFFECTS', 'where_from', 'move_images', 'colour_matrix', 'change_colours', 'blur_one', 'blur_images', 'add_echo',
-           'add_flash', 'changes_anything', 'DrivenFrames']
+           'add_flash', 'changes_anything', 'ChangedFrames', 'DrivenFrames']
 
 # %% ../../nbs/motion/08_effects.ipynb #fd882155
 import math
@@ -104,18 +104,22 @@ def changes_anything(values, names): # {target: [n]}; names
     return any(np.any(values[k] != TARGETS[k].neutral) for k in names if k in values)
 
 @dataclass(frozen=True)
-class DrivenFrames:
-    "The frames of a source, with effects."
-    source:object   # has `frames(start, stop)`, which yields uint8 [b, H, W, 3], `n`, and `size` (H, W)
-    fps:object      # frames a second
-    values:dict     # {target: [n]}
-    device:str='cpu'
+class ChangedFrames:
+    "What changes the frames of a source, or looks at them: as many, of the same size. Classes of it make the frames."
+    source:object # has `frames(start, stop)`, which yields uint8 [b, H, W, 3], `n`, and `size` (H, W)
 
     @property
     def n(self): return self.source.n
 
     @property
     def size(self): return self.source.size
+
+@dataclass(frozen=True)
+class DrivenFrames(ChangedFrames):
+    "The frames of a source, with effects."
+    fps:object      # frames a second
+    values:dict     # {target: [n]}
+    device:str='cpu'
 
     def frames(self, start=0, stop=None): # yields uint8 [b, H, W, 3]
         "The frames from one on, some at a time."

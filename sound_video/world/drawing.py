@@ -599,11 +599,11 @@ def _rises(canvas, seeds, key, horizon, side): # [B, 1, 1]; where the sun is [B,
         shape = crest(seeds, name, x, bends, 'smooth')
         slope = (crest(seeds, name, x + .02 * side, bends, 'smooth') - shape).clamp(-.12, .12)
         tuft = (crest(seeds, f'{name} tufts', x, 22. - 3 * k, 'fine') - .5) * (.004 + .012 * below)
-        over = y - horizon * (1 - below + tall * (shape - (.5 if k else 0.))) - tuft
-        hollow = -.35 * exp(-over.clamp(min=0) / (.1 * horizon * (.2 + below))) if k else 0.
-        mine = over < 0
-        lit = torch.where(mine, -2.5 * slope + .12 * exp(over / (.05 * horizon)), lit + hollow)
-        down = torch.where(mine, horizon * below + .6 * -over, down)
+        above = y - horizon * (1 - below + tall * (shape - (.5 if k else 0.))) - tuft
+        hollow = -.35 * exp(-above.clamp(min=0) / (.1 * horizon * (.2 + below))) if k else 0.
+        mine = above < 0
+        lit = torch.where(mine, -2.5 * slope + .12 * exp(above / (.05 * horizon)), lit + hollow)
+        down = torch.where(mine, horizon * below + .6 * -above, down)
     return down, lit
 
 def ground(picture, lk, seeds, horizon, # [B, 1, 1]
@@ -612,10 +612,8 @@ def ground(picture, lk, seeds, horizon, # [B, 1, 1]
     "Lay textured ground over the lower part of a picture; large pictures show its rises."
     canvas = Canvas.of(picture)
     x, y = coords(canvas, picture.device)
-    flat = canvas.unit <= SIMPLE
-    down, rise = (horizon - y, 0.) if flat else _rises(canvas, seeds, key, horizon, lk.side)
-    seen = inside(horizon - y, canvas) if flat else inside(down, canvas)
-    down = down.clamp(min=1e-3)
+    down, rise = (horizon - y, 0.) if canvas.unit <= SIMPLE else _rises(canvas, seeds, key, horizon, lk.side)
+    seen, down = inside(down, canvas), down.clamp(min=1e-3)
     far = .12 / (down + .05)
     ox, oy = somewhere(seeds, key)
     at = lambda s, dx=0.: (ox + s * (x - .5 + dx) * far, oy + s * 1.2 * far)
