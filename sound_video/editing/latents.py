@@ -12,7 +12,7 @@ __all__ = ['latent_basis', 'LatentSpace', 'ramp', 'descend', 'refine_latents', '
 # %% ../../nbs/editing/00_editing.ipynb #2eff4d16
 from dataclasses import dataclass
 from itertools import pairwise
-import numpy as np, torch, torch.nn.functional as F
+import numpy as np, scipy, torch, torch.nn.functional as F
 from ..core.errors import UserError, check_number, check_whole, value_met
 from ..core.devices import progress
 from ..media.videos import images_of
@@ -178,8 +178,7 @@ def smoothed(w,        # latents over time [T, L, D]
              frames):  # standard deviation of the Gaussian
     "Latents smoothed over time."
     if not frames > 0 or len(w) < 2: return w
-    from scipy.ndimage import gaussian_filter1d # not above: it takes a third of a second
-    return torch.from_numpy(gaussian_filter1d(w.cpu().numpy(), frames, axis=0, mode='nearest')).to(w)
+    return torch.from_numpy(scipy.ndimage.gaussian_filter1d(w.cpu().numpy(), frames, axis=0, mode='nearest')).to(w)
 
 def keyframes(n:int, fps, apart=.5, most=120): # frames, frames a second, s
     "Numbers of frames, evenly through the video."

@@ -9,9 +9,7 @@ __all__ = ['gain', 'bends', 'equaliser', 'low_pass', 'high_pass', 'log_uniform',
            'slow_gain', 'clip', 'passage', 'place', 'device', 'widen', 'revoice']
 
 # %% ../../nbs/hearing/01_augmentation.ipynb #4a21c1d3
-import numpy as np, torch, torch.nn.functional as F
-from scipy import fft
-from scipy.ndimage import uniform_filter1d
+import numpy as np, scipy, torch, torch.nn.functional as F
 from ..core.errors import UserError
 from ..core.processes import my_rows, n_rows
 
@@ -51,7 +49,7 @@ def room(rng, n:int, rate:int):
     t = np.arange(min(n - delay, int(seconds * rate))) / rate
     tail = np.zeros(n, np.float32)
     tail[delay:delay + len(t)] = rng.standard_normal(len(t)) * 10**(-3 * t / seconds)
-    H = fft.rfft(tail * (wet / np.sqrt((tail**2).sum())))
+    H = scipy.fft.rfft(tail * (wet / np.sqrt((tail**2).sum())))
     return 1 + H * gain(low_pass(np.linspace(0, rate/2, len(H)), rng.uniform(1500, 8000), 1))
 
 # %% ../../nbs/hearing/01_augmentation.ipynb #cfbfe431
@@ -86,7 +84,7 @@ def add(X,   # spectrum of what is wanted [F]
 def compress(rng, x, rate:int):
     "Divide by a power of the envelope: an exponent of 0 changes nothing, 1 would make all equally loud [N]."
     seconds = log_uniform(rng, .02, 2.)
-    power = uniform_filter1d(x**2, int(seconds * rate), mode='nearest')
+    power = scipy.ndimage.uniform_filter1d(x**2, int(seconds * rate), mode='nearest')
     amount = rng.uniform(
         0.1, 0.9 if seconds > 0.3 else 0.5
     )  # a slow one may even out every swell, as automatic gain does; a quick one would turn clicks into noise
@@ -108,9 +106,9 @@ def clip(rng, x):
 def passage(rng, x, n:int):
     """The spectrum of a random passage of `x` [N], played at 0.82 to 1.2 times its speed in `n` samples: complex [n//2
     + 1]."""
-    m = min(len(x), fft.next_fast_len(int(n * np.exp(rng.uniform(-.2, .18))), real=True))
+    m = min(len(x), scipy.fft.next_fast_len(int(n * np.exp(rng.uniform(-.2, .18))), real=True))
     start = rng.integers(len(x) - m + 1)
-    X = fft.rfft(x[start:start + m])[:n//2 + 1]
+    X = scipy.fft.rfft(x[start:start + m])[:n//2 + 1]
     return np.pad(X, (0, n//2 + 1 - len(X)))
 
 def place(rng, X, hz, rate:int):
@@ -129,7 +127,7 @@ def device(rng, X, hz, rate:int):
     db = np.zeros_like(hz)
     if rng.random() < .4: db += high_pass(hz, log_uniform(rng, 25, 350), rng.choice([1, 2, 4]))
     if rng.random() < .3: db += low_pass(hz, log_uniform(rng, 2500, 10000), rng.choice([2, 4, 16]))
-    x = fft.irfft((X * gain(db)).astype(np.complex64), 2*len(X) - 2)
+    x = scipy.fft.irfft((X * gain(db)).astype(np.complex64), 2*len(X) - 2)
     if rng.random() < .3: x = compress(rng, x, rate)
     if rng.random() < .3: x = slow_gain(rng, x)
     if rng.random() < .15: x = clip(rng, x)

@@ -9,7 +9,7 @@ __all__ = ['whole_features', 'accents', 'sharpened', 'find_beats', 'tempo', 'fin
 
 # %% ../../nbs/hearing/14_beats.ipynb #5cadc8d3
 from functools import cache
-import numpy as np
+import numpy as np, scipy
 from ..core.errors import UserError, check_numbers
 from .features import BAND_RATE, Features, band_db, check_features
 
@@ -34,8 +34,7 @@ def accents(feats:Features): # of a whole sound -> [n], `BAND_RATE` a second
     root = 10**(band_db(feats.bands) / 40)
     rises = np.pad((root[:, 2:] - root[:, :-2]).clip(0), ((0, 0), (1, 1)))[:, :root.shape[1]]
     rise = sum(weight * _in_register(rises, first, end) for first, end, weight in _REGISTERS)
-    from scipy.ndimage import maximum_filter1d, uniform_filter1d # not above: it takes a third of a second
-    most = uniform_filter1d(maximum_filter1d(rise, _AROUND), _AROUND)
+    most = scipy.ndimage.uniform_filter1d(scipy.ndimage.maximum_filter1d(rise, _AROUND), _AROUND)
     return (rise / np.maximum(most, .1 * most.max() + 1e-9)).clip(0, 1)
 
 # %% ../../nbs/hearing/14_beats.ipynb #0ab4515a
@@ -74,9 +73,8 @@ def _chances(peaks): # accents where they are largest, else 0 [n] -> [3, n]
 # %% ../../nbs/hearing/14_beats.ipynb #2329b12e
 def _best_way(o): # accents [n] -> steps of the beats [m]
     periods, first, last, what = _states()
-    from scipy.ndimage import maximum_filter1d
-    peaks = np.where(o >= maximum_filter1d(o, 5), o, 0.)
-    chances, alone = _chances(peaks), maximum_filter1d(peaks, 3) == 0
+    peaks = np.where(o >= scipy.ndimage.maximum_filter1d(o, 5), o, 0.)
+    chances, alone = _chances(peaks), scipy.ndimage.maximum_filter1d(peaks, 3) == 0
     change = -_STIFF * abs(periods[:, None] / periods - 1)
     change -= np.log(np.exp(change).sum(0))
     rows, origin = np.arange(len(periods)), np.zeros((len(o), len(periods)), np.uint8)

@@ -11,7 +11,7 @@ __all__ = ['TIMBRES', 'HELD_OUT_TIMBRES', 'SCALES', 'VOICES', 'HELD_OUT_VOICES',
 # %% ../../nbs/hearing/12_others.ipynb #cccc5ca6
 import shutil, subprocess, tempfile
 from pathlib import Path
-import numpy as np, torch
+import numpy as np, scipy, torch
 from ..core.arrays import check_rate
 from ..core.errors import UserError, check_flag, check_number, check_seed, check_whole
 from ..media.sounds import read_sound
@@ -193,8 +193,8 @@ def _chirps(rng, t, rate):
 def _noise(rng, t, rate): # steady: white, pink, brown, or between them
     n = len(t) // 2 * 2 + 2
     hz, (re, im) = np.fft.rfftfreq(n, 1/rate), rng.standard_normal((2, n//2 + 1))
-    from scipy import fft # not above: it takes a third of a second
-    return fft.irfft((re + 1j*im) * np.maximum(hz, 30)**-rng.choice([0, .5, 1, rng.uniform(-.3, 1.2)]), n)[:len(t)]
+    slope = rng.choice([0, .5, 1, rng.uniform(-.3, 1.2)])
+    return scipy.fft.irfft((re + 1j*im) * np.maximum(hz, 30)**-slope, n)[:len(t)]
 
 def _tones(rng, t, rate):
     turns = [log_uniform(rng, 80, 6000) * t for _ in range(rng.integers(1, 4))]

@@ -12,7 +12,7 @@ __all__ = ['score_label', 'level_range', 'Transcriber', 'score_targets', 'sound_
 # %% ../../nbs/hearing/11_transcription.ipynb #7b000002
 from functools import cache
 from pathlib import Path
-import numpy as np, torch, torch.nn.functional as F
+import numpy as np, scipy, torch, torch.nn.functional as F
 from safetensors.torch import load_file, save as to_bytes
 from torch import nn
 from ..core.devices import progress
@@ -100,13 +100,12 @@ def sound_bands(x): # samples at `FEATURE_RATE` [C, N]
 
 def transcription_examples(split:str, n:int): # as for `split_seeds`; of each scene
     "Clips of the world: scene, kind, bands as they are and in a guise [2, BANDS, n], targets [3, n]; and the score."
-    from scipy import fft # not above: it takes a third of a second
     other = None
     for seed in split_seeds(split, n).tolist():
         for i, scene in enumerate(SCENES):
             score = compose(scene, torch.tensor([seed]), _SECONDS)
             x = synthesise(scene, seed, score, FEATURE_RATE)
-            X, rng = fft.rfft(x[0]), np.random.default_rng([seed, i])
+            X, rng = scipy.fft.rfft(x[0]), np.random.default_rng([seed, i])
             pair = np.stack([sound_bands(v)[:, :_STEPS] for v in (x, _guise(rng, X, other)[None])])
             kind, other = KINDS[scene][int(kind_index(scene, torch.tensor([seed])))], X
             yield scene, kind.name, pair, score_targets(score, *kind.level), score
@@ -199,8 +198,7 @@ def transcriber_outputs(net, bands, statistics, label): # uint8 [BANDS, n]; mean
 
 def event_steps(p, least): # probability [n]
     "Where the probability of an event is highest within 30 ms and above `least`: [E]."
-    from scipy.ndimage import maximum_filter1d # not above: it takes a third of a second
-    return np.flatnonzero((p == maximum_filter1d(p, 7)) & (p > least))
+    return np.flatnonzero((p == scipy.ndimage.maximum_filter1d(p, 7)) & (p > least))
 
 def match_events(found, true, within=.05): # s, in order [E], [E']; s
     "How many can be paired, each with one of the other that is so near."
@@ -270,8 +268,7 @@ def _written(bands, statistics, scene, kind): # uint8 [BANDS, n] -> level [n], s
     loudness = np.concatenate([_loudness(bands[:, a:b]) for a, b in _passages(bands.shape[1])])
     at = event_steps(event * (loudness > _HEARD), float(net.least[SCENES.index(scene)]))
     strengths = _prominence(bands, statistics[0], at) if scene == 'fire crackling' else strength[at]
-    from scipy.ndimage import gaussian_filter1d
-    level = lo + (hi - lo) * gaussian_filter1d(level, _SMOOTH)
+    level = lo + (hi - lo) * scipy.ndimage.gaussian_filter1d(level, _SMOOTH)
     return level * ((loudness - _QUIET) / (_HEARD - _QUIET)).clip(0, 1), at, strengths
 
 def _score(bands, segment, seconds): # uint8 [BANDS, n] of the whole sound; s

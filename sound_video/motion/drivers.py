@@ -9,8 +9,7 @@ __all__ = ['scaled', 'band_level', 'held_and_struck', 'harmony', 'brightness', '
 
 # %% ../../nbs/motion/07_drivers.ipynb #b05923ae
 from functools import cache, partial
-import numpy as np
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d, median_filter
+import numpy as np, scipy
 from ..core.arrays import as_sound
 from ..core.errors import UserError
 from ..hearing.beats import accents, find_bars, find_beats, sharpened, whole_features
@@ -50,8 +49,8 @@ def held_and_struck(feats:Features): # -> two levels [n] in [0, 1]
     "The levels of what is held and of what is struck."
     power = _power(feats)
     amplitude = np.sqrt(power)
-    held = median_filter(amplitude, (1, _HELD), mode='nearest')
-    wide = median_filter(amplitude, (_WIDE, 1), mode='nearest')
+    held = scipy.ndimage.median_filter(amplitude, (1, _HELD), mode='nearest')
+    wide = scipy.ndimage.median_filter(amplitude, (_WIDE, 1), mode='nearest')
     struck = np.maximum(wide, (amplitude - held).clip(0))
     share = held**2 / np.maximum(held**2 + struck**2, 1e-12)
     least = .7 * np.percentile(np.sqrt(power.sum(0)), 98) # so that what is not there does not fill the scale
@@ -62,7 +61,7 @@ def harmony(feats:Features): # -> [T] in [0, 1]
     "Where the harmony is on the circle of fifths, relative to the whole sound."
     fifths = np.exp(2j * np.pi * (7 * np.arange(12) % 12) / 12)
     z = (fifths @ check_features(feats).chroma) * feats.loudness
-    z = gaussian_filter1d(z.real, 10, mode='nearest') + 1j * gaussian_filter1d(z.imag, 10, mode='nearest')
+    z = scipy.ndimage.gaussian_filter1d(z, 10, mode='nearest')
     turned = z * np.conj(z.mean())
     return np.where(abs(turned) > 1e-9, .5 + np.angle(turned) / (2 * np.pi), .5)
 
@@ -78,7 +77,8 @@ def _each_half_second(feats): # -> unit vectors [n, F] of colour and notes
     middle = (np.arange(max(1, int(feats.seconds * _PACE))) + .5) / _PACE
     steps = np.arange(feats.bands.shape[1]) / BAND_RATE
     def each(rows, times, width):
-        return np.stack([np.interp(middle, times, gaussian_filter1d(r, width, mode='nearest')) for r in rows], 1)
+        rows = scipy.ndimage.gaussian_filter1d(rows, width, mode='nearest')
+        return np.stack([np.interp(middle, times, r) for r in rows], 1)
     db, notes = each(band_db(feats.bands).clip(-70), steps, 20), each(feats.chroma, feats.times, 12)
     x = np.concatenate([(db - db.mean(0)) / 20, notes - notes.mean(0)], 1)
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6)
@@ -91,7 +91,7 @@ def find_sections(feats:Features): # of a whole sound -> s [m]
         side = min(_SIDE, i, n - i)
         a, b = x[i - side:i], x[i:i + side]
         novelty[i] = ((a @ a.T).mean() + (b @ b.T).mean()) / 2 - (a @ b.T).mean()
-    peak = (novelty == maximum_filter1d(novelty, 2 * _SIDE - 3)) & (novelty > _NEW * 2)
+    peak = (novelty == scipy.ndimage.maximum_filter1d(novelty, 2 * _SIDE - 3)) & (novelty > _NEW * 2)
     return np.flatnonzero(peak) / _PACE
 
 # %% ../../nbs/motion/07_drivers.ipynb #efb875a9

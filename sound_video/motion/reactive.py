@@ -12,7 +12,7 @@ __all__ = ['KNOTS', 'AMPLITUDES', 'changes', 'layer_groups', 'pace', 'unit_range
 # %% ../../nbs/motion/02_reactive.ipynb #5e6de940
 from dataclasses import dataclass
 from itertools import accumulate
-import numpy as np, torch
+import numpy as np, scipy, torch
 from fastcore.basics import patch
 from ..core.errors import check_number, check_numbers
 from ..hearing.features import Features, check_features
@@ -39,8 +39,8 @@ def _dt(feats):
 
 def _eased(x, seconds, dt, order=0): # [..., T]
     "Smoothed over time by a Gaussian of this standard deviation."
-    from scipy.ndimage import gaussian_filter1d # not above: it takes a third of a second
-    return gaussian_filter1d(np.asarray(x, np.float64), seconds/dt, axis=-1, order=order, mode='nearest')
+    x = np.asarray(x, np.float64)
+    return scipy.ndimage.gaussian_filter1d(x, seconds/dt, axis=-1, order=order, mode='nearest')
 
 def pace(feats:Features): # [T]
     "How fast to move: 0 at the floor of the sound, about 1 where it is loud."
@@ -91,8 +91,8 @@ def pick_peaks(x, rate): # [T], values a second -> indices [n]
 def onsets(feats:Features): # -> s [n]
     "When something begins to sound, by the rise of the mel spectrogram relative to that of the ten seconds around."
     dt = _dt(feats)
-    from scipy.ndimage import maximum_filter1d
-    most = maximum_filter1d(feats.onset, 2*round(5/dt) + 1, mode='nearest').clip(1) # dB: less than one is no rise
+    most = scipy.ndimage.maximum_filter1d(feats.onset, 2*round(5/dt) + 1, mode='nearest')
+    most = most.clip(1) # dB: less than one is no rise
     return feats.times[pick_peaks(feats.onset / most, 1/dt)]
 
 def warp_time_to_onsets(feats:Features, times, # s [T]
@@ -181,11 +181,11 @@ def even_steps(
     measured,  # change along equal parts of what is wanted
 ):  # [n']: how far to go at each time, in the measure of `target_change`; shorter where the measured part ends early
     "Go along a stretch such that the picture changes as wanted."
-    from scipy.interpolate import PchipInterpolator # takes half a second
     part = target_change[-1] / len(measured)
     scale = np.append(0, np.clip(measured, part/3, part/.4).cumsum())
     n = max(2, int((target_change <= scale[-1]).sum()))
-    return PchipInterpolator(scale, part * np.arange(len(scale)))(target_change[:n].clip(max=scale[-1]))
+    steps = scipy.interpolate.PchipInterpolator(scale, part * np.arange(len(scale)))
+    return steps(target_change[:n].clip(max=scale[-1]))
 
 # %% ../../nbs/motion/02_reactive.ipynb #12e143a0
 def _integral(y, times): # [..., n], s [n]

@@ -11,7 +11,7 @@ __all__ = ['kaiser_beta', 'lowpass', 'resampling_matrix', 'filtered_lrelu']
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-import numpy as np, torch, torch.nn.functional as F
+import numpy as np, scipy, torch, torch.nn.functional as F
 from .kernels import choose, native_lacks
 from .operators import GAIN, SLOPE, no_grad_for, scale_shift
 from . import cpu_extension as native, kernels
@@ -32,8 +32,7 @@ def lowpass(n:int,         # taps
     t,window = (np.arange(n) - (n-1)/2) / rate, np.kaiser(n, kaiser_beta(n, width, rate))
     if radial:
         r = np.hypot(t[:,None], t).clip(1e-9) # an odd filter has its limit there
-        from scipy.special import j1 # takes a third of a second
-        f = j1(2*np.pi*cutoff*r) / (np.pi*r) * np.outer(window, window)
+        f = scipy.special.j1(2*np.pi*cutoff*r) / (np.pi*r) * np.outer(window, window)
     else: f = np.sinc(2*cutoff*t) * window
     return torch.as_tensor(f / f.sum(), dtype=torch.float32)
 

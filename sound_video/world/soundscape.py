@@ -19,7 +19,7 @@ __all__ = ['SPECTRA', 'BEDS', 'ROOM', 'SOUNDS', 'RAIN', 'RAINS', 'WIND', 'WINDS'
 import zlib
 from math import log2
 from types import SimpleNamespace
-import numpy as np, torch
+import numpy as np, scipy, torch
 from ..core.errors import UserError, check_number, check_seed, check_whole, value_met
 from ..core.arrays import MOST_CHANNELS, check_rate
 from .score import CONTROL_RATE, KINDS, Score, check_scene, kind_index
@@ -64,19 +64,6 @@ def sample_parameter(take,
         x = lo * (hi / lo)**u if lo > 0 else lo + (hi - lo) * u
         return max(x, 0.) if lo >= 0 else x
     return SimpleNamespace(**{k: one(k, v) for k, v in row.items()})
-
-# %% ../../nbs/world/04_soundscape.ipynb #011c42ba
-def _filtered(b, a, x): # coefficients; [.., n] -> [.., n]
-    from scipy.signal import lfilter
-    return lfilter(b, a, x)
-
-def _convolved(x, y): # [.., n], [.., k] -> [.., n + k - 1]
-    from scipy.signal import oaconvolve
-    return oaconvolve(x, y, axes=-1)
-
-def _smooth(x, width, **kwargs): # [n], standard deviation -> [n]
-    from scipy.ndimage import gaussian_filter1d
-    return gaussian_filter1d(x, width, **kwargs)
 
 # %% ../../nbs/world/04_soundscape.ipynb #30aff60b
 SPECTRA = { # (Hz, dB): air and fire
@@ -152,14 +139,13 @@ def noise_texture(take, name,
             shape, # Hz [F] -> dB [F], or [T, F] at the take's frames
             width=.7): # [C, N] with power 1
     "Noise whose spectrum follows `shape` through time: random short-time spectra, overlapped and added."
-    from scipy import fft
     h, c, t = take.hop, take.channels, len(take.frames)
     f = np.arange(1, h + 1) * take.rate / (2*h)
     gain = (10**(shape(f) / 20) * h / np.sqrt(spectral_power(shape) / f[0])).astype(np.float32)
     z = take.rng(name).standard_normal((c, t, 2*h), dtype=np.float32).view(np.complex64)
     z = np.concatenate([np.zeros((c, t, 1), np.complex64), z * gain], 2)
     # sine windows, half overlapped: their squares add to 1, so the power of independent frames is even
-    x = fft.irfft(z, overwrite_x=True) * np.sin(np.pi * (np.arange(2*h, dtype=np.float32) + .5) / (2*h))
+    x = scipy.fft.irfft(z, overwrite_x=True) * np.sin(np.pi * (np.arange(2*h, dtype=np.float32) + .5) / (2*h))
     out = np.zeros((c, t + 1, h), np.float32)
     out[:, :-1] += x[..., :h]
     out[:, 1:] += x[..., h:]
@@ -188,7 +174,7 @@ def flutter(take, name, hz, depth):
     "A positive random envelope that moves up to `hz` times a second, of power 1: [N]. Log-normal, as turbulence is."
     step = min(1 / (5 * hz), .05)
     t = np.arange(0, take.seconds + 4*step, step)
-    z = _smooth(take.rng(name).standard_normal(len(t)), 1 / (step * hz * 4), mode='wrap')
+    z = scipy.ndimage.gaussian_filter1d(take.rng(name).standard_normal(len(t)), 1 / (step * hz * 4), mode='wrap')
     z = np.exp(depth * z / max(z.std(), .02)) # a very short clip has hardly any variance
     return take.at_samples(z / np.sqrt((z**2).mean()), t)
 
@@ -197,7 +183,7 @@ def pulses(take, decay, attack=0., power=1.5): # seconds
     height: [N]."""
     x = np.zeros(take.n, np.float32)
     np.add.at(x, (take.times * take.rate).astype(int), take.strengths**power)
-    def smooth(tau): return _filtered([1.], [1., -np.exp(-1 / (tau * take.rate))], x).astype(np.float32)
+    def smooth(tau): return scipy.signal.lfilter([1.], [1., -np.exp(-1 / (tau * take.rate))], x).astype(np.float32)
     if not attack: return smooth(decay)
     rise = attack * decay / (attack + decay)
     peak = np.log(decay / rise) * decay * rise / (decay - rise)
@@ -270,7 +256,7 @@ def shards(take, name, times, sizes, points, decay, ring=0., kinds=3):
     for k in range(kinds):
         x = impulses(take, f'{name} {k}', times[which == k], sizes[which == k])
         g = kernel(take, f'{name} {k}', points, decay * 2.2**(k - (kinds - 1) / 2), ring)
-        out = out + _convolved(x, g[None])[:, :take.n]
+        out = out + scipy.signal.oaconvolve(x, g[None], axes=-1)[:, :take.n]
     return out
 
 # %% ../../nbs/world/04_soundscape.ipynb #37b4ed59
@@ -349,7 +335,7 @@ def follow_level(take, x, gain=1., grip=.9):
     a = np.sqrt((x[:, :take.n//n*n].reshape(len(x), -1, n)**2).mean((0, 2)))
     t = (np.arange(len(a)) + .5) * n / take.rate
     want = loud(np.interp(t, take.clock, take.level))
-    free, held = want / (a.mean() + 1e-6), want / (_smooth(a, 6) + 1e-6)
+    free, held = want / (a.mean() + 1e-6), want / (scipy.ndimage.gaussian_filter1d(a, 6) + 1e-6)
     g = free**(1 - grip) * np.clip(held, free / 6, free * 6)**grip
     return x * take.at_samples(.2 * gain * g, t)
 
@@ -368,20 +354,19 @@ def thump(take, hz,
     f = hz * 2**take.rng('thump').normal(0, .2)
     t = np.arange(int(5 / damping * take.rate)) / take.rate
     x = np.exp(-t * damping) * np.sin(4*np.pi * f / damping * (1 - np.exp(-t * damping / 2)))
-    return _convolved(impulses(take, 'thump', take.times, take.strengths**1.5), x[None].astype(np.float32))[
-        :, : take.n
-    ]
+    hits = impulses(take, 'thump', take.times, take.strengths**1.5)
+    return scipy.signal.oaconvolve(hits, x[None].astype(np.float32), axes=-1)[:, :take.n]
 
 def n_waves(take, name, times, sizes,
             seconds, # length of one
             corner): # Hz above which the air has dulled it
     "Shock waves: a jump, a straight fall below zero and a jump back."
     n = max(3, int(seconds * take.rate))
-    x = _convolved(impulses(take, name, times, sizes), np.linspace(1, -1, n, dtype=np.float32)[None])[
-        :, : take.n
-    ]
+    x = scipy.signal.oaconvolve(
+        impulses(take, name, times, sizes), np.linspace(1, -1, n, dtype=np.float32)[None], axes=-1
+    )[:, :take.n]
     pole = np.exp(-2*np.pi * min(corner, .45 * take.rate) / take.rate)
-    return _filtered([1 - pole], [1, -pole], x).astype(np.float32)
+    return scipy.signal.lfilter([1 - pole], [1, -pole], x).astype(np.float32)
 
 # %% ../../nbs/world/04_soundscape.ipynb #fc12d4d7
 def wind_bed(take, name, points='wind'):
@@ -435,7 +420,7 @@ def echoes(take, p):
     "An impulse response: the direct sound, three echoes, a decaying diffuse tail [C, n]."
     r, c, n = take.rng('echoes'), take.channels, int(p.reverb * take.rate)
     t = np.arange(n) / take.rate
-    ir = _filtered([.5], [1, -.5], r.standard_normal((c, n)) * np.exp(-6.9 * t / p.reverb) * (t > .004))
+    ir = scipy.signal.lfilter([.5], [1, -.5], r.standard_normal((c, n)) * np.exp(-6.9 * t / p.reverb) * (t > .004))
     ir *= 10**(p.wet_db / 20) / np.sqrt((ir**2).sum(1, keepdims=True) + 1e-9)
     if p.echo_db > -45:
         np.put_along_axis(ir, r.integers(n // 8, n, (c, 3)), 10 ** ((p.echo_db + r.normal(0, 3, (c, 3))) / 20), 1)
@@ -456,11 +441,11 @@ def microphone(take, p,
 # %% ../../nbs/world/04_soundscape.ipynb #7a9fb8c1
 def record(take, x, p):
     "The recording of `x`: room and microphone, a bed of other sounds, hiss, and a gentle limit at 0.9."
-    from scipy import fft
     ir, r = echoes(take, p), take.rng('record')
-    m = fft.next_fast_len(take.n + ir.shape[1], real=True)
-    h = fft.rfft(ir, m) * (10**(microphone(take, p, fft.rfftfreq(m, 1 / take.rate) + 1.) / 20)).astype(np.float32)
-    y = fft.irfft(fft.rfft(x, m) * h, m)[:, :take.n]
+    m = scipy.fft.next_fast_len(take.n + ir.shape[1], real=True)
+    db = microphone(take, p, scipy.fft.rfftfreq(m, 1 / take.rate) + 1.)
+    h = scipy.fft.rfft(ir, m) * (10**(db / 20)).astype(np.float32)
+    y = scipy.fft.irfft(scipy.fft.rfft(x, m) * h, m)[:, :take.n]
     y *= np.sqrt((x**2).mean() / ((y**2).mean() + 1e-12))
     if p.bed != 'none': y += .05 * mix_layers(take, (p.bed_db, lambda: BEDS[p.bed](take)))
     y += 10 ** (r.uniform(-90, -50) / 20) * noise_texture(
@@ -1193,10 +1178,9 @@ UNDERS = {
 # %% ../../nbs/world/04_soundscape.ipynb #11de1532
 def muffle(take, x, corner): # Hz
     "A low-pass of 12 dB an octave, by spectrum: [C, N]."
-    from scipy import fft
-    m = fft.next_fast_len(take.n + 512, real=True)
-    f = fft.rfftfreq(m, 1 / take.rate).astype(np.float32)
-    return fft.irfft(fft.rfft(x, m) / (1 + (f / np.float32(corner))**4)**.5, m)[:, :take.n]
+    m = scipy.fft.next_fast_len(take.n + 512, real=True)
+    f = scipy.fft.rfftfreq(m, 1 / take.rate).astype(np.float32)
+    return scipy.fft.irfft(scipy.fft.rfft(x, m) / (1 + (f / np.float32(corner))**4)**.5, m)[:, :take.n]
 
 @sound_of('underwater bubbling', UNDER, UNDERS)
 def underwater_bubbling(take, p):

@@ -11,6 +11,7 @@ __all__ = ['PHRASES', 'SCENE_NAMES', 'ATTRIBUTES', 'KNOWN_WORDS', 'Prompt', 'rea
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cache
 from ..core.errors import UserError, check_text
 
 # %% ../../nbs/world/08_words.ipynb #9d235f4e
@@ -412,13 +413,12 @@ inside lots surface through toward towards video photo picture image painting fi
 scenery sky light lights air weather beautiful nice pretty lovely dramatic bright dark distant close""".split())
 
 # %% ../../nbs/world/08_words.ipynb #08a6bc7c
-def _alternatives(phrases): # -> a pattern that prefers long ones
+@cache # hundreds of phrases, a tenth of a second
+def _alternatives(*phrases): # -> a pattern that prefers long ones
     return re.compile(r'(?<![\w-])(' + '|'.join(map(re.escape, sorted(phrases, key=len, reverse=True))) + r')(?![\w-])')
 
-_CLASS_OF = _alternatives(_CLASS)
 _SCENE_OF = {phrase: name for name, group in PHRASES.items() for phrase in group
              if set(phrase.split()) - _LITTLE - _CLASS.keys() and re.sub('^(an?|the) ', '', phrase) not in _CLASS}
-_SCENES_SAID = _alternatives(_SCENE_OF)
 KNOWN_WORDS = {w for phrase in (*_CLASS, *_SCENE_OF) for w in re.findall(r'[\w-]+', phrase)} | _LITTLE
 
 @dataclass(frozen=True)
@@ -446,22 +446,25 @@ class Prompt:
         elif words: said.append(f"the prompt's word {words} means nothing here")
         return '; '.join(said)
 
+def _classes_in(text): return _alternatives(*_CLASS).findall(text)
+def _scenes_in(text): return _alternatives(*_SCENE_OF).findall(text)
+
 def read_prompt(prompt:str,   # words for what to see
                 negative=None # and for what not to see
                )->Prompt:
     "What a prompt asks for; a `UserError` where no word of it is known."
     low = check_text('prompt', prompt).lower()
     not_low = '' if negative is None else check_text('negative', negative).lower()
-    found, without = _CLASS_OF.findall(low), {}
+    found, without = _classes_in(low), {}
     attributes = {_CLASS[w][0]: _CLASS[w][1] for w in reversed(found)}
     beside = {}
     for name, c, w in dict.fromkeys((*_CLASS[w], w) for w in found):
         if c != attributes[name]: beside.setdefault(name, []).append(w)
-    for name, c in map(_CLASS.get, _CLASS_OF.findall(not_low)): without[name] = (*without.get(name, ()), c)
+    for name, c in map(_CLASS.get, _classes_in(not_low)): without[name] = (*without.get(name, ()), c)
     unknown = {w: get_close_matches(w, sorted(KNOWN_WORDS - _LITTLE), 3, .6)
                for w in dict.fromkeys(re.findall(r'[^\W_]+(?:-[^\W_]+)*', f'{low} {not_low}'))
                if w not in KNOWN_WORDS and not set(w.split('-')) <= KNOWN_WORDS}
-    asked = Prompt(attributes, _scene_in(low), without, tuple(_SCENE_OF[p] for p in _SCENES_SAID.findall(not_low)),
+    asked = Prompt(attributes, _scene_in(low), without, tuple(_SCENE_OF[p] for p in _scenes_in(not_low)),
         unknown, {_CLASS[w][0]: w for w in reversed(found)}, beside)
     if not asked:
         near = ', '.join(dict.fromkeys(w for words in unknown.values() for w in words))
@@ -470,5 +473,5 @@ def read_prompt(prompt:str,   # words for what to see
     return asked
 
 def _scene_in(text): # -> the name of a scene or kind, or None
-    said = _SCENES_SAID.findall(text)
+    said = _scenes_in(text)
     return _SCENE_OF[max(said, key=len)] if said else None
