@@ -328,6 +328,11 @@ class Look:
     @property
     def side(self): return per(torch.tanh((self.sun_x - .5) * 4)) # where the light comes from: -1 left, 1 right
 
+    def replaced(self, mask, other): # bool [B], Look
+        "`other` where the mask is, this one elsewhere."
+        def one(a, b): return torch.where(mask.view(-1, *[1] * (a.ndim - 1)), b, a)
+        return Look(*map(one, vars(self).values(), vars(other).values()))
+
 # %% ../../nbs/world/01_drawing.ipynb #ac1f1c4e
 _CLOUDY, _DARK = ('overcast', 'storm', 'grey'), ('blue dusk', 'moonlight', 'night')
 _CLOCK = ((1., 'night'), (3., 'moonlight'), (5.3, 'blue dusk'), (6., 'rose dusk'), (6.7, 'dawn'),

@@ -471,47 +471,34 @@ def _room(seeds, canvas):
     )
 
 # %% ../../nbs/world/02_land.ipynb #4a0e9f34
+def _bare_hills(p, lk, seeds, h): # picture, its light, horizon
+    "Hills, and open ground before them."
+    rock, one, two = blend(seeds, 'rock', '5c5448 4c5438'), *_open_ground(seeds)
+    p = mountains(p, lk, seeds, 'hills', h - .03, span(seeds, 'hills', .05, .3), rock, .6, 1.2)
+    return ground(p, lk, seeds, h, one, two)
+
+def _open_ground(seeds): return blend(seeds, 'one', '5c4c34 4a5434'), blend(seeds, 'two', '6c5840 566038')
+
+def _handle(x, y, at, lean):
+    "What a torch is held by: its colour, and how far inside it is."
+    d, across = capsule(x, y, at['px'], at['py'], at['px'] + lean, at['py'] * 0 - .1, at['wide'] * .42)
+    lit = .12 + .8 * exp(-6 * (at['py'] - y).clamp(min=0))
+    return tint(torch.tensor([.30, .19, .10], device=x.device)) * (lit * (1 - .7 * across**2))[:, None], d
+
 def _torch(seeds, canvas):
     "A torch: as `_camp`."
     x, y = coords(canvas, seeds.device)
     at = _hearth(seeds) | dict(py=span(seeds, 'fire y', .30, .48))
     lk, h = look(seeds, FIRE_HOURS, canvas.hour), span(seeds, 'horizon', .15, .35)
     stone, mortar = bricks(x, y, seeds, 8.)
-    indoors = per((uniform(seeds, 'indoors')[:, 0] > .5).float())
     wall = tint(blend(seeds, 'stone', '7c746c 8c7c64 60646c')) * (stone * (1 - .6 * mortar))[:, None]
-    def paint(p, lk):
-        p = mountains(
-            p,
-            lk,
-            seeds,
-            'hills',
-            h - 0.03,
-            span(seeds, 'hills', 0.05, 0.3),
-            blend(seeds, 'rock', '5c5448 4c5438'),
-            0.6,
-            1.2,
-        )
-        return ground(p, lk, seeds, h, blend(seeds, 'one', '5c4c34 4a5434'), blend(seeds, 'two', '6c5840 566038'))
-    own = torch.lerp(
-        paint(sky(lk, seeds, canvas, h) * 0.8, lk), wall * 0.03, indoors[:, None].expand(-1, 3, *canvas.shape)
-    )
-    added = torch.lerp(
-        paint(torch.zeros_like(own), _firelit(lk, seeds.device)),
-        wall * tint(torch.tensor(GLOW, device=x.device)),
-        indoors[:, None].expand(-1, 3, *canvas.shape),
-    )
-    lean = span(seeds, 'held', -.12, .12)
-    d, across = capsule(x, y, at['px'], at['py'], at['px'] + lean, at['py'] * 0 - .1, at['wide'] * .42)
-    handle = (
-        tint(torch.tensor([0.30, 0.19, 0.10], device=x.device))
-        * ((0.12 + 0.8 * exp(-6 * (at['py'] - y).clamp(min=0))) * (1 - 0.7 * across**2))[:, None]
-    )
-    return dict(
-        own=over(own, handle, inside(d, canvas)),
-        added=added * (1 - inside(d, canvas))[:, None],
-        exposure=lk.exposure,
-        **at
-    )
+    indoors = per((uniform(seeds, 'indoors')[:, 0] > .5).float())[:, None].expand(-1, 3, *canvas.shape)
+    own = torch.lerp(_bare_hills(sky(lk, seeds, canvas, h) * .8, lk, seeds, h), wall * .03, indoors)
+    lit = _bare_hills(torch.zeros_like(own), _firelit(lk, seeds.device), seeds, h)
+    added = torch.lerp(lit, wall * tint(torch.tensor(GLOW, device=x.device)), indoors)
+    handle, d = _handle(x, y, at, span(seeds, 'held', -.12, .12))
+    seen = inside(d, canvas)
+    return dict(own=over(own, handle, seen), added=added * (1 - seen)[:, None], exposure=lk.exposure, **at)
 
 # %% ../../nbs/world/02_land.ipynb #e2e75f5a
 def _field(seeds, canvas):
@@ -705,52 +692,34 @@ def houses(x, y, seeds, key, base, tall, n=9.): # coordinates; foot and height o
 # %% ../../nbs/world/02_land.ipynb #ec7e5ce3
 BLAST_HOURS = ('noon', 'morning', 'golden hour', 'hazy', 'sunset', 'overcast', 'rose dusk', 'blue dusk', 'night')
 
+def _blast_look(seeds, kind, canvas):
+    "By day or at night; mostly at night where there are fireworks, or where a crater glows."
+    nights = 'night', 'moonlight', 'blue dusk', 'rose dusk'
+    dark = ((kind == 4) | (kind == 7)) & (uniform(seeds, 'dark')[:, 0] < .75)
+    return look(seeds, BLAST_HOURS, canvas.hour).replaced(dark, look(seeds, nights, canvas.hour))
+
+def _blast_land(p, lk, seeds, h, kind, canvas, lamps): # how bright windows are
+    "Mountains or a cone, a town, and ground, over the picture of a sky."
+    if canvas.place: return in_place(p, lk, seeds, h, canvas, lamps)
+    x, y = coords(canvas, seeds.device)
+    town, cone = per(kind == 5) | (per(kind == 6) & (span(seeds, 'town', 0, 1) > .5)), per(kind == 7)
+    d, windows, tone = houses(x, y, seeds, 'town', h - .03, torch.where(town, .38, -.5))
+    one, two = blend(seeds, 'one', 'a08860 8c7a50 5c6c38 7c7468'), blend(seeds, 'two', 'c0a878 6c6444 7c8450 988c80')
+    rock, high = blend(seeds, 'rock', '7c7064 6c7078 8c7c68'), span(seeds, 'far', .03, .3) * ~cone
+    p = mountains(p, lk, seeds, 'far', h - .03, high, rock, 1., 1.3)
+    p = _cone(p, lk, seeds, torch.where(cone, h, -1.))
+    walls = tint(blend(seeds, 'walls', '9c948a a89078 8c9098') * (lk.shade * .7 + lk.light * .5)) * tone[:, None]
+    p = over(p, haze(lk, walls, .3), inside(d, canvas))
+    p = glow(p, torch.tensor([.9, .6, .25], device=x.device), windows * lamps * per(lk.light.mean(1) < .3))
+    return ground(p, lk, seeds, h, one, two, rough=1.6, dry=1.2)
+
 def _site(seeds, canvas):
     "What stays still where something blows up: the picture, what the flash adds, and the horizon."
     kind = kind_index('explosion', seeds)
-    lk, night = look(seeds, BLAST_HOURS, canvas.hour), look(
-        seeds, ('night', 'moonlight', 'blue dusk', 'rose dusk'), canvas.hour
-    )
-    dark = ((kind == 4) | (kind == 7)) & (uniform(seeds, 'dark')[:, 0] < .75)
-    lk = Look(
-        *(
-            torch.where(dark.view(-1, *[1] * (a.ndim - 1)), b, a)
-            for a, b in zip(vars(lk).values(), vars(night).values())
-        )
-    )
-    h = on_level(canvas, span(seeds, 'horizon', .2, .42))
-    town = per(kind == 5) | (per(kind == 6) & (span(seeds, 'town', 0, 1) > .5))
-    cone = per(kind == 7)
-    one, two = blend(seeds, 'one', 'a08860 8c7a50 5c6c38 7c7468'), blend(seeds, 'two', 'c0a878 6c6444 7c8450 988c80')
-    x, y = coords(canvas, seeds.device)
-    d, windows, tone = houses(x, y, seeds, 'town', h - .03, torch.where(town, .38, -.5))
-    def paint(p, lk, lamps):
-        if canvas.place: return in_place(p, lk, seeds, h, canvas, lamps)
-        p = mountains(
-            p,
-            lk,
-            seeds,
-            'far',
-            h - 0.03,
-            span(seeds, 'far', 0.03, 0.3) * ~cone,
-            blend(seeds, 'rock', '7c7064 6c7078 8c7c68'),
-            1.0,
-            1.3,
-        )
-        p = _cone(p, lk, seeds, torch.where(cone, h, -1.))
-        p = over(
-            p,
-            haze(
-                lk,
-                tint(blend(seeds, 'walls', '9c948a a89078 8c9098') * (lk.shade * 0.7 + lk.light * 0.5)) * tone[:, None],
-                0.3,
-            ),
-            inside(d, canvas),
-        )
-        p = glow(p, torch.tensor([.9, .6, .25], device=x.device), windows * lamps * per(lk.light.mean(1) < .3))
-        return ground(p, lk, seeds, h, one, two, rough=1.6, dry=1.2)
-    own = paint(sky(lk, seeds, canvas, h, FAIR), lk, .7)
-    added = paint(clouds_alone(lk, seeds, canvas, h), _firelit(lk, seeds.device), 0.)
+    lk, h = _blast_look(seeds, kind, canvas), on_level(canvas, span(seeds, 'horizon', .2, .42))
+    own = _blast_land(sky(lk, seeds, canvas, h, FAIR), lk, seeds, h, kind, canvas, .7)
+    flash = clouds_alone(lk, seeds, canvas, h)
+    added = _blast_land(flash, _firelit(lk, seeds.device), seeds, h, kind, canvas, 0.)
     return dict(own=own, added=added, horizon=h, lk=lk)
 
 # %% ../../nbs/world/02_land.ipynb #f19e74ad
@@ -1115,15 +1084,10 @@ def _only(layer, where, paint, *args): # items to paint, bool [B]; arguments, th
     return layer.index_copy(0, i, paint(layer[i], *map(cut, args))) if len(i) else layer
 
 # %% ../../nbs/world/02_land.ipynb #340561b2
-def _plants(seeds, lk, canvas, h):
-    "The layer of plants, upright, and their give."
+def _tall_plants(seeds, canvas, h, kind, sort, leaf, lk): # kinds of scene and of plant [B]; colour of leaves [B, 3]
+    "The layer of trees, bushes and palms, upright, and their give."
     x, y = (c.expand(len(seeds), *canvas.shape) for c in coords(canvas, seeds.device))
-    kind = kind_index('wind noise', seeds)
-    sort = torch.tensor(_SORT, device=x.device)[kind, choice(seeds, 'sort', 2)]
     layer, give = torch.zeros(len(seeds), 4, *canvas.shape, device=x.device), torch.zeros_like(x)
-    leaf, dry = blend(seeds, 'leaf', '4c6a2c 3c5a30 6c7a30 8a6a2c 4a5a3a'), blend(
-        seeds, 'dry', 'a09048 8c9440 d0b870 c0a850'
-    )
     snow, first, big = per((kind == 7).float()), span(seeds, 'plant x', .15, .85), span(seeds, 'plant tall', .45, .8)
     for j in range(3):
         px = canvas.across((first + (.3 + .25 * span(seeds, f'apart {j}', 0, 1)) * j) % 1.)
@@ -1131,96 +1095,65 @@ def _plants(seeds, lk, canvas, h):
         there = uniform(seeds, f'there {j}')[:, 0] < torch.tensor([.7, .5, 1.], device=x.device)[j]
         for s, paint in ((LEAFY, leafy), (PALM, palm)):
             layer = _only(layer, (sort == s) & there, paint, x, y, seeds, lk, f'plant {j}', px, py, tall, leaf)
-        for k, at in ((0, px), (1, (px + 0.23) % 1.0)):
-            layer = _only(
-                layer,
-                sort == FIR,
-                fir_tree,
-                x,
-                y,
-                seeds,
-                lk,
-                f'plant {j}{k}',
-                at,
-                py + 0.01 * k,
-                tall * (1 - 0.3 * k),
-                leaf * 0.5,
-                snow,
-            )
+        for k, at in ((0, px), (1, (px + .23) % 1.)):
+            where = f'plant {j}{k}', at, py + .01 * k, tall * (1 - .3 * k)
+            layer = _only(layer, sort == FIR, fir_tree, x, y, seeds, lk, *where, leaf * .5, snow)
         yields = ((y - py) / tall).clamp(0, 1.2)**1.7 * tall * exp(-((x - px) / (.55 * tall))**2)
         give = torch.maximum(give, yields * per(.5 * (there & (sort < FIR)) + .3 * (sort == FIR)))
-    low = (kind <= 2) | (kind == 5)
-    meadow = torch.where(per(sort == GRASS), span(seeds, 'meadow', .24, .5), .09)
-    layer = _only(
-        layer,
-        (sort == GRASS) | low,
-        grass,
-        x,
-        y,
-        seeds,
-        lk,
-        h * torch.where(per(sort == GRASS), 0.93, 0.45),
-        meadow,
-        leaf,
-        dry,
-    )
-    return layer, torch.maximum(give, .55 * meadow * step(-.1, .25, y) * per((sort == GRASS) | low) * (y < h + meadow))
+    return layer, give
+
+def _plants(seeds, lk, canvas, h):
+    "The layer of plants with the grass, upright, and their give."
+    kind, (x, y) = kind_index('wind noise', seeds), coords(canvas, seeds.device)
+    sort = torch.tensor(_SORT, device=x.device)[kind, choice(seeds, 'sort', 2)]
+    leaf = blend(seeds, 'leaf', '4c6a2c 3c5a30 6c7a30 8a6a2c 4a5a3a')
+    dry = blend(seeds, 'dry', 'a09048 8c9440 d0b870 c0a850')
+    layer, give = _tall_plants(seeds, canvas, h, kind, sort, leaf, lk)
+    high = sort == GRASS
+    grown, meadow = high | (kind <= 2) | (kind == 5), torch.where(per(high), span(seeds, 'meadow', .24, .5), .09)
+    foot = h * torch.where(per(high), .93, .45)
+    x, y = x.expand_as(give), y.expand_as(give)
+    layer = _only(layer, grown, grass, x, y, seeds, lk, foot, meadow, leaf, dry)
+    return layer, torch.maximum(give, .55 * meadow * step(-.1, .25, y) * per(grown) * (y < h + meadow))
 
 # %% ../../nbs/world/02_land.ipynb #fc6619f2
 WIND_HOURS = ('morning', 'noon', 'hazy', 'golden hour', 'sunset', 'overcast', 'grey', 'dawn', 'rose dusk')
 
-def _windy(seeds, canvas):
-    "What stays still in the wind: sky and land, and the layer of plants."
-    kind = kind_index('wind noise', seeds)
-    lk, pale = look(seeds, WIND_HOURS, canvas.hour), look(seeds, ('overcast', 'grey', 'blue dusk'), canvas.hour)
+def _windy_look(seeds, kind, canvas):
+    "An hour for wind; grey or dusk in a snowstorm."
+    pale = look(seeds, ('overcast', 'grey', 'blue dusk'), canvas.hour)
+    return look(seeds, WIND_HOURS, canvas.hour).replaced(kind == 7, pale)
+
+def _windy_land(p, lk, seeds, h, kind): # picture of the sky -> picture, height of the skyline, colour of the ground
+    "Mountains, hills and open ground: green, sandy or white."
+    x, _ = coords(Canvas.of(p), seeds.device)
     white, sand = kind == 7, kind == 3
-    lk = Look(
-        *(
-            torch.where(white.view(-1, *[1] * (a.ndim - 1)), b, a)
-            for a, b in zip(vars(lk).values(), vars(pale).values())
-        )
-    )
-    h, (x, y) = on_level(canvas, span(seeds, 'horizon', .16, .42)), coords(canvas, seeds.device)
-    pick = lambda key, grassy, desert, snow: torch.where(
-        sand[:, None],
-        blend(seeds, key, desert),
-        torch.where(white[:, None], blend(seeds, key, snow), blend(seeds, key, grassy)),
-    )
+    def pick(key, grassy, desert, snow):
+        bare = torch.where(white[:, None], blend(seeds, key, snow), blend(seeds, key, grassy))
+        return torch.where(sand[:, None], blend(seeds, key, desert), bare)
     one = pick('one', '5c6c34 6c7838 7c7040', 'd0a468 c08850 e0c08c', 'd0d8e0 e0e4e8')
     two = pick('two', '8c9048 7c8440 a09450', 'e0bc80 b07c4c d8b078', 'b8c4d4 d8dce4')
+    rock = pick('rock', '7c7468 6c7480', 'b08050 c09060', '98a4b4 8c98a8')
     far, near = span(seeds, 'far', .0, .28).clamp(min=.004), span(seeds, 'near', .02, .14) + .14 * per(sand)
-    skyline = torch.maximum(
-        h - 0.03 + far * crest(seeds, 'far', x, 1.2), h - 0.04 + near * crest(seeds, 'near', x, 0.8, 'smooth')
-    )
-    p = mountains(
-        dome(lk, seeds, x, y, h),
-        lk,
-        seeds,
-        'far',
-        h - 0.03,
-        far,
-        pick('rock', '7c7468 6c7480', 'b08050 c09060', '98a4b4 8c98a8'),
-        0.9,
-        1.2,
-        snow=per(white * 0.5),
-    )
-    p = ground(
-        mountains(p, lk, seeds, 'near', h - 0.04, near, one * 0.8, 0.4, 0.8, 'smooth'),
-        lk,
-        seeds,
-        h - 0.02,
-        one,
-        two,
-        rough=1.2,
-    )
+    ridge, rise = far * crest(seeds, 'far', x, 1.2), near * crest(seeds, 'near', x, .8, 'smooth')
+    p = mountains(p, lk, seeds, 'far', h - .03, far, rock, .9, 1.2, snow=per(white * .5))
+    p = mountains(p, lk, seeds, 'near', h - .04, near, one * .8, .4, .8, 'smooth')
+    skyline = torch.maximum(h - .03 + ridge, h - .04 + rise)
+    return ground(p, lk, seeds, h - .02, one, two, rough=1.2), skyline, two
+
+def _windy(seeds, canvas):
+    "What stays still in the wind: sky and land, and the layer of plants."
+    kind, (x, y) = kind_index('wind noise', seeds), coords(canvas, seeds.device)
+    lk, h = _windy_look(seeds, kind, canvas), on_level(canvas, span(seeds, 'horizon', .16, .42))
+    bare = dome(lk, seeds, x, y, h)
+    p, skyline, dust = _windy_land(bare, lk, seeds, h, kind)
     plants, give = _plants(seeds, lk, canvas, h)
     if canvas.place:
-        bare = dome(lk, seeds, x, y, h)
         p, plants = in_place(bare, lk, seeds, h, canvas), torch.zeros_like(plants)
         skyline = torch.where((p - bare).abs().sum(1) > 0, 9., 0.) # where there is land
     grown = extent(canvas, plants[:, 3], .15) # as far as they bend
     sky = inside(y - skyline, canvas)
-    return dict(own=p, plants=plants, give=give, grown=grown, horizon=h, lk=lk, dust=two, open=sky)
+    return dict(own=p, plants=plants, give=give, grown=grown, horizon=h, lk=lk, dust=dust, open=sky)
 
 # %% ../../nbs/world/02_land.ipynb #52b51f8d
 def sway_plants(picture, # [B, 3, H, W]
