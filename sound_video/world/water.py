@@ -507,103 +507,66 @@ def _steps(seeds, kind, x, y, lip, foot):
     return field, across, time, foam, cx
 
 # %% ../../nbs/world/03_water.ipynb #0051d5a6
+def _fall_land(lk, seeds, canvas, top, foot, notch, far): # planes; how much air lies before the cliff
+    "Sky, far mountains, the cliff below `top` with its trees, and the bank: the picture."
+    x, y = coords(canvas, seeds.device)
+    trees = .07 * firs(x, seeds, 'firs', 18.) * notch * step(.25, .6, crest(seeds, 'wood', x, 1., 'smooth'))
+    green, rock = blend(seeds, 'leaf', '3c5a30 4c6a2c 2c4a34'), blend(seeds, 'far rock', '7a7c84 6a7a74 8c8078')
+    p = sky(lk, seeds, canvas, foot + .1)
+    if canvas.place: p = in_place(p, lk, seeds, foot + .1, canvas)
+    else: p = mountains(p, lk, seeds, 'far', foot, .55, rock, 1.3)
+    p = over(p, green * (lk.shade * .7 + lk.light * .35), inside(top + trees - y, canvas))
+    cliff, a = _cliff(lk, seeds, x, y, top, foot)
+    p = over(p, haze(lk, cliff, .08 + .9 * far), a)
+    return forest(p, lk, seeds, 'bank', foot - .015, .075, green, .15, 16., 1.3)
+
 def _fall_scene(seeds, canvas):
     "A cliff with falling water: picture and where water is."
     kind, lk, (x, y) = kind_index('waterfall burbling', seeds), _fall_look(seeds, canvas), coords(canvas, seeds.device)
-    foot = vary(seeds, 'foot', 0.22, 0.34) + per(by(kind, [0, 0, -0.03, -0.02, 0, 0.06, 0]))
-    far = per(by(kind, [0, 0, 0, 0, 0, 1, 0]))
-    lip = foot + per(by(kind, [0.48, 0, 0.42, 0.36, 0, 0.33, 0])) + vary(seeds, 'lip', -0.04, 0.07)
+    def each(*values): return per(by(kind, values)) # a number for each kind
+    foot, far = vary(seeds, 'foot', .22, .34) + each(0, 0, -.03, -.02, 0, .06, 0), each(0, 0, 0, 0, 0, 1, 0)
+    lip = foot + each(.48, 0, .42, .36, 0, .33, 0) + vary(seeds, 'lip', -.04, .07)
     if canvas.place: lip = foot + .62 * (lip - foot)
     field, across, time, foam, cx = _steps(seeds, kind, x, y, lip, foot)
-    notch = 1 - exp(
-        -(((x - vary(seeds, 'fall x', 0.3, 0.7)) / per(by(kind, [0.12, 1, 0.125, 0.23, 1, 0.085, 1]))) ** 4)
-    )
-    top = lip + 0.004 + (0.24 * crest(seeds, 'cliff top', x, 1.6, 'fbm') - 0.02) * notch * (.4 if canvas.place else 1)
-    trees = 0.07 * firs(x, seeds, 'firs', 18.0) * notch * step(0.25, 0.6, crest(seeds, 'wood', x, 1.0, 'smooth'))
-    green = blend(seeds, 'leaf', '3c5a30 4c6a2c 2c4a34')
-    p = mountains(
-        sky(lk, seeds, canvas, foot + 0.1),
-        lk,
-        seeds,
-        'far',
-        foot,
-        0.55,
-        blend(seeds, 'far rock', '7a7c84 6a7a74 8c8078'),
-        1.3,
-    )
-    if canvas.place: p = in_place(sky(lk, seeds, canvas, foot + .1), lk, seeds, foot + .1, canvas)
-    p = over(p, green * (lk.shade * 0.7 + lk.light * 0.35), inside(top + trees - y, canvas))
-    rock, a = _cliff(lk, seeds, x, y, top, foot)
-    p = forest(
-        over(p, haze(lk, rock, 0.08 + 0.9 * far), a), lk, seeds, 'bank', foot - 0.015, 0.075, green, 0.15, 16.0, 1.3
-    )
-    reach, high = per(by(kind, [0.196, 1, 0.228, 0.372, 1, 0.116, 1])), per(
-        by(kind, [0.15, 1, 0.09, 0.21, 1, 0.075, 1])
-    )
-    mist = exp(-(((x - cx) / reach) ** 2) - ((y - foot - 0.03) / high) ** 2)
+    notch = 1 - exp(-(((x - vary(seeds, 'fall x', .3, .7)) / each(.12, 1, .125, .23, 1, .085, 1)) ** 4))
+    top = lip + .004 + (.24 * crest(seeds, 'cliff top', x, 1.6, 'fbm') - .02) * notch * (.4 if canvas.place else 1)
+    reach, high = each(.196, 1, .228, .372, 1, .116, 1), each(.15, 1, .09, .21, 1, .075, 1)
+    mist = exp(-(((x - cx) / reach) ** 2) - ((y - foot - .03) / high) ** 2)
     return dict(
-        p=p,
-        field=field,
-        across=across,
-        along=time.expand_as(foam),
-        foam=foam,
-        mist=mist,
-        level=foot,
-        cx=cx,
-        cy=foot,
-        pool=inside(foot - y, canvas).expand_as(foam),
+        p=_fall_land(lk, seeds, canvas, top, foot, notch, far), field=field, across=across, along=time.expand_as(foam),
+        foam=foam, mist=mist, level=foot, cx=cx, cy=foot, pool=inside(foot - y, canvas).expand_as(foam)
     )
 
 # %% ../../nbs/world/03_water.ipynb #1a500a74
+def _stream_land(lk, seeds, canvas, h):
+    "Hills, woods and grass up to the horizon: the picture."
+    p, green = sky(lk, seeds, canvas, h - .03), blend(seeds, 'leaf', '3c5a30 4c6a2c 5a6a2c 2c4a34')
+    if canvas.place: return in_place(p, lk, seeds, h - .03, canvas)
+    p = mountains(p, lk, seeds, 'hill', h - .03, .28, green * .9, .9, 1.2, 'fbm')
+    p = forest(p, lk, seeds, 'wood', h - .05, .22, green, .5, 14.)
+    p = forest(p, lk, seeds, 'wood 2', h - .06, .13, green * .8, .2, 20.)
+    return ground(p, lk, seeds, h, green, blend(seeds, 'grass', '6a7a3c 5a6a34 80804a 5a5038'), rough=1.4)
+
 def _stream_scene(seeds, canvas):
     "A brook between stones: picture and where water is."
     kind, lk, (x, y) = kind_index('waterfall burbling', seeds), _fall_look(seeds, canvas), coords(canvas, seeds.device)
-    h, broad = vary(seeds, 'brook h', 0.60, 0.74), per(by(kind, [1, 0.75, 1, 1, 1, 1, 1.35]))
-    p, green = sky(lk, seeds, canvas, h - 0.03), blend(seeds, 'leaf', '3c5a30 4c6a2c 5a6a2c 2c4a34')
-    p = mountains(p, lk, seeds, 'hill', h - 0.03, 0.28, green * 0.9, 0.9, 1.2, 'fbm')
-    p = forest(
-        forest(p, lk, seeds, 'wood', h - 0.05, 0.22, green, 0.5, 14.0),
-        lk,
-        seeds,
-        'wood 2',
-        h - 0.06,
-        0.13,
-        green * 0.8,
-        0.2,
-        20.0,
-    )
-    if canvas.place: p = in_place(sky(lk, seeds, canvas, h - .03), lk, seeds, h - .03, canvas)
-    else: p = ground(p, lk, seeds, h, green, blend(seeds, 'grass', '6a7a3c 5a6a34 80804a 5a5038'), rough=1.4)
+    h, broad = vary(seeds, 'brook h', .60, .74), per(by(kind, [1, .75, 1, 1, 1, 1, 1.35]))
     down = (h - y).clamp(min=0)
-    far = 0.25 / (down + 0.10)
-    mid = vary(seeds, 'mid', 0.35, 0.65) + torch.sin(
-        5.5 * down**0.7 * vary(seeds, 'bends', 1, 2) + vary(seeds, 'bend', 0, 6.3)
-    ) * (0.05 + 0.22 * down)
-    half = (
-        broad
-        * (0.018 + 0.42 * down**1.15)
-        * (0.75 + 0.5 * noise(0.8 * x + vary(seeds, 'edge', 0, 8), 3 / (down + 0.15), 'fbm'))
-    ).clamp(min=1e-3)
+    far = .25 / (down + .10)
+    bends = torch.sin(5.5 * down**.7 * vary(seeds, 'bends', 1, 2) + vary(seeds, 'bend', 0, 6.3))
+    mid = vary(seeds, 'mid', .35, .65) + bends * (.05 + .22 * down)
+    rough = noise(.8 * x + vary(seeds, 'edge', 0, 8), 3 / (down + .15), 'fbm')
+    half = (broad * (.018 + .42 * down**1.15) * (.75 + .5 * rough)).clamp(min=1e-3)
     field = 1 - (x - mid).abs() / half
-    ground_, bed = inside(h - y, canvas), inside(field * half, canvas) * inside(h - y, canvas)
-    p = over(
-        p,
-        blend(seeds, 'mud', '3a3026 4a4234 34383a') * (lk.shade + lk.light * 0.5),
-        0.85 * inside(field * half + 0.02, canvas, 0.03) * ground_,
-    )
-    rows = torch.sin(7 * far + 2.5 * noise(x * 1.5 + vary(seeds, 'rows', 0, 8), 0 * y + 1.0, 'smooth'))
-    foam = 0.8 * step(0.6, 1.0, rows) * bed * step(0.02, 0.1, down)
+    land, bed = inside(h - y, canvas), inside(field * half, canvas) * inside(h - y, canvas)
+    mud = blend(seeds, 'mud', '3a3026 4a4234 34383a') * (lk.shade + lk.light * .5)
+    p = over(_stream_land(lk, seeds, canvas, h), mud, .85 * inside(field * half + .02, canvas, .03) * land)
+    rows = torch.sin(7 * far + 2.5 * noise(x * 1.5 + vary(seeds, 'rows', 0, 8), 0 * y + 1., 'smooth'))
+    foam = .8 * step(.6, 1., rows) * bed * step(.02, .1, down)
     return dict(
-        p=p,
-        field=field,
-        across=0.8 * (x - mid) / half,
-        along=(-1.1 * far).expand_as(bed),
-        foam=foam,
-        mist=torch.zeros_like(bed),
-        level=h,
-        cx=mid[:, canvas.unit * 2 // 3, :1, None],
-        cy=torch.full_like(h, 0.28),
-        pool=bed,
+        p=p, field=field, across=.8 * (x - mid) / half, along=(-1.1 * far).expand_as(bed), foam=foam,
+        mist=torch.zeros_like(bed), level=h, cx=mid[:, canvas.unit * 2 // 3, :1, None], cy=torch.full_like(h, .28),
+        pool=bed
     )
 
 # %% ../../nbs/world/03_water.ipynb #cce2faf3
@@ -631,58 +594,33 @@ def _stones(w, seeds, canvas, scene, n=7):
     return w
 
 # %% ../../nbs/world/03_water.ipynb #2ba320c1
+def _garden(lk, seeds, canvas, h):
+    "Hedges around a paved place: the picture."
+    p, green = sky(lk, seeds, canvas, h), blend(seeds, 'leaf', '3c5a30 4c6a2c 2c4a34')
+    p = mountains(p, lk, seeds, 'hedge far', h - .02, .22, green, .5, 2., 'billow')
+    p = mountains(p, lk, seeds, 'hedge', h - .02, .10, green * .8, .15, 3., 'billow')
+    one, two = blend(seeds, 'plaza', 'a89c88 8c8c88 b0a08c 6a7a44'), blend(seeds, 'plaza 2', '988c78 7c8084 5a7a3c')
+    return ground(p, lk, seeds, h, one, two, dry=.7)
+
 def _fountain_scene(seeds, canvas):
     "A fountain in a garden: picture and where water is."
     lk, (x, y) = _fall_look(seeds, canvas), coords(canvas, seeds.device)
-    h, cx, cy, rx = (
-        vary(seeds, 'garden h', 0.34, 0.46),
-        vary(seeds, 'basin x', 0.4, 0.6),
-        vary(seeds, 'basin y', 0.17, 0.22),
-        vary(seeds, 'basin r', 0.30, 0.42),
-    )
-    p, green = sky(lk, seeds, canvas, h), blend(seeds, 'leaf', '3c5a30 4c6a2c 2c4a34')
-    p = mountains(p, lk, seeds, 'hedge far', h - 0.02, 0.22, green, 0.5, 2.0, 'billow')
-    p = mountains(p, lk, seeds, 'hedge', h - 0.02, 0.10, green * 0.8, 0.15, 3.0, 'billow')
-    p = ground(
-        p,
-        lk,
-        seeds,
-        h,
-        blend(seeds, 'plaza', 'a89c88 8c8c88 b0a08c 6a7a44'),
-        blend(seeds, 'plaza 2', '988c78 7c8084 5a7a3c'),
-        dry=0.7,
-    )
-    disc = lambda yy, r: (1 - (((x - cx) / r) ** 2 + ((y - yy) / (0.30 * r)) ** 2 + 1e-6).sqrt()) * r * 0.3
-    box = lambda lo, hi, half: torch.minimum(torch.minimum(y - lo, hi - y), half - (x - cx).abs())
-    stone, lit = blend(seeds, 'basin', 'b8ac98 a0a09c c8bca4'), (0.42 + 0.35 * ((x - cx) / rx) * lk.side)[:, None]
-    marble = tint(stone) * (tint(lk.shade) * 0.7 + tint(lk.light) * lit)
-    p = over(p, torch.zeros_like(stone), 0.45 * inside(disc(cy - 0.085, rx * 1.2), canvas, 0.05))
-    p = over(p, marble, inside(torch.maximum(disc(cy - 0.06, rx * 1.06), box(cy - 0.06, cy, rx * 1.06)), canvas))
-    p = over(p, stone * (lk.shade * 0.8 + lk.light), inside(disc(cy, rx * 1.06), canvas))
-    top = cy + 0.16
-    bowl = disc(top, rx * 0.36)
-    post = inside(
-        union(
-            [
-                box(cy - 0.02, top, 0.022 + 0.03 * ((y - cy) / 0.16 - 0.4) ** 2),
-                bowl,
-                torch.minimum(bowl + 0.02, top - y),
-            ]
-        ),
-        canvas,
-    )
+    cx, cy, rx = vary(seeds, 'basin x', .4, .6), vary(seeds, 'basin y', .17, .22), vary(seeds, 'basin r', .30, .42)
+    def disc(yy, r): return (1 - (((x - cx) / r) ** 2 + ((y - yy) / (.30 * r)) ** 2 + 1e-6).sqrt()) * r * .3
+    def box(lo, hi, half): return torch.minimum(torch.minimum(y - lo, hi - y), half - (x - cx).abs())
+    stone, lit = blend(seeds, 'basin', 'b8ac98 a0a09c c8bca4'), (.42 + .35 * ((x - cx) / rx) * lk.side)[:, None]
+    marble = tint(stone) * (tint(lk.shade) * .7 + tint(lk.light) * lit)
+    p = _garden(lk, seeds, canvas, vary(seeds, 'garden h', .34, .46))
+    p = over(p, torch.zeros_like(stone), .45 * inside(disc(cy - .085, rx * 1.2), canvas, .05))
+    p = over(p, marble, inside(torch.maximum(disc(cy - .06, rx * 1.06), box(cy - .06, cy, rx * 1.06)), canvas))
+    p = over(p, stone * (lk.shade * .8 + lk.light), inside(disc(cy, rx * 1.06), canvas))
+    top = cy + .16
+    bowl, foot = disc(top, rx * .36), box(cy - .02, top, .022 + .03 * ((y - cy) / .16 - .4) ** 2)
+    post = inside(union([foot, bowl, torch.minimum(bowl + .02, top - y)]), canvas)
     zero = torch.zeros_like(post)
     return dict(
-        p=over(p, marble, post),
-        field=zero - 1,
-        across=3 * (x - cx) + zero,
-        along=3 * y + zero,
-        foam=zero,
-        mist=zero,
-        level=cy + 0.02,
-        cx=cx,
-        cy=cy,
-        pool=inside(disc(cy, rx * 0.95), canvas) * (1 - post),
+        p=over(p, marble, post), field=zero - 1, across=3 * (x - cx) + zero, along=3 * y + zero, foam=zero, mist=zero,
+        level=cy + .02, cx=cx, cy=cy, pool=inside(disc(cy, rx * .95), canvas) * (1 - post)
     )
 
 # %% ../../nbs/world/03_water.ipynb #11360699
