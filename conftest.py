@@ -12,10 +12,6 @@ def cache(name): return Path(tempfile.gettempdir())/f'sound-video-{zlib.crc32(sy
 OWN, COMPILED = cache(os.environ.get('PYTEST_XDIST_WORKER', 'main')), cache('compiled')
 os.environ['NUMBA_CACHE_DIR'] = str(OWN)
 
-# some machines forbid bytecode files: each of the commands that tests start would then compile the package once more
-os.environ.pop('PYTHONDONTWRITEBYTECODE', None)
-sys.dont_write_bytecode = False
-
 def pytest_configure(config):
     if hasattr(config, 'workerinput') or not config.getoption('numprocesses', None) or COMPILED.exists(): return
     new = cache(f'compiled-{os.getpid()}')

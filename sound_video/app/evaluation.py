@@ -241,6 +241,34 @@ def _clips(data, split, n, seconds, fps, size, scenes): # those that the model k
     return FolderClips(files[split][:n], vocab, **o)
 
 # %% ../../nbs/app/10_evaluation.ipynb #27e421ee
+def _rows_of(sv, rows):
+    "The names of the rows that the pack has, or those of them that are asked for."
+    if wrong := set(rows or []) - set(ROWS):
+        raise UserError(f"no row is called '{wrong.pop()}': choose from {', '.join(ROWS)}")
+    return [
+        name for name, row in ROWS.items()
+        if (row.part is None or row.part in sv.config.parts) and (not rows or name in rows)
+    ]
+
+def _vector_of(sv, sound, rate): # samples [C, N] -> [D]
+    "The vector of a clip; of one that is longer or shorter than the encoder's window, as films take it."
+    if sound.shape[1] == round(sv.encoder.cfg.seconds * rate):
+        return sv.encoder.hear(sound.mean(0)[None].to(sv.device))[0].cpu()
+    return sound_vectors(sv, Sound((sound, rate), sv.encoder), Shown())[1][0]
+
+def _looks(sv, classifiers, data, split, sizes, names):
+    "What the classifiers see in the film of each clip by each row: {row: [look of each clip]}."
+    looks, found, fps = {name: [] for name in names}, _clips(data, split, *sizes, sv.config.scenes), sizes[2]
+    for i in progress(range(len(found)), desc=split):
+        frames, sound, label = found[i]
+        v, scene = _vector_of(sv, sound, found.rate), scene_and_kind(found.vocab[int(label)])[0]
+        truth = classifiers.image_classifier.classes.index(scene)
+        for name in names:
+            own = name in ('reference', 'world') # the clip itself
+            film = to_uint8(frames) if own else row_video(sv, name, (sound, found.rate), fps, i)
+            looks[name].append(look_at(film, fps, sound, found.rate, v, truth, classifiers))
+    return looks
+
 def evaluate(pack=None,    # folder; the model that comes with the package by default
              data='world', # or a folder of clips
              clips=135,    # test clips; as many validation clips are what all rows are compared with
@@ -248,43 +276,11 @@ def evaluate(pack=None,    # folder; the model that comes with the package by de
     "The table of results on test sounds."
     of, pack = str(pack or 'mini'), pack or default_pack()
     sv, classifiers = SoundVideo.load(pack), read_classifiers(pack)
-    if wrong := set(rows or []) - set(ROWS):
-        raise UserError(f"no row is called '{wrong.pop()}': choose from {', '.join(ROWS)}")
-    has = [
-        name
-        for name, row in ROWS.items()
-        if (row.part is None or row.part in sv.config.parts) and (not rows or name in rows)
-    ]
-    looks, o = {name: [] for name in ('reference', *has)}, (clips, seconds, fps, sv.generator.cfg.img_resolution)
-    for split, todo in (('valid', ['reference']), ('test', has)):
-        found = _clips(data, split, *o, sv.config.scenes)
-        for i in progress(range(len(found)), desc=split):
-            frames, sound, label = found[i]
-            v = (
-                sv.encoder.hear(sound.mean(0)[None].to(sv.device))[0].cpu()
-                if sound.shape[1] == round(sv.encoder.cfg.seconds * found.rate)
-                else sound_vectors(sv, Sound((sound, found.rate), sv.encoder), Shown())[1][0]
-            )
-            for name in todo:
-                film = (
-                    to_uint8(frames)
-                    if name in ('reference', 'world')
-                    else row_video(sv, name, (sound, found.rate), fps, i)
-                )
-                looks[name].append(
-                    look_at(
-                        film,
-                        fps,
-                        sound,
-                        found.rate,
-                        v,
-                        classifiers.image_classifier.classes.index(scene_and_kind(found.vocab[int(label)])[0]),
-                        classifiers,
-                    )
-                )
-    reference = looks.pop('reference')
+    names, sizes = _rows_of(sv, rows), (clips, seconds, fps, sv.generator.cfg.img_resolution)
+    reference = _looks(sv, classifiers, data, 'valid', sizes, ['reference'])['reference']
+    looks = _looks(sv, classifiers, data, 'test', sizes, names)
     called = lambda name: 'the clips' if name == 'world' != data else name
     return Table(
         [dict(name=called(name), **summary(look, reference)) for name, look in looks.items()],
-        dict(pack=of, data=str(data), clips=len(looks[has[0]]), fps=fps, seconds=seconds),
+        dict(pack=of, data=str(data), clips=len(looks[names[0]]), fps=fps, seconds=seconds),
     )
