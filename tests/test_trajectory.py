@@ -8,6 +8,7 @@ from sound_video.metrics.images import loudness_motion
 from sound_video.app.edit import SoundVideo
 from sound_video.app.pack_config import default_pack
 from sound_video.hearing.sound import Sound
+from sound_video.media.sounds import read_sound
 from sound_video.motion.trajectory import N_CURVES
 from sound_video.world.score import SCENES
 from sound_video.world.clips import render, split_seeds
@@ -100,15 +101,15 @@ def test_an_hour_neither_freezes_nor_drifts(model):
 
 @pytest.mark.skipif(not RECORDINGS, reason='no recordings here')
 def test_recordings_show_the_scenes_that_are_named(model, classifiers):
-    "By three seeds each, nearly always: in the middle of every segment of four seconds or more."
+    "By two seeds each, nearly always: in the middle of every segment of four seconds or more of the first forty."
     shown = []
     for path in RECORDINGS:
-        sound = Sound(path, model.encoder, dense=True)
+        sound = Sound(read_sound(path, seconds=40), model.encoder, dense=True)
         assert len(sound.features.times)  # asked for first, they come with the windows from one pass
         timeline, named = listen(model, sound), model.name(sound).ranked[0][0]
         parts = [(s.scene, int(s.start), int(s.end)) for s in timeline if s.scene and s.end - s.start >= 4]
         if len(timeline.scenes) < 2: parts = [(named, 0, 8)]
-        for seed in (3, 4, 5):
+        for seed in (3, 4):
             video = model.generate(sound, 1, seed=seed)
             for scene, start, end in parts:
                 frames = video[start + 1:max(start + 2, min(start + 9, end - 1))]
