@@ -371,91 +371,62 @@ def _slider(name, value, top, tip):
         description=name, value=value, min=0, max=top, step=0.05, tooltip=tip, readout_format='.2f', **_WIDE
     )
 
+def _choice(name, options, tip, **kwargs):
+    return W.Dropdown(description=name, options=options, tooltip=tip, **_WIDE, **kwargs)
+
+def _words(name, such_as, tip, **kwargs):
+    return W.Text(description=name, placeholder=such_as, tooltip=tip, **_WIDE, **kwargs)
+
+def _switch(name, tip):
+    return W.Checkbox(value=True, description=name, indent=False, tooltip=tip, layout=dict(width='auto'))
+
 def _heading(text): return W.HTML(f'<h4>{text}</h4>')
 
 _MOST = 12 # scenes for which there are knobs
 
 _SIZES = ('640x360', _SIZE, '1920x1080', '720x1280', '1080x1080')
 
+_PLAIN = ('prompt', 'mix', 'speed', 'psi', 'seed', 'fps', 'preset', 'drive', 'engine', 'size')
+
 class Knobs(W.VBox):
     "Widgets for `Settings`."
     def __init__(self, sv:SoundVideo, moved): # called with the `Settings`
-        self.engine = W.Dropdown(
-            description='engine',
-            options=[('learned: the model', 'model'), ('world: its renderer, any size', 'world')],
-            tooltip='What makes the pictures',
-            **_WIDE
-        )
-        self.size = W.Dropdown(
-            description='size', options=_SIZES, value=_SIZE, tooltip='Of a video of the world, in pixels', **_WIDE
-        )
+        self._add_picture(sv)
+        self._add_motion(sv)
+        self.moved = moved
+        super().__init__(self._rows(), layout=dict(flex='1 1 300px', min_width='0'))
+        plain = [getattr(self, name) for name in (*_PLAIN, 'motion')]
+        for knob in (*self.scenes.values(), *self.layers.values(), *plain):
+            knob.observe(lambda _: self._changed(), 'value')
+        self._enable()
+
+    def _add_picture(self, sv):
+        engines = [('learned: the model', 'model'), ('world: its renderer, any size', 'world')]
+        self.engine = _choice('engine', engines, 'What makes the pictures')
+        self.size = _choice('size', _SIZES, 'Of a video of the world, in pixels', value=_SIZE)
         self.scenes = {
-            name: _slider(name, 0.0, 1.0, f'How much {name} is shown; what the scenes leave over is as heard')
+            name: _slider(name, 0., 1., f'How much {name} is shown; what the scenes leave over is as heard')
             for name in (sv.scenes if len(sv.scenes) <= _MOST else [])
         }
-        self.prompt = W.Text(
-            description='prompt',
-            placeholder='words, such as: a campfire',
-            tooltip='Words for what to show; needs learned motion',
-            **_WIDE
-        )
+        self.prompt = _words('prompt', 'words, such as: a campfire', 'Words for what to show; needs learned motion')
         self.mix = _slider('prompt counts', 1., 1., 'How much the prompt counts')
-        self.motion = W.Dropdown(
-            description='motion',
-            options=MOTIONS if sv.config.can_move else MOTIONS[1:],
-            tooltip='Learned: networks find the way. Reactive: a walk as fast as the sound is loud',
-            **_WIDE
-        )
-        self.speed = _slider('speed', 1., 3., 'How much things move; 0 stands still')
-        self.layers = {
-            g: W.Checkbox(
-                value=True,
-                description=g,
-                indent=False,
-                tooltip=f'Do the {g} layers move? ({what})',
-                layout=dict(width='auto'),
-            )
-            for g, what in zip(GROUPS, ('the scene and its light', 'shapes', 'texture and colour'))
-        }
         self.psi = _slider('variety (psi)', .7, 1.5, 'Truncation: lower is more typical, higher more varied')
         self.seed = W.BoundedIntText(
             description='seed', value=0, min=0, max=2**31, tooltip='Another seed, another picture', **_WIDE
         )
-        self.fps = W.Dropdown(
-            description='frames a second', options=[12, 24, 25, 30, 60], value=30, tooltip='Of the video', **_WIDE
-        )
-        self.preset = W.Dropdown(
-            description='preset',
-            options=[('none', None), *((name, name) for name in DRIVE_PRESETS)],
-            tooltip='What follows the music, and how; strobe flashes fast',
-            **_WIDE
-        )
-        self.drive = W.Text(
-            description='drive',
-            placeholder='formulas, such as: zoom=1+.15*bass, flash=.6*beat',
-            tooltip='What follows what: each target is a formula of what is heard',
-            continuous_update=False,
-            **_WIDE
-        )
-        self.moved = moved
-        super().__init__(self._rows(), layout=dict(flex='1 1 300px', min_width='0'))
-        for knob in (
-            *self.scenes.values(),
-            *self.layers.values(),
-            self.prompt,
-            self.mix,
-            self.motion,
-            self.speed,
-            self.psi,
-            self.seed,
-            self.fps,
-            self.preset,
-            self.drive,
-            self.engine,
-            self.size,
-        ):
-            knob.observe(lambda _: self._changed(), 'value')
-        self._enable()
+
+    def _add_motion(self, sv):
+        motions = MOTIONS if sv.config.can_move else MOTIONS[1:]
+        tip = 'Learned: networks find the way. Reactive: a walk as fast as the sound is loud'
+        self.motion = _choice('motion', motions, tip)
+        self.speed = _slider('speed', 1., 3., 'How much things move; 0 stands still')
+        what = 'the scene and its light', 'shapes', 'texture and colour'
+        self.layers = {g: _switch(g, f'Do the {g} layers move? ({of})') for g, of in zip(GROUPS, what)}
+        self.fps = _choice('frames a second', [12, 24, 25, 30, 60], 'Of the video', value=30)
+        presets = [('none', None), *((name, name) for name in DRIVE_PRESETS)]
+        self.preset = _choice('preset', presets, 'What follows the music, and how; strobe flashes fast')
+        self.drive = _words('drive', 'formulas, such as: zoom=1+.15*bass, flash=.6*beat',
+            'What follows what: each target is a formula of what is heard', continuous_update=False)
 
 # %% ../../nbs/app/12_explorer.ipynb #5a1528e0
 def _rows(self):
@@ -482,8 +453,6 @@ def _rows(self):
         self.preset,
         self.drive,
     ]
-
-_PLAIN = ('prompt', 'mix', 'speed', 'psi', 'seed', 'fps', 'preset', 'drive', 'engine', 'size')
 
 def _enable(self):
     "Let only those be moved that the engine knows."
