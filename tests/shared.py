@@ -53,7 +53,9 @@ class Count(Callback):
         if self.training: self.rows[self._name()] = self.rows.get(self._name(), 0) + len(self.xb[0])
 
 def one_of(i, n, parts, out, stages, store, double):
-    if n > 1: dist.init_process_group('gloo', rank=i, world_size=n, init_method=f'file://{store}')
+    if n > 1:
+        os.environ |= {k: str(v) for k, v in dict(RANK=i, LOCAL_RANK=i, WORLD_SIZE=n, LOCAL_WORLD_SIZE=n).items()}
+        dist.init_process_group('gloo', rank=i, world_size=n, init_method=f'file://{store}')
     count = Count()
     if double: in_double()
     try:
