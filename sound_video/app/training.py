@@ -10,7 +10,7 @@ __all__ = ['STAGES', 'ToScene', 'Varied', 'train_image_classifier', 'samples', '
            'similar_classes', 'for_classes', 'train_clip', 'measure_hearing', 'train_hearing', 'hear_all',
            'class_words', 'sound_data', 'LatentGrid', 'train_inverter', 'train_image_encoder', 'video_data', 'Watched',
            'VideoClassifierLoader', 'WatchedScene', 'train_video_classifier', 'motion_correlation', 'VideoGrid',
-           'Follows', 'train_trajectory', 'Parts', 'read_parts', 'ways', 'train']
+           'Follows', 'train_trajectory', 'Parts', 'read_parts', 'ways', 'train', 'check_kinds']
 
 # %% ../../nbs/app/09_training.ipynb #db8f95d3
 import hashlib, shutil
@@ -779,7 +779,7 @@ def train(
     recordings=None,
 ):  # folder of real recordings to train the audio encoder's head on, where the world is the data
     "Run a recipe and write the pack; None if these stages do not complete one."
-    _check_kinds(preset, stages, settings)
+    check_kinds(preset, stages, settings)
     for name, x in dict(out=out, data=data).items(): check_path(name, x)
     for name, x in dict(start=start, inception=inception, recordings=recordings).items():
         x is None or check_path(name, x)
@@ -813,7 +813,7 @@ def train(
         return parts.save(out)
 
 # %% ../../nbs/app/09_training.ipynb #e1177637
-def _check_kinds(preset, stages, settings):
+def check_kinds(preset, stages, settings):
     if not isinstance(preset, str) or preset not in PRESETS:
         raise UserError(f"no preset is called {value_met(preset)}: choose from {', '.join(PRESETS)}")
     if not isinstance(stages, (list, tuple, set)) or not stages or not all(isinstance(s, str) for s in stages):
