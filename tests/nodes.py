@@ -4,7 +4,7 @@ from pathlib import Path
 
 TRAIN = (
     '-m sound_video train image_classifier stylegan --out pack --preset tiny --resume --precision float32'
-    ' --set images=[320,32] --set stills=45 --set valid=18 --set image_classifier_epochs=1'
+    ' --set images=[160,16] --set stills=36 --set valid=9 --set image_classifier_epochs=1'
 ).split()
 
 def free_port():
