@@ -11,6 +11,7 @@ from sound_video.core.callbacks import read_checkpoint
 from sound_video.data.clips import Stills
 from sound_video.hearing.encoder import EncoderConfig
 from sound_video.core.processes import rank
+from sound_video.app.plan import jobs
 from sound_video.app.recipes import PRESETS
 from sound_video.app.training import STAGES, train
 
@@ -204,7 +205,7 @@ def both(base, stages, d):
 
 if __name__ == '__main__':
     with tempfile.TemporaryDirectory() as d:
-        d, found = Path(d), {}
+        d, found = Path(d), dict(planned={job.name: job.steps for job in jobs(SHARED)})
         groups = [g.split(',') for g in sys.argv[1:]] or [
             ['image_classifier', 'stylegan'],
             ['clip'],
