@@ -11,25 +11,40 @@ from sound_video.core.callbacks import read_checkpoint
 from sound_video.data.clips import Stills
 from sound_video.hearing.encoder import EncoderConfig
 from sound_video.core.processes import rank
+from sound_video.app.plan import jobs
 from sound_video.app.recipes import PRESETS
 from sound_video.app.training import STAGES, train
 
-# batches that two can share evenly, no dropout
-PRESETS['brief'] = replace(
+LONG = os.environ.get('SOUND_VIDEO_PROCESSES') == 'all' # fifty steps of every kind
+def epochs(few, many): return many if LONG else few
+
+# batches that two can share evenly
+SHARED = replace(
     BRIEF,
-    hearing=replace(BRIEF.hearing, encoder=EncoderConfig(width=4, hidden=16, seconds=2., dropout=0.), batch=8),
-    inversion=replace(BRIEF.inversion, batch=8),
-    trajectory=replace(BRIEF.trajectory, clips=8),
+    images=epochs(BRIEF.images, (800, 800)),
+    image_classifier_epochs=25,
+    clip=replace(BRIEF.clip, epochs=epochs(2, 25)),
+    hearing=replace(
+        BRIEF.hearing, encoder=EncoderConfig(width=4, hidden=16, seconds=2.), batch=8, epochs=epochs(2, 25)),
+    inversion=replace(BRIEF.inversion, batch=8, epochs=epochs(2, 25), image_epochs=epochs(2, 6)),
+    trajectory=replace(BRIEF.trajectory, clips=8, epochs=epochs(2, 25), video_classifier_epochs=epochs(2, 50)),
 )
 
+def name_of(learn):
+    net = getattr(learn.model, 'G', learn.model)
+    return f"{type(net).__name__}{getattr(getattr(net, 'cfg', None), 'img_resolution', '')}"
+
 class Keep(Callback):
-    "Keeps the gradients of a Learner's first batch, which no optimiser has had a chance to magnify the rounding of."
-    order = 9 # when those of all processes have been added
-    def __init__(self, folder): self.folder = folder
+    """Keeps the loss of each step, and the gradients of a Learner's first batch, which no optimiser has had a chance to
+    magnify the rounding of."""
+    order = 9 # when those of all processes have been exchanged
+    def __init__(self, folder): self.folder, self.losses = folder, {}
+    def after_batch(self):
+        if self.training: self.losses.setdefault(name_of(self.learn), []).append(float(self.loss))
     def before_step(self):
         if self.epoch or self.iter: return
-        net, turn = getattr(self.model, 'G', self.model), getattr(self, 'turn', '')
-        name = f"{type(net).__name__}{getattr(getattr(net, 'cfg', None), 'img_resolution', '')}{turn and '-' + turn}"
+        turn = getattr(self, 'turn', '')
+        name = f"{name_of(self.learn)}{turn and '-' + turn}"
         torch.save(
             torch.cat([p.grad.flatten() for p in self.model.parameters() if p.grad is not None]),
             self.folder / f'{name}-{rank()}.grad',
@@ -53,32 +68,33 @@ class Count(Callback):
         if self.training: self.rows[self._name()] = self.rows.get(self._name(), 0) + len(self.xb[0])
 
 def one_of(i, n, parts, out, stages, store, double):
-    if n > 1: dist.init_process_group('gloo', rank=i, world_size=n, init_method=f'file://{store}')
-    count = Count()
+    if n > 1:
+        os.environ |= {k: str(v) for k, v in dict(RANK=i, LOCAL_RANK=i, WORLD_SIZE=n, LOCAL_WORLD_SIZE=n).items()}
+        dist.init_process_group('gloo', rank=i, world_size=n, init_method=f'file://{store}')
+    count, keep = Count(), Keep(out.parent)
     if double: in_double()
     try:
         train(
             out,
             'brief',
             stages,
-            cbs=[Keep(out.parent), count, *[Enough()] * double],
+            cbs=[keep, count, *[Enough()] * double],
             precision='float32',
             accumulate=parts,
         )
     except KeyboardInterrupt:
         pass
     (out.parent/f'read-{i}.json').write_text(json.dumps([count.rows, count.pictures]))
+    (out.parent/f'losses-{i}.json').write_text(json.dumps(keep.losses))
     if n > 1: dist.destroy_process_group()
 
 class Enough(Callback):
-    "Ends a training when the first gradients of the network are known."
+    "Ends a training that is compared in 64 bits after fifty steps, or where that takes too long, after the first."
     order = 9.5
-    def before_step(self):
-        if (
-            type(getattr(self.model, 'G', self.model)).__name__ in DOUBLE
-            and getattr(self, 'turn', 'discriminator') == 'discriminator'
-        ):
-            raise KeyboardInterrupt
+    def __init__(self): self.n = 0
+    def after_batch(self):
+        self.n += self.training and name_of(self.learn) in DOUBLE
+        if self.n == epochs(1, 50): raise KeyboardInterrupt
 
 DOUBLE = ('AudioEncoder', 'TrajectoryGenerator')
 
@@ -141,6 +157,12 @@ def gradients(one, other): # folders
         assert all(torch.equal(b, c) for c in rest), p
         yield p.name[:-7], float((a - b).norm() / a.norm())
 
+def steps_apart(one, two): # folders
+    "How far the losses of two trainings are apart at most, for each network, and after how many steps."
+    a, b = (json.loads((folder/'losses-0.json').read_text()) for folder in (one, two))
+    assert {k: len(v) for k, v in a.items()} == {k: len(v) for k, v in b.items()}
+    return {k: (max(abs(x - y) for x, y in zip(a[k], b[k])), len(a[k])) for k in a}
+
 def begin(base, folder):
     "A place for a training that begins as others do."
     folder.mkdir(parents=True)
@@ -168,11 +190,14 @@ def both(base, stages, d):
         )
     yield f'gradients of {" and ".join(stages)}', dict(gradients(one, two))
     yield f'gradients in parts of {" and ".join(stages)}', dict(gradients(one, d/'parts'))
+    yield f'steps of {" and ".join(stages)}', steps_apart(one, two)
     yield f'read by {" and ".join(stages)}', [
         json.loads(p.read_text()) for p in (one / 'read-0.json', two / 'read-0.json', two / 'read-1.json')
     ]
     if stages[0] not in ('audio', 'trajectory'): return
     for way, how in ways.items(): run(out=begin(base, d/f'{way}-double'), stages=stages, double=True, **how)
+    alone, together = d/'one-double', d/'processes-double'
+    yield f'steps in 64 bits of {stages[0]}', {k: v for k, v in steps_apart(alone, together).items() if k in DOUBLE}
     for way in ('processes', 'parts'):
         yield f'gradients in 64 bits, {way}, of {stages[0]}', {
             k: v for k, v in gradients(d / 'one-double', d / f'{way}-double') if k.startswith(DOUBLE)
@@ -180,7 +205,7 @@ def both(base, stages, d):
 
 if __name__ == '__main__':
     with tempfile.TemporaryDirectory() as d:
-        d, found = Path(d), {}
+        d, found = Path(d), dict(planned={job.name: job.steps for job in jobs(SHARED)})
         groups = [g.split(',') for g in sys.argv[1:]] or [
             ['image_classifier', 'stylegan'],
             ['clip'],
@@ -189,6 +214,8 @@ if __name__ == '__main__':
             ['trajectory'],
         ]
         (d/'base').mkdir()
+        PRESETS['brief'] = BRIEF
         if set(sum(groups, [])) & {'audio', 'inversion', 'trajectory'}: run(1, d/'base'/'pack', STAGES)
+        PRESETS['brief'] = SHARED
         for stages in groups: found |= both(d/'base', stages, d/stages[0])
         print(json.dumps(found))

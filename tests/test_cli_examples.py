@@ -191,7 +191,7 @@ def caught(monkeypatch, target, gives): # -> the arguments of each call
     monkeypatch.setattr(target, lambda *args, **kw: calls.append((args, kw)) or gives)
     return calls
 
-@pytest.mark.parametrize('example', of('train'))
+@pytest.mark.parametrize('example', of('train', without='--plan'))
 def test_training_is_told_every_option(example, tmp_path, monkeypatch, capsys):
     from sound_video.app.training import STAGES
     a = parsed(EXAMPLES[example])
@@ -211,6 +211,18 @@ def test_training_is_told_every_option(example, tmp_path, monkeypatch, capsys):
         settings={'batch': 16} if a.settings else {},
         recordings=a.recordings,
     )
+
+@pytest.mark.parametrize('example', of('train', without='^(?!.*--plan)'))
+def test_plans_are_told_every_option(example, monkeypatch, capsys):
+    from sound_video.app.plan import Plan
+    a = parsed(EXAMPLES[example])
+    calls = caught(monkeypatch, 'sound_video.app.plan.plan_training', Plan(a.preset, 'cpu', [], [], 1.))
+    assert cli.main(EXAMPLES[example]) == 0
+    (preset, stages), kw = calls[0]
+    assert preset == a.preset and list(stages) == list(cli._STAGES[:6] if not a.stages else a.stages)
+    assert kw == dict(settings={}, precision=a.precision, accumulate=a.accumulate, seed=a.seed, start=a.start)
+    said = capsys.readouterr().out
+    assert json.loads(said)['preset'] == a.preset if a.json else said.startswith(a.preset)
 
 @pytest.mark.parametrize('example', of('evaluate', without='--hearing'))
 def test_measuring_is_told_every_option(example, tmp_path, monkeypatch, capsys):

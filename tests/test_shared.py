@@ -40,6 +40,23 @@ def test_first_gradients_in_64_bits(found, way):
     assert set(gradients) == {'AudioEncoder', 'TrajectoryGenerator-generator', 'TrajectoryGenerator-discriminator'}
     assert not {k: v for k, v in gradients.items() if not v < 1e-11}
 
+PLANNED = {
+    'SceneNet': 'image classifier', 'Generator16': 'StyleGAN 16', 'Generator32': 'StyleGAN 32', 'Clip': 'CLIP',
+    'AudioEncoder': 'audio encoder', 'Inverter': 'inverter', 'ImageEncoder': 'image encoder',
+    'VideoNet': 'video classifier', 'TrajectoryGenerator': 'trajectory',
+}
+
+def test_a_plan_counts_the_steps_that_are_taken(found):
+    taken = {PLANNED[k]: n for k, (_, n) in of(found, 'steps of').items()}
+    assert taken == {name: found['planned'][name] for name in taken} and len(taken) == (9 if EVERY else 4)
+
+def test_losses_of_fifty_steps(found):
+    losses = {k: v for k, v in of(found, 'steps of').items() if k not in LOOSE and k != 'TrajectoryGenerator'}
+    losses |= of(found, 'steps in 64 bits')
+    assert not {k: v for k, v in losses.items() if not v[0] < 1e-3}
+    fifty = {k for k, (_, n) in losses.items() if n >= 50}
+    assert fifty >= (set(losses) if EVERY else {'SceneNet'})
+
 def test_losses_and_metrics(found):
     stages = {name: f for name, f in found.items() if 'losses' in f}
     assert {'image_classifier', 'stylegan-16', 'stylegan-32', 'clip'} <= set(stages)

@@ -85,6 +85,7 @@ def _wait_politely():
     """Let idle threads sleep. By default they spin, and where another program wants the processor too, that makes small
     networks thirty times slower."""
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE') # read once, when torch is imported
+    if 'WORLD_SIZE' in os.environ: os.environ.setdefault('TORCH_CPP_LOG_LEVEL', 'ERROR') # DDP's advice is not for users
 
 def _say(line): print(f'sound-video: {line}', file=sys.stderr)
 
@@ -843,6 +844,18 @@ def _check_train(a):
             guess = f"did you mean '{near[0]}'? " if near else ''
             raise UserError(f"no {what} is called '{word}': {guess}choose from {', '.join(among)}")
     check_whole('accumulate', a.accumulate, 1, 10**6)
+    _refuse(
+        (not a.plan and not a.out, 'the following arguments are required: --out'),
+        (a.json and not a.plan, '--json is for --plan: add it, or leave --json out'),
+        (a.plan and 'table' in a.stages, 'the stage table cannot be planned: leave it out'),
+        (a.plan and 'WORLD_SIZE' in os.environ, '--plan measures one process: start it without torchrun or accelerate'),
+        *(
+            (a.plan and given, f'--plan measures on a handful of data of the world: leave out {option}')
+            for option, given in (
+                ('--data', a.data != 'world'), ('--resume', a.resume), ('--inception', a.inception),
+                ('--recordings', a.recordings))
+        ),
+    )
     for path, what in ((a.data, 'folder of clips or images'), (a.recordings, 'folder of recordings')):
         if path and path != 'world': _check_exists(path, what)
 
@@ -861,7 +874,6 @@ def _check_train(a):
     ),
     arg(
         '--out',
-        required=True,
         metavar='PACK',
         help='folder of the pack; checkpoints, samples and tables of metrics go to PACK.training',
     ),
@@ -937,6 +949,15 @@ def _check_train(a):
             " audio keep what they need in the machine's memory instead (default: 1)"
         ),
     ),
+    arg(
+        '--plan',
+        action='store_true',
+        help=(
+            'train nothing, and write nothing: measure for up to a minute, and say how many steps it will be, and what'
+            ' time, memory and disk it takes, here and on 1, 8 and 64 GPUs'
+        ),
+    ),
+    arg('--json', action='store_true', help='with --plan: one JSON object'),
     examples='''  sound-video train --out my-pack --preset tiny
   sound-video train --out my-pack --data my-clips --preset finetune --from mini
   sound-video train --out my-pack --data my-videos --resume --precision bfloat16 -v
@@ -946,10 +967,13 @@ def _check_train(a):
   sound-video train stylegan --out my-faces --data my-pictures --from faces --preset stylegan3-t-256
   sound-video train image_classifier stylegan --out pets --data pets.zip --inception inception-2015-12-05.pt --seed 1
   sound-video train stylegan trajectory --out my-pack --preset landscape256 --accumulate 4 --precision float16
-  torchrun --nproc-per-node gpu -m sound_video train --out my-pack   # on all GPUs''',
+  sound-video train --plan --preset landscape256 --json
+  torchrun --nproc-per-node gpu -m sound_video train --out my-pack   # on all GPUs
+  accelerate launch -m sound_video train --out my-pack --resume   # as `accelerate config` says''',
 )
 def train_command(a):
     _check_train(a)
+    if a.plan: return _plan(a)
     from sound_video.core.processes import is_first, joined
     with joined():
         try:
@@ -959,6 +983,13 @@ def train_command(a):
                 _say(f'what is trained so far is in {a.out}.training: go on with the same command and --resume')
             raise
         if is_first(): print(said)
+
+def _plan(a):
+    from sound_video.app.plan import plan_training
+    from sound_video.app.training import STAGES
+    kwargs = dict(precision=a.precision, accumulate=a.accumulate, seed=a.seed, start=a.start)
+    plan = plan_training(a.preset, a.stages or STAGES, settings=_settings(a.settings), **kwargs)
+    print(json.dumps(plan.to_dict()) if a.json else plan)
 
 _LAUNCHED = dict(bf16='bfloat16', fp16='float16') # what `accelerate launch --mixed_precision` asks for
 

@@ -10,7 +10,7 @@ __all__ = ['STAGES', 'ToScene', 'Varied', 'train_image_classifier', 'samples', '
            'similar_classes', 'for_classes', 'train_clip', 'measure_hearing', 'train_hearing', 'hear_all',
            'class_words', 'sound_data', 'LatentGrid', 'train_inverter', 'train_image_encoder', 'video_data', 'Watched',
            'VideoClassifierLoader', 'WatchedScene', 'train_video_classifier', 'motion_correlation', 'VideoGrid',
-           'Follows', 'train_trajectory', 'Parts', 'read_parts', 'ways', 'train']
+           'Follows', 'train_trajectory', 'Parts', 'read_parts', 'ways', 'train', 'check_kinds']
 
 # %% ../../nbs/app/09_training.ipynb #db8f95d3
 import hashlib, shutil
@@ -32,7 +32,7 @@ from ..core.errors import (
     UserError, atomic, check_flag, check_path, check_seed, check_whole, readable_os_errors, sweep, value_met)
 from ..core.arrays import to_float
 from ..core.devices import default_device, seed_all
-from ..core.processes import in_turn, is_first, wait_for_all
+from ..core.processes import find_disks, from_first, in_turn, is_first, wait_for_all, writes
 from ..world.score import KIND_NAMES, SCENES, compose, kind_label
 from ..world.clips import split_seeds
 from ..data.recordings import recordings as read_recordings
@@ -272,7 +272,7 @@ def train_clip(recipe:ClipRecipe, run:Run, start=None): # start: a `Clip` that l
     from sound_video.hearing.captions import small_clip
     if start and 'words' not in start.config:
         return start  # it has read the web, and would unlearn that from a few names
-    if not (run.resume and (run.work/'clip').exists()):
+    if not from_first(lambda: run.resume and (run.work/'clip').exists()):
         names = () if run.data == 'world' else usable_clips(run.data, 1.)[1]
         seed_all(run.seed)
         clip = start.learn_on(names) if start else small_clip(names)
@@ -288,7 +288,7 @@ def train_clip(recipe:ClipRecipe, run:Run, start=None): # start: a `Clip` that l
         )
         learn = clip_learner(dls, clip, cbs=run.keep('clip', recipe))
         learn.fit_one_cycle(recipe.epochs, recipe.lr)
-        if is_first(): save_clip(run.work/'clip', clip.freeze())
+        if writes(): save_clip(run.work/'clip', clip.freeze())
         wait_for_all()
     return _read_clip(run.work/'clip')
 
@@ -607,7 +607,7 @@ class Parts:
             self.config, training=self.config.training | (training or {}), metrics=self.config.metrics | (metrics or {})
         )
     def save(self, out):
-        if is_first(): save_pack(out, self.G, self.config, hearing=self.hearing, networks=self.networks, **self.weights)
+        if writes(): save_pack(out, self.G, self.config, hearing=self.hearing, networks=self.networks, **self.weights)
         wait_for_all()
         return Path(out)
 
@@ -630,11 +630,11 @@ def read_parts(out)->Parts:
 def _image_classifier_of(dls, recipe, run, anew):
     "The image classifier: trained, or read from the work folder."
     file = run.work/'image_classifier.safetensors'
-    if anew or not file.exists():
+    if from_first(lambda: anew or not file.exists()):
         seed_all(run.seed)
         image_classifier = train_image_classifier(
             dls, recipe.image_classifier_epochs, run.keep('image_classifier', recipe))
-        if is_first():
+        if writes():
             with atomic(file) as tmp: tmp.write_bytes(to_bytes(image_classifier.state_dict()))
         wait_for_all()
     image_classifier = SceneNet(scenes_of(dls.vocab)[0])
@@ -779,7 +779,7 @@ def train(
     recordings=None,
 ):  # folder of real recordings to train the audio encoder's head on, where the world is the data
     "Run a recipe and write the pack; None if these stages do not complete one."
-    _check_kinds(preset, stages, settings)
+    check_kinds(preset, stages, settings)
     for name, x in dict(out=out, data=data).items(): check_path(name, x)
     for name, x in dict(start=start, inception=inception, recordings=recordings).items():
         x is None or check_path(name, x)
@@ -813,7 +813,7 @@ def train(
         return parts.save(out)
 
 # %% ../../nbs/app/09_training.ipynb #e1177637
-def _check_kinds(preset, stages, settings):
+def check_kinds(preset, stages, settings):
     if not isinstance(preset, str) or preset not in PRESETS:
         raise UserError(f"no preset is called {value_met(preset)}: choose from {', '.join(PRESETS)}")
     if not isinstance(stages, (list, tuple, set)) or not stages or not all(isinstance(s, str) for s in stages):
@@ -944,6 +944,7 @@ def _workplace(out, stages, resume, start=None):
     if any(work.glob('*.pt')) and not resume and set(stages) == set(STAGES):
         raise UserError(f"'{work}' holds an earlier training: go on with --resume, or choose another --out")
     with readable_os_errors(work): work.mkdir(exist_ok=True)
-    if is_first(): sweep(work)
+    find_disks(work)
+    if writes(): sweep(work)
     wait_for_all()
     return work

@@ -7,8 +7,8 @@ Docs: https://sound-video.github.io/sound_video/core/callbacks.html.md"""
 # %% auto #0
 __all__ = ['PRECISIONS', 'get_rng', 'set_rng', 'EpochSeed', 'versions', 'write_checkpoint', 'read_checkpoint', 'TrainingState',
            'Checkpoint', 'Resume', 'first_broken', 'term_values', 'Guard', 'quiet', 'EpochTable', 'Board',
-           'show_samples', 'board_writer', 'Together', 'n_parts', 'in_parts', 'Accumulate', 'chosen_precision',
-           'ComputeIn', 'Scaled', 'keeping']
+           'show_samples', 'board_writer', 'Together', 'Exchange', 'n_parts', 'in_parts', 'Accumulate',
+           'chosen_precision', 'ComputeIn', 'Scaled', 'keeping']
 
 # %% ../../nbs/core/06_callbacks.ipynb #cdcfb1dc
 import csv, io, math, random, sys
@@ -26,8 +26,9 @@ from torch.utils.checkpoint import checkpoint
 from .errors import UserError, atomic, check_whole, value_met
 from .config import Config
 from .devices import best_precision, seed_all
-from .processes import (
-    WholeBatch, add_gradients, all_rows, is_first, my_rows, n_processes, padded, rank, step_of)
+from sound_video.core.processes import (
+    accelerator, all_rows, exchanging, from_first, is_first, my_rows, n_processes, normalise_over_all, padded, rank,
+    step_of, writes)
 
 # %% ../../nbs/core/06_callbacks.ipynb #8196cd3a
 def get_rng():
@@ -141,7 +142,7 @@ class Checkpoint(Callback):
 
     def write(self, epoch, batch): # where to go on
         self.last = self.part()
-        if not is_first(): return
+        if not writes(): return
         cfg, smooth = _settings(self, self.cfg), self.recorder.smooth_loss
         write_checkpoint(
             self.file,
@@ -163,7 +164,7 @@ class Resume(Callback):
     order = 70
     def __init__(self, file, state:TrainingState, cfg:Config=None): self.file, self.state, self.cfg = file, state, cfg
     def before_fit(self):
-        s = read_checkpoint(self.file, _settings(self, self.cfg))
+        s = from_first(lambda: read_checkpoint(self.file, _settings(self, self.cfg)))
         self.model.load_state_dict(s['nets'])
         self.opt.load_state_dict(to_device(s['opt'], next(self.model.parameters()).device))
         vars(self.state).update({k: v for k, v in s['memory'].items() if hasattr(self.state, k)})
@@ -283,8 +284,9 @@ class EpochTable(Callback):
         if len(values) < len(self.names): return # an epoch that was left out
         rows = self.state.rows
         rows.append([_cell(v) for v in values])
-        if not is_first(): return
+        if not writes(): return
         with atomic(self.file) as tmp, open(tmp, 'w', newline='') as f: csv.writer(f).writerows([self.names, *rows])
+        if not is_first(): return
         if quiet(): print(self.line(dict(zip(self.names, rows[-1]))), file=sys.stderr, flush=True)
         else: self.old(values)
 
@@ -323,9 +325,11 @@ def _nested(f, x): return tuple(_nested(f, y) for y in x) if isinstance(x, (tupl
 
 # %% ../../nbs/core/06_callbacks.ipynb #93423f71
 class Together(Callback):
-    "Several processes work on the rows of each batch, and take the same step."
+    "Several processes work on the rows of each batch, and take the same step, with `Exchange`."
     order = 7 # after what makes the batch and what adds to the loss, before `Guard`
-    def before_fit(self): self.gathers = type(self.learn)._do_one_batch is Learner._do_one_batch
+    def before_fit(self):
+        self.gathers = type(self.learn)._do_one_batch is Learner._do_one_batch
+        normalise_over_all(self.model)
     def before_train(self): self.read(rank(), n_processes())
     def after_train(self): self.read(0, 1)
     def before_validate(self): self.read(rank(), n_processes())
@@ -342,9 +346,8 @@ class Together(Callback):
             raise UserError(
                 f'a batch of {self.n_rows} cannot be shared by {n} processes: start fewer, or take a larger batch'
             )
-        self.my_step, self.over_all = step_of(rank(), n), WholeBatch()
+        self.my_step = step_of(rank(), n)
         self.my_step.__enter__()
-        self.over_all.__enter__()
         mine = lambda x: my_rows(padded(x, n) if self.gathers else x[: len(x) // n * n])
         if not shared:
             self.learn.xb = _nested(mine, self.xb)
@@ -353,19 +356,25 @@ class Together(Callback):
 
     def after_pred(self):
         if not self.gathers: return
-        once = (
-            lambda p: p.detach() + (p - p.detach()) / n_processes()
-        )  # a number that all have: its gradient is added too
-        self.learn.pred = _nested(lambda p: all_rows(p)[:self.n_rows] if p.dim() else once(p), self.pred)
+        self.learn.pred = _nested(lambda p: all_rows(p)[:self.n_rows] if p.dim() else p, self.pred)
         self.learn.yb = self.all_y
+    def after_batch(self): self.my_step.__exit__(None, None, None)
 
-    def after_loss(self):
-        if not self.gathers: self.learn.loss_grad = self.loss_grad / n_processes()
-    def before_step(self): add_gradients(self.model.parameters())
-
-    def after_batch(self):
-        self.over_all.__exit__(None, None, None)
-        self.my_step.__exit__(None, None, None)
+class Exchange(Callback):
+    "Has networks called inside DDP, which exchanges their gradients during the backward pass."
+    order = 7.3 # around what `Accumulate` makes of a network
+    def before_fit(self):
+        self.net, self.has_turns = self.model, hasattr(type(self.learn), 'ddp')
+        if self.has_turns: self.learn.ddp = {} # one for each turn
+        else: self.call = exchanging(self.net)
+    def before_batch(self):
+        if self.training and not self.has_turns: self.learn.model = partial(self.call, self.model)
+    def after_pred(self): self.learn.model = self.net
+    def after_batch(self): self.learn.model = self.net # of a batch that was left out
+    def after_fit(self):
+        if self.has_turns: self.learn.ddp = None
+        self.call = None
+        accelerator().free_memory()
 
 # %% ../../nbs/core/06_callbacks.ipynb #40729d11
 def n_parts(rows:int, # of a batch
@@ -449,7 +458,7 @@ class ComputeIn(Callback):
 # %% ../../nbs/core/06_callbacks.ipynb #4037d3d0
 class Scaled(Callback):
     "In float16, gradients that are neither too small nor too large; steps that overflow are left out and counted."
-    order = 7.5 # when gradients of all processes are added, and before `Guard`
+    order = 7.5 # before `Guard`
     def __init__(self, state:TrainingState): self.state, self.scaler = state, None
     def may_skip(self): # is a broken step to be left out, as happens now and then?
         return bool(self.scaler) and self.scaler.get_scale() >= 1
@@ -506,6 +515,7 @@ def keeping(work, # folder
         Guard(work / f'stopped-{name}.txt', name, scaled),
         EpochTable(work / f'metrics-{name}.csv', state, name),
     ]
-    if n_processes() > 1: cbs.append(Together())
+    if n_processes() > 1: cbs += [Together(), Exchange()]
     if is_first() and (writer := board_writer()): cbs.append(Board(work/'tensorboard'/name, writer))
-    return cbs + ([Resume(file, state, cfg)] if resume and any(p.exists() for p in versions(file)) else [])
+    goes_on = resume and from_first(lambda: any(p.exists() for p in versions(file)))
+    return cbs + [Resume(file, state, cfg)] * goes_on

@@ -15,6 +15,7 @@ import torch, torch.nn.functional as F
 from torch import nn
 from ..core.config import Config
 from ..core.devices import progress
+from ..core.processes import Dropout
 from ..media.sounds import ac_power
 from .features import MELS, Mel, MelConfig, normalise_level, sound_windows
 
@@ -140,11 +141,11 @@ class AudioEncoder(nn.Module):
         n = texture_statistics(blank, c.mel).numel()
         self.norm = nn.BatchNorm1d(n, affine=False) # the statistics have very different sizes
         self.head = nn.Sequential(
-            nn.Dropout(c.dropout),
+            Dropout(c.dropout),
             nn.Linear(3 * 256 + n, c.hidden),
             nn.BatchNorm1d(c.hidden),
             nn.GELU(),
-            nn.Dropout(c.dropout),
+            Dropout(c.dropout),
             nn.Linear(c.hidden, c.dim),
         )
         self.classifier = SoundClassifier(3 * 256 + n, len(c.classes), c.classifier_width) if c.classes else None

@@ -171,10 +171,12 @@ class ImageLearner(StepLearner):
 
     def _do_one_batch(self):
         x, (own, w) = self.xb[0], self.own(self.xb[0])
-        self.latents = self.model(x), self.model(own)
+        self.latents = self.inside(lambda *both: tuple(map(self.model, both)), x, own)
         self.leaves = [found.detach().requires_grad_() for found in self.latents]
         self.xb, self.yb = (x,), (own, w, *self.leaves)
         super()._do_one_batch()
+
+    def exchanged(self, *rows): return self.compute(*rows) # which ends at the latents
 
     def make_step(self, x, own, w, *found):
         found = torch.cat(found)
