@@ -5,6 +5,7 @@ from pathlib import Path
 import av, mido, numpy as np, pytest, soundfile, torch
 from sound_video.app.request import parse_size
 from sound_video.app import cli
+from sound_video.core.errors import UserError
 from sound_video.media.videos import probe, write_video
 from sound_video.media.images import read_image, write_image
 from sound_video.app.pack_config import default_pack
@@ -27,7 +28,7 @@ def command(words): return next(n for n in COMMANDS if words[:len(n.split())] ==
 def of(*commands, without='$^'): # -> examples
     return [e for e, words in EXAMPLES.items() if command(words) in commands and not re.search(without, e)]
 QUICK, MANY = of('generate', 'edit', 'name', 'doctor', 'data check', without=r'\bsounds\b'), of(
-    'generate', without=r'^(?!.*\bsounds\b)'
+    'generate', without=r'^(?!.*\bsounds\b)|--ray'
 )
 def parsed(words): return cli._parser().parse_args(words)
 
@@ -155,7 +156,7 @@ def with_two_tracks(path):
                 )
                 out.mux(q)
 
-@pytest.mark.parametrize('example', of('data curate', without='--fetch')) # which downloads
+@pytest.mark.parametrize('example', of('data curate', without='--fetch|--ray')) # which download, or take a minute
 def test_films_are_cut(example, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rng, a = np.random.default_rng(0), parsed(EXAMPLES[example])
@@ -211,6 +212,22 @@ def test_training_is_told_every_option(example, tmp_path, monkeypatch, capsys):
         settings={'batch': 16} if a.settings else {},
         recordings=a.recordings,
     )
+
+@pytest.mark.parametrize('example', of('generate', 'name', 'data curate', without='^(?!.*--ray)'))
+def test_ray_is_told_where_it_is(example, place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ('sounds', 'my-films/raining'): Path(folder).mkdir(parents=True)
+    for n in ('a.mp3', 'b.mp3'): shutil.copy(place/'song.mp3', tmp_path/'sounds'/n)
+    shutil.copy(place/'beach.mp4', 'my-films/raining/a.mp4')
+    monkeypatch.setattr('sound_video.core.bulk.check_ray', lambda address: None)
+    monkeypatch.setattr('sound_video.data.curation.check_ray', lambda address: None)
+    told = []
+    def work(items, make, n, ray, *args):
+        told.append(ray)
+        raise UserError('is told')
+    monkeypatch.setattr('sound_video.core.bulk.work_on', work)
+    monkeypatch.setattr('sound_video.data.curation.work_on', work)
+    assert cli.main(EXAMPLES[example]) == 2 and told == [parsed(EXAMPLES[example]).ray]
 
 @pytest.mark.parametrize('example', of('evaluate', without='--hearing'))
 def test_measuring_is_told_every_option(example, tmp_path, monkeypatch, capsys):

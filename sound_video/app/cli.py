@@ -239,6 +239,35 @@ def _places(sounds, out): # -> {sound: its video}
         places[key] = p, place
     return dict(places.values())
 
+# %% ../../nbs/app/11_cli.ipynb #11141255
+_RAY = arg('--ray', metavar='ADDRESS', help='share the files out with Ray (an extra): local for this machine, auto or'
+    ' HOST:PORT for a cluster whose machines see the same files')
+
+def _workers_option(of):
+    return arg('--workers', type=int, metavar='N', help=f'processes, for many {of}; results are the same for any number'
+        ' (default: 1; with --ray local one for each processor)')
+
+def _check_shared(a, many, of):
+    "Refuse workers for one file, and a Ray that is not there, before anything heavy is loaded."
+    from sound_video.core.bulk import check_ray
+    from sound_video.core.errors import check_whole
+    _refuse(*((not many and value is not None, f'{option} is for many {of}, and there is one: leave it out')
+        for option, value in (('--workers', a.workers), ('--ray', a.ray))))
+    _check_workers(a)
+    check_whole('workers', _or(a.workers, 1), 1, 1024)
+    check_ray(a.ray)
+
+def _check_workers(a):
+    _refuse((a.workers is not None and a.ray not in (None, 'local'),
+        '--workers is about this machine, and a cluster has as many as it has processors: leave it out'))
+
+def _each(a, make, items, desc, name=str): # yields pairs, as `work_on`
+    "Do something with each of many files, here or elsewhere."
+    from functools import partial
+    from sound_video.core.bulk import work_on
+    words = argparse.Namespace(**{k: v for k, v in vars(a).items() if k not in ('run', 'parser')}) # can be sent
+    return work_on(items, partial(make, words), a.workers or (os.cpu_count() if a.ray else 1), a.ray, desc, name, True)
+
 # %% ../../nbs/app/11_cli.ipynb #9eab2a25
 def _or(value, default): return default if value is None else value
 
@@ -276,15 +305,22 @@ def _engine(a):
     from sound_video.app.world import WorldVideo
     return WorldVideo()
 
-def _make(sv, a, sound, out):
+def _make(sv, a, sound, out, bar=lambda frames, n: frames): # -> what to say of it
     "One video."
-    from sound_video.core.devices import progress
     from sound_video.media.videos import write_video
     video = sv.generate(_with_track(sound, a), **_film_options(a) if _is_world(a) else _options(a))
-    write_video(out, progress(video.frames(), len(video), 'frames'), video.fps, video.sound, a.quality)
-    print(f"{out}: {len(video)} frames, {video.seconds:.2f} s{f', {video.class_name}' if video.class_name else ''}",
-        flush=True)
-    if met := getattr(video.source, 'score', None): print(f'prompt: {met} of frames', flush=True)
+    write_video(out, bar(video.frames(), len(video)), video.fps, video.sound, a.quality)
+    said = f"{out}: {len(video)} frames, {video.seconds:.2f} s{f', {video.class_name}' if video.class_name else ''}"
+    met = getattr(video.source, 'score', None)
+    return f'{said}\nprompt: {met} of frames' if met else said
+
+def _make_one(a, sound, out):
+    from sound_video.core.devices import progress
+    print(_make(_engine(a), a, sound, out, lambda frames, n: progress(frames, n, 'frames')), flush=True)
+
+def _maker(a): # in each process
+    sv = _engine(a)
+    return lambda place: _make(sv, a, *place)
 
 def _make_all(a, places): # -> exit status
     "This process's part of many videos."
@@ -292,10 +328,11 @@ def _make_all(a, places): # -> exit status
     from sound_video.core.processes import my_part
     mine, failed = my_part(places.items()), 0
     todo = [(sound, out) for sound, out in mine if not (a.skip_existing and out.exists())]
-    sv = _engine(a) if todo else None
-    for sound, out in todo:
-        try: _make(sv, a, sound, out)
-        except UserError as e: failed += 1; _say(e)
+    for (sound, out), said in _each(a, _maker, todo, 'videos', lambda place: str(place[0])):
+        if not isinstance(said, UserError) and not out.exists():
+            said = UserError(f"'{out}' was made by a worker, and is not here: share a file system with the cluster")
+        if isinstance(said, UserError): failed += 1; _say(said)
+        else: print(said, flush=True)
     print(f'{len(todo) - failed} videos made, {len(mine) - len(todo)} were there already, {failed} failed')
     return 2 if failed else 0
 
@@ -436,6 +473,8 @@ _DRIVE = (
     ),
     arg('--end', metavar='IMAGE', help='a picture to end with, to which the last 4 s lead'),
     _track_option('of a film that has several'),
+    _workers_option('sounds'),
+    _RAY,
     _VERBOSE,
     examples='''  sound-video generate rain.wav
   sound-video generate song.mp3 -o song.webm --seed 7 --speed 2
@@ -465,12 +504,15 @@ _DRIVE = (
   sound-video generate song.mp3 --pack world --size 128x72 --drive "hour=0:17, 1:00:21, scene.thunder=.5*bass"
   sound-video generate song.mp3 --drive "saturation=.5+music, zoom=1+.1*speech(.5, 1)"
   sound-video generate sounds -o videos -v --skip-existing
+  sound-video generate sounds -o videos --workers 2
+  sound-video generate sounds -o videos --ray 10.0.0.1:6379
   sound-video generate holiday.mp4 --audio-track 1 -o waves.mp4
   torchrun --nproc-per-node gpu -m sound_video generate sounds -o videos   # shared by several GPUs''',
 )
 def generate(a):
     _check_generate(a)
     sounds, many, lines = _sounds(a.sound)
+    _check_shared(a, many, 'sounds')
     places = _places(sounds, a.out or '.') if many else {sounds[0]: _output(sounds[0], a.out)}
     _check_qualities(a, places.values())
     request = _check_options(a)
@@ -479,7 +521,7 @@ def generate(a):
     for line in lines: _say(line)
     if many: return _make_all(a, places)
     if a.skip_existing and places[sounds[0]].exists(): return print(f'{places[sounds[0]]}: was there already')
-    _make(_engine(a), a, *places.popitem())
+    _make_one(a, *places.popitem())
 
 # %% ../../nbs/app/11_cli.ipynb #7d87cc36
 def _edit_output(a): # -> path to write to, is it a video?
@@ -636,29 +678,39 @@ def _windows(heard):
             p=round(float(p.max()), 6) if weight else None,
         )
 
-def _name_one(sv, a, sound):
+def _named(sv, a, sound): # -> what to print, and what to say beside it
     from sound_video.hearing.sound import Sound
     whole = Sound(_with_track(sound, a), sv.encoder, dense=a.timeline)
     heard = sv.name(whole, None if a.labels is None else a.labels.split(','))
-    if heard.silent: _say(f"'{sound}' is silent: there is nothing to name, and every label is as likely as another")
+    beside = f"'{sound}' is silent: there is nothing to name, and every label is as likely as another"
+    beside = beside if heard.silent else ''
     found = _timeline(sv, whole) if a.timeline else None
     if a.json:
         said = dict(sound=str(sound), **heard.to_dict(), windows=list(_windows(heard)))
-        return print(json.dumps(said | (found.to_dict() if found else {})), flush=True)
-    print(heard, '', *([found] if found else _over_time(heard)), sep='\n', flush=True)
+        return json.dumps(said | (found.to_dict() if found else {})), beside
+    return '\n'.join(map(str, [heard, '', *([found] if found else _over_time(heard))])), beside
 
 def _timeline(sv, sound):
     from sound_video.app.generate import listen
     return listen(sv, sound)
 
+def _namer(a): # in each process
+    from sound_video.app.model import SoundVideo
+    sv = SoundVideo.load(a.pack)
+    return lambda sound: _named(sv, a, sound)
+
+def _tell(found):
+    text, beside = found
+    if beside: _say(beside)
+    print(text, flush=True)
+
 def _name_all(a, sounds): # -> exit status
     from sound_video.core.errors import UserError
-    from sound_video.app.model import SoundVideo
-    sv, failed = SoundVideo.load(a.pack), 0
-    for sound in sounds:
-        if not a.json: print(f'{sound}:')
-        try: _name_one(sv, a, sound)
-        except UserError as e: failed += 1; _say(e)
+    failed = 0
+    for sound, found in _each(a, _namer, sounds, 'sounds'):
+        if not a.json: print(f'{sound}:', flush=True)
+        if isinstance(found, UserError): failed += 1; _say(found)
+        else: _tell(found)
     return 2 if failed else 0
 
 # %% ../../nbs/app/11_cli.ipynb #174c37fb
@@ -692,6 +744,8 @@ def _check_can_hear(a):
         ' with --timeline',
     ),
     _track_option('of a film that has several'),
+    _workers_option('sounds'),
+    _RAY,
     _VERBOSE,
     examples='''  sound-video name rain.wav
   sound-video name holiday.mp4 --labels "a beach,a campfire,wind in trees"
@@ -699,16 +753,18 @@ def _check_can_hear(a):
   sound-video name day.wav --timeline --json > day.json
   sound-video name rain.wav --pack my-pack
   sound-video name sounds -v
+  sound-video name sounds --json --workers 2
+  sound-video name sounds --json --ray local
   sound-video name holiday.mp4 --audio-track 1''',
 )
 def name(a):
     sounds, many, lines = _sounds(a.sound)
+    _check_shared(a, many, 'sounds')
     for line in lines: _say(line)
     _check_can_hear(a)
     if many: return _name_all(a, sounds)
     _check_sound(sounds[0], a)
-    from sound_video.app.model import SoundVideo
-    _name_one(SoundVideo.load(a.pack), a, sounds[0])
+    _tell(_namer(a)(sounds[0]))
 
 # %% ../../nbs/app/11_cli.ipynb #3028140b
 def _check_exists(path, what):
@@ -766,10 +822,10 @@ def data_render(a):
     arg(
         '--workers',
         type=int,
-        default=os.cpu_count(),
         metavar='N',
         help='processes; the clips are the same for any number (default: one for each processor)',
     ),
+    _RAY,
     _track_option('of films that have several'),
     arg(
         '--fetch',
@@ -783,13 +839,17 @@ def data_render(a):
   sound-video data curate landscape.csv clips --fetch videos --size 128
   sound-video train --out my-pack --data my-clips
   sound-video data curate my-films my-clips --seconds 5 --fps 25 --rate 22050 --workers 4 --json
+  sound-video data curate my-films my-clips --ray local
   sound-video data curate my-films my-clips -v''',
 )
 def data_curate(a):
     _check_exists(a.source, 'folder or manifest')
+    _check_workers(a)
     from sound_video.data.curation import curate
-    report = curate(_with_track(a.source, a), a.out, a.size, a.fps, a.rate, a.seconds, a.workers, a.fetch)
+    report = curate(_with_track(a.source, a), a.out, a.size, a.fps, a.rate, a.seconds,
+        _or(a.workers, os.cpu_count()), a.fetch, a.ray)
     print(json.dumps(report.to_dict()) if a.json else report)
+    return 2 if report.crashed else 0
 
 # %% ../../nbs/app/11_cli.ipynb #289f4f15
 @command(
