@@ -173,6 +173,16 @@ def test_films_are_cut(example, tmp_path, monkeypatch, capsys):
     assert (probe(clip).rate, probe(clip).fps, round(probe(clip).seconds)) == (a.rate, int(a.fps), a.seconds)
     if a.json: assert json.loads(said)
 
+@pytest.mark.parametrize('example', of('data shard'))
+def test_clips_are_packed(example, place, tmp_path, monkeypatch, capsys):
+    from sound_video.data.clips import find_clips
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(place/'my-videos', 'my-videos')
+    assert cli.main(EXAMPLES[example]) == 0
+    said, (found,) = capsys.readouterr().out, find_clips('shards')
+    assert found.label == 'raining' and found.track == parsed(EXAMPLES[example]).audio_track
+    if '--json' in EXAMPLES[example]: assert json.loads(said)['samples'] == 1
+
 @pytest.mark.parametrize('example', of('convert'))
 def test_snapshots_are_converted(example, tmp_path, monkeypatch):
     import fake_snapshot
@@ -197,7 +207,8 @@ def test_training_is_told_every_option(example, tmp_path, monkeypatch, capsys):
     from sound_video.app.training import STAGES
     a = parsed(EXAMPLES[example])
     monkeypatch.chdir(tmp_path)
-    for folder in {a.data, a.recordings} - {'world', None}: Path(folder).mkdir()
+    for folder in {a.data, a.recordings} - {'world', None}:
+        if '://' not in folder: Path(folder).mkdir()
     calls = caught(monkeypatch, 'sound_video.app.training.train', a.out)
     assert cli.main(EXAMPLES[example]) == 0 and 'complete' in capsys.readouterr().out
     (out, preset, stages, data, resume, seed), kw = calls[0]
@@ -262,7 +273,7 @@ def test_completion_is_printed(example, capsys):
     'typed, offered',
     [
         ('g', 'generate'),
-        ('data ', 'render curate check --help -h'),
+        ('data ', 'render curate check shard --help -h'),
         ('data render --s', '--scenes --seconds --size --seed'),
         ('generate rain.wav --p', '--pack --psi --prompt'),
         ('edit a.jpg b.wav --prompt-', '--prompt-layers'),
