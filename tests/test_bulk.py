@@ -39,6 +39,19 @@ def test_mistakes_are_results_and_bugs_are_raised(way):
     made = list(work_on(['1', f'({check_ray.__module__!r}, )'], EVALUATE, **way))
     assert [x for _, x in made] == [1, ('sound_video.core.bulk',)]
 
+def test_what_is_running_is_given_up_with_the_work(tmp_path):
+    endless = f"""exec(\'\'\'
+from sound_video.core.errors import atomic
+with atomic({str(tmp_path/"never")!r}) as tmp:
+    tmp.write_text('half')
+    __import__('time').sleep(600)
+\'\'\')"""
+    found = work_on(['1', endless], EVALUATE, 2)
+    assert next(found)[1] == 1
+    while not any(tmp_path.iterdir()): time.sleep(.05)
+    found.close()
+    assert not any(tmp_path.iterdir())
+
 @pytest.fixture(scope='module')
 def cut(tmp_path_factory):
     "Films, and their clips as one process makes them."

@@ -33,6 +33,7 @@ def _one_thread():
 def _begin(make):
     "Get ready, in a new process."
     signal.signal(signal.SIGINT, signal.SIG_IGN) # the first process decides
+    signal.signal(signal.SIGTERM, lambda *args: sys.exit(1)) # an item that is given up cleans up
     _one_thread()
     threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
     _work.update(make=make)
@@ -62,7 +63,9 @@ def _in_processes(items, make, n, name): # yields the number of an item, and wha
                 free.append(new())
                 if tries < TRIES: todo.appendleft((i, tries + 1))
                 else: yield i, _crashed(name(items[i]))
-    finally:
+    finally: # where somebody has had enough, what is running is given up
+        for _, _, pool in running.values():
+            for process in list((pool._processes or {}).values()): process.terminate()
         for pool in [*free, *(pool for _, _, pool in running.values())]: pool.shutdown(cancel_futures=True)
 
 # %% ../../nbs/core/08_bulk.ipynb #41d14c10
@@ -133,17 +136,20 @@ def _on_ray(items, make, n, address, gpus, name): # yields as `_in_processes`
         has, work, running = ray.cluster_resources(), secrets.token_hex(8), {}
         task = ray.remote(num_cpus=1, num_gpus=int(gpus and 'GPU' in has), max_retries=TRIES - 1)(_do_there)
         shared, todo, at_once = ray.put(make), iter(enumerate(items)), 2 * max(1, int(has.get('CPU', 1)))
-        while True:
-            for i, item in todo:
-                running[task.remote(work, os.getcwd(), shared, item)] = i
-                if len(running) >= at_once: break
-            if not running: return
-            for done in ray.wait(list(running))[0]:
-                i = running.pop(done)
-                try: outcome = ray.get(done)
-                except ray.exceptions.RayTaskError as e: raise e.cause or e
-                except ray.exceptions.RayError: outcome = _crashed(name(items[i]))
-                yield i, outcome
+        try:
+            while True:
+                for i, item in todo:
+                    running[task.remote(work, os.getcwd(), shared, item)] = i
+                    if len(running) >= at_once: break
+                if not running: return
+                for done in ray.wait(list(running))[0]:
+                    i = running.pop(done)
+                    try: outcome = ray.get(done)
+                    except ray.exceptions.RayTaskError as e: raise e.cause or e
+                    except ray.exceptions.RayError: outcome = _crashed(name(items[i]))
+                    yield i, outcome
+        finally:
+            for task in running: ray.cancel(task)
 
 # %% ../../nbs/core/08_bulk.ipynb #78af5e75
 def work_on(items,       # what to do something with; they and what is made of them travel between processes

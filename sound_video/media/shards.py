@@ -144,8 +144,10 @@ def is_shards(source):
     "Is it an address of shards, rather than a folder of files?"
     check_path('source', source)
     text = os.fspath(source)
-    return '://' in text or text.lower().endswith('.tar') or os.path.isdir(text) and any(
-        name == INDEX or name.endswith('.tar') for name in os.listdir(text))
+    if '://' in text or text.lower().endswith('.tar'): return True
+    try: names = [name for name in os.listdir(text) if not name.startswith('.')] if os.path.isdir(text) else []
+    except OSError: return False # whoever opens it will say why
+    return any(name.endswith('.tar') for name in names) and all(name.endswith(('.tar', '.json')) for name in names)
 
 def _expanded(pattern): # yields addresses
     m = re.search(r'\{(\d+)\.\.(\d+)\}', pattern)
