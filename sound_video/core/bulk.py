@@ -104,12 +104,13 @@ def ray_at(address, # as for `check_ray`
     import ray
     if ray.is_initialized(): yield ray; return
     folder = tempfile.mkdtemp(prefix='ray-') if address == 'local' else None
-    try:
-        _start(ray, _alone(n, folder) if folder else dict(address=address))
-        with _quiet(ray): yield ray
-    finally:
-        ray.shutdown()
-        if folder: shutil.rmtree(folder, ignore_errors=True)
+    with _quiet(ray):
+        try:
+            _start(ray, _alone(n, folder) if folder else dict(address=address))
+            yield ray
+        finally:
+            ray.shutdown()
+            if folder: shutil.rmtree(folder, ignore_errors=True)
 
 def _start(ray, options, tries=2): # Ray waits half a minute for its own processes: too little on a busy machine
     try: ray.init(**options, log_to_driver=False, logging_level='ERROR')
