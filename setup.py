@@ -20,7 +20,7 @@ setup(
     classifiers=['Intended Audience :: ' + cfg['audience'], 'Topic :: Multimedia :: Video'],
     python_requires='>=' + cfg['min_python'] + ',<3.14',
     install_requires=cfg['requirements'].split(),
-    extras_require={name: cfg[name + '_requirements'].split() for name in ('dev', 'fetch', 'midi')},
+    extras_require={name: cfg[name + '_requirements'].split() for name in ('dev', 'fetch', 'midi', 'ray', 'shards')},
     entry_points={'console_scripts': cfg['console_scripts'].split()},
     packages=find_packages(include=['sound_video', 'sound_video.*']) + ['sound_video.cuda_src'],
     package_dir={'sound_video.cuda_src': 'cuda'}, # kernels are compiled where they run

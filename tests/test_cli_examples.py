@@ -5,6 +5,7 @@ from pathlib import Path
 import av, mido, numpy as np, pytest, soundfile, torch
 from sound_video.app.request import parse_size
 from sound_video.app import cli
+from sound_video.core.errors import UserError
 from sound_video.media.videos import probe, write_video
 from sound_video.media.images import read_image, write_image
 from sound_video.app.pack_config import default_pack
@@ -27,7 +28,7 @@ def command(words): return next(n for n in COMMANDS if words[:len(n.split())] ==
 def of(*commands, without='$^'): # -> examples
     return [e for e, words in EXAMPLES.items() if command(words) in commands and not re.search(without, e)]
 QUICK, MANY = of('generate', 'edit', 'name', 'doctor', 'data check', without=r'\bsounds\b'), of(
-    'generate', without=r'^(?!.*\bsounds\b)'
+    'generate', without=r'^(?!.*\bsounds\b)|--ray'
 )
 def parsed(words): return cli._parser().parse_args(words)
 
@@ -155,7 +156,7 @@ def with_two_tracks(path):
                 )
                 out.mux(q)
 
-@pytest.mark.parametrize('example', of('data curate', without='--fetch')) # which downloads
+@pytest.mark.parametrize('example', of('data curate', without='--fetch|--ray')) # which download, or take a minute
 def test_films_are_cut(example, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rng, a = np.random.default_rng(0), parsed(EXAMPLES[example])
@@ -171,6 +172,16 @@ def test_films_are_cut(example, tmp_path, monkeypatch, capsys):
     said, clip = capsys.readouterr().out, next(Path(a.out).rglob('*.mp4'))
     assert (probe(clip).rate, probe(clip).fps, round(probe(clip).seconds)) == (a.rate, int(a.fps), a.seconds)
     if a.json: assert json.loads(said)
+
+@pytest.mark.parametrize('example', of('data shard'))
+def test_clips_are_packed(example, place, tmp_path, monkeypatch, capsys):
+    from sound_video.data.clips import find_clips
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(place/'my-videos', 'my-videos')
+    assert cli.main(EXAMPLES[example]) == 0
+    said, (found,) = capsys.readouterr().out, find_clips('shards')
+    assert found.label == 'raining' and found.track == parsed(EXAMPLES[example]).audio_track
+    if '--json' in EXAMPLES[example]: assert json.loads(said)['samples'] == 1
 
 @pytest.mark.parametrize('example', of('convert'))
 def test_snapshots_are_converted(example, tmp_path, monkeypatch):
@@ -196,7 +207,8 @@ def test_training_is_told_every_option(example, tmp_path, monkeypatch, capsys):
     from sound_video.app.training import STAGES
     a = parsed(EXAMPLES[example])
     monkeypatch.chdir(tmp_path)
-    for folder in {a.data, a.recordings} - {'world', None}: Path(folder).mkdir()
+    for folder in {a.data, a.recordings} - {'world', None}:
+        if '://' not in folder: Path(folder).mkdir()
     calls = caught(monkeypatch, 'sound_video.app.training.train', a.out)
     assert cli.main(EXAMPLES[example]) == 0 and 'complete' in capsys.readouterr().out
     (out, preset, stages, data, resume, seed), kw = calls[0]
@@ -223,6 +235,21 @@ def test_plans_are_told_every_option(example, monkeypatch, capsys):
     assert kw == dict(settings={}, precision=a.precision, accumulate=a.accumulate, seed=a.seed, start=a.start)
     said = capsys.readouterr().out
     assert json.loads(said)['preset'] == a.preset if a.json else said.startswith(a.preset)
+@pytest.mark.parametrize('example', of('generate', 'name', 'data curate', without='^(?!.*--ray)'))
+def test_ray_is_told_where_it_is(example, place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ('sounds', 'my-films/raining'): Path(folder).mkdir(parents=True)
+    for n in ('a.mp3', 'b.mp3'): shutil.copy(place/'song.mp3', tmp_path/'sounds'/n)
+    shutil.copy(place/'beach.mp4', 'my-films/raining/a.mp4')
+    monkeypatch.setattr('sound_video.core.bulk.check_ray', lambda address: None)
+    monkeypatch.setattr('sound_video.data.curation.check_ray', lambda address: None)
+    told = []
+    def work(items, make, n, ray, *args):
+        told.append(ray)
+        raise UserError('is told')
+    monkeypatch.setattr('sound_video.core.bulk.work_on', work)
+    monkeypatch.setattr('sound_video.data.curation.work_on', work)
+    assert cli.main(EXAMPLES[example]) == 2 and told == [parsed(EXAMPLES[example]).ray]
 
 @pytest.mark.parametrize('example', of('evaluate', without='--hearing'))
 def test_measuring_is_told_every_option(example, tmp_path, monkeypatch, capsys):
@@ -257,7 +284,7 @@ def test_completion_is_printed(example, capsys):
     'typed, offered',
     [
         ('g', 'generate'),
-        ('data ', 'render curate check --help -h'),
+        ('data ', 'render curate check shard --help -h'),
         ('data render --s', '--scenes --seconds --size --seed'),
         ('generate rain.wav --p', '--pack --psi --prompt'),
         ('edit a.jpg b.wav --prompt-', '--prompt-layers'),

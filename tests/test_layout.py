@@ -114,7 +114,8 @@ def test_requirements_are_what_is_used():
     used = distributions(
         set().union(*(third_parties(p.read_text(encoding='utf-8')) for p in root.glob('sound_video/**/*.py')))
     )
-    assert used - BROUGHT == declared('requirements', 'fetch_requirements', 'midi_requirements')
+    assert used - BROUGHT == declared(
+        'requirements', 'fetch_requirements', 'midi_requirements', 'ray_requirements', 'shards_requirements')
 
 def test_development_requires_what_it_uses():
     ours = [p for folder in ('tests', 'tools') for p in root.glob(f'{folder}/*.py')] + [root/'conftest.py']

@@ -12,6 +12,7 @@ from sound_video.app.cli import main
 from sound_video.core.errors import UserError
 from sound_video.data.clips import check_folder, still_dls
 from sound_video.data.images import ImageSet, check_images, decode_image
+from sound_video.data.sharding import write_shards
 from sound_video.app.edit import SoundVideo
 from sound_video.stylegan.snapshots import read_discriminator
 from sound_video.stylegan.stylegan2 import Discriminator, StyleGAN2Config
@@ -105,6 +106,17 @@ def test_a_folder_with_classes(tmp_path):
     )
     video = sv.generate((torch.randn(1, 8000) * .1, 8000), fps=5, class_name='dog')
     assert next(iter(video.frames())).shape == (16, 16, 3)
+
+def test_shards_end_the_same_kept_or_streamed_and_interrupted(tmp_path):
+    pytest.importorskip('webdataset')
+    data, shards = folder_of(tmp_path/'some'), f'{tmp_path}/packed/{{0..2}}.tar'
+    write_shards(data, tmp_path/'packed'/'{0..}.tar', max_count=12)
+    whole, kept = (train(tmp_path/f'pack{i}', 'two', SEEING, x) for i, x in enumerate((data, shards)))
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path/'broken', 'two', SEEING, shards, cbs=Stop(40), settings=dict(stream=True))
+    again = train(tmp_path/'broken', 'two', SEEING, shards, resume=True, settings=dict(stream=True))
+    assert_same(weights(whole), weights(kept)); assert_same(weights(whole), weights(again))
+    assert not (tmp_path/'broken.training'/'stills').exists()
 
 @pytest.mark.parametrize('preset, seed', [('two', 1), ('three', 0)]) # with these, p moves
 def test_without_classes_interrupted_ends_the_same(tmp_path, preset, seed):

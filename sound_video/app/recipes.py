@@ -93,6 +93,7 @@ class Recipe(Config):
     path_length:float = 0.        # weight of path length regularisation
     half_life:int = 10_000        # of the generator's running average, pictures
     mirror:bool = False           # learn from mirror images too
+    stream:bool = False           # read pictures when they are needed, and keep none: for shards larger than the disk
     ada:float = 0.                # mean sign of real scores that adaptive augmentation aims at; 0: no augmentation
 
     @classmethod

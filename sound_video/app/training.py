@@ -33,6 +33,7 @@ from ..core.errors import (
 from ..core.arrays import to_float
 from ..core.devices import default_device, seed_all
 from ..core.processes import find_disks, from_first, in_turn, is_first, wait_for_all, writes
+from ..media.shards import is_shards
 from ..world.score import KIND_NAMES, SCENES, compose, kind_label
 from ..world.clips import split_seeds
 from ..data.recordings import recordings as read_recordings
@@ -346,10 +347,7 @@ def _train_head(recipe, encoder, clip, dl, run, files):
 # %% ../../nbs/app/09_training.ipynb #0193c3f5
 def _key(encoder, clips, *more): # a `WorldSounds`, `FolderClips`, …
     "Short text that changes with the encoder, the clips and whatever else is given."
-    files = [
-        (str(f.path), f.start, f.seconds, (st := f.path.stat()).st_size, st.st_mtime_ns)
-        for f in getattr(clips, 'files', ())
-    ]
+    files = [(str(f.path), f.start, f.seconds, *f.stamp()) for f in getattr(clips, 'files', ())]
     return hashlib.sha256(
         to_bytes({k: v.contiguous() for k, v in encoder.state_dict().items()})
         + repr((len(clips), files, more)).encode()
@@ -670,9 +668,9 @@ def _fitting(nets:GANModels, names, stills:Stills)->GANModels: # names: of the o
 def _still_data(recipe, run):
     "Stills of the generator's size; an epoch is so long that the generator is measured at most 250 times."
     epoch = min(max(min(recipe.stills, 10_000), sum(recipe.images) // 250), *recipe.images)
-    size, cache = recipe.generator.img_resolution, run.work/'stills'
-    return still_dls(
-        run.data, size, recipe.batch, recipe.stills, recipe.valid, epoch, cache, run.seed, mirror=recipe.mirror)
+    size, cache = recipe.generator.img_resolution, False if recipe.stream else run.work/'stills'
+    return still_dls(run.data, size, recipe.batch, recipe.stills, recipe.valid, epoch, cache, run.seed,
+        num_workers=2 * recipe.stream, mirror=recipe.mirror)
 
 def _description(recipe, preset, start, run):
     "What a pack says of how its generator was trained."
@@ -906,7 +904,7 @@ def _check_options(stages, settings, inception):
 
 def _check_images(data, stages):
     "Is there anything, and has it what the stages need? Pictures have no sound."
-    if data != 'world' and not Path(data).exists():
+    if data != 'world' and not is_shards(data) and not Path(data).exists():
         raise UserError(
             f"'{data}' is not there: name a folder of clips, or, for the stages image classifier and stylegan, a folder"
             " or zip of pictures"

@@ -9,17 +9,19 @@ __all__ = ['MANIFEST_COLUMNS', 'CLIP_SECONDS', 'SILENCE', 'MISSING', 'DAMAGE', '
            'is_clip', 'class_files', 'name_bucket', 'read_manifest', 'FileIndex', 'files_by_name', 'class_folder',
            'match_row', 'manifest_of', 'holds_images', 'find_clips', 'short_reason', 'check_clips', 'ClipReport',
            'check_folder', 'WorldClips', 'FolderClips', 'SeededLoader', 'ClipLoader', 'usable_clips', 'clip_dls',
-           'disk_map', 'Stills', 'StillLoader', 'still_dls']
+           'disk_map', 'Stills', 'StreamedStills', 'StillLoader', 'still_dls']
 
 # %% ../../nbs/data/01_clips.ipynb #9f9ef996
 import csv, hashlib, json, math, os, re, sys
 from bisect import bisect_left
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 import av, numpy as np, pandas as pd, torch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader, SkipItemException
@@ -34,6 +36,7 @@ from ..core.processes import in_turn, padded
 from ..media.sounds import Holes, ac_power, read_sound, stream_sound
 from ..media.timing import frame_times, n_frames, parse_fps
 from ..media.videos import read_frames, stream_frames, write_video
+from ..media.shards import ShardSample, Unreachable, find_samples, is_shards
 from ..media.folders import (
     PICTURE_ENDINGS, files_below, passed_lines, say_passed, starts_at, video_of, why_not)
 from .images import ImageSet, check_images, split_images
@@ -146,6 +149,22 @@ class ClipFile:
     seconds:float=None # its length; None: to the end of the file
     film:str=None      # what it was cut from: pieces of one film are in one split
     track:int=None     # number of its sound track; None: the default one
+    sample:ShardSample=None # where its bytes are, if they are in a shard: then the path is only a name
+    row:dict=field(default=None, compare=False) # of the manifest that names it
+
+    @contextmanager
+    def here(self): # -> a `ClipFile`
+        "The clip as a file of this machine, as long as the block takes."
+        if self.sample is None: yield self; return
+        data = self.sample.bytes()
+        with NamedTemporaryFile(suffix=self.sample.ending) as tmp:
+            tmp.write(data); tmp.flush()
+            yield replace(self, path=Path(tmp.name), sample=None)
+
+    def stamp(self):
+        "Size, and what changes with the bytes."
+        if self.sample: return self.sample.size, self.sample.facts.get('crc32')
+        return (st := self.path.stat()).st_size, st.st_mtime_ns
 
 def is_clip(p): # path
     "Is it a video that may be a clip?"
@@ -411,6 +430,7 @@ def _from_manifest(path, passed):
                         row['split'] or _split_by_name(row['ytid']),
                         *((row['start'], row['seconds']) if uncut else (0.0, None)),
                         _video_of(row, p, cut),
+                        row={c: row[c] for c in MANIFEST_COLUMNS if c in row},
                     ),
                 )
             )
@@ -434,9 +454,27 @@ def manifest_of(folder):
 
 def _is_manifest(source): return source.is_file() and source.suffix.lower() == '.csv'
 
+def _facts_fault(s): # of a sample -> '' for a clip that can be used as it is
+    "What its JSON lacks."
+    if not s.is_video: return 'is a picture'
+    f = s.facts
+    known = isinstance(f.get('class'), str) and f.get('set') in SPLITS and isinstance(f.get('seconds'), (int, float))
+    return '' if known else 'has no class, set and seconds in its JSON: make shards with sound-video data shard'
+
+def _in_shards(address, passed): # -> `ClipFile`s
+    samples = find_samples(address, passed)
+    why = {s: _facts_fault(s) for s in samples}
+    passed += [(f'{s.shard}/{s.name}', w) for s, w in why.items() if w]
+    found = [ClipFile(Path(Path(s.shard).name)/s.name, s.facts['class'], s.facts['set'], 0., float(s.facts['seconds']),
+        s.facts.get('film'), s.facts.get('track'), s) for s in samples if not why[s]]
+    if found: return found
+    raise UserError(f"no clips are there in '{address}': it must hold shards that sound-video data shard has made"
+        + ''.join(f'; {line}' for line in passed_lines(passed, address)[-1:]))
+
 def _find(source, passed): # passed: list that gets pairs of path and reason
     """Clips of a folder, or of a manifest and the folder that it lies in, and names of those that the manifest promises
     in vain."""
+    if is_shards(source): return _in_shards(source, passed), []
     source, track = check_path('source', source), getattr(source, 'number', None)
     if not source.is_dir() and not _is_manifest(source):
         raise UserError(
@@ -462,6 +500,7 @@ def _find(source, passed): # passed: list that gets pairs of path and reason
 # %% ../../nbs/data/01_clips.ipynb #8c10e55a
 def holds_images(source): # path
     "Is it a zip or a folder of pictures, rather than of clips?"
+    if is_shards(source): return not any(s.is_video for s in find_samples(source, []))
     path = check_path('source', source)
     if path.is_file() or path.suffix.lower() == '.zip': return not _is_manifest(path)
     if not path.is_dir() or any(not p.name.startswith('.') for p in path.glob('*.csv')): return False
@@ -518,22 +557,24 @@ def short_reason(e, path): # an exception
 @cache # training asks before each stage
 def _read_through(f, stamp): # size and time of the file -> s of sound, of pictures, dB; or why it cannot be read
     try:
-        (heard, loud, holes), seen = _hear(f), _see(f)
-        for what, got, want in zip(('sound', 'picture'), (heard, seen), _declared(f)):
-            if want - got > max(0.5, 0.05 * want):
-                return f'breaks off: {got:.1f} of {want:.1f} seconds of its {what} can be read'
-    except DAMAGE as e:
-        return short_reason(e, f.path)
+        with f.here() as f: return _all_of(f)
+    except Unreachable: raise
+    except DAMAGE as e: return short_reason(e, f.path)
+
+def _all_of(f):
+    (heard, loud, holes), seen = _hear(f), _see(f)
+    for what, got, want in zip(('sound', 'picture'), (heard, seen), _declared(f)):
+        if want - got > max(0.5, 0.05 * want):
+            return f'breaks off: {got:.1f} of {want:.1f} seconds of its {what} can be read'
     return heard, seen, loud, holes
 
-def _stamp(path):
-    try: st = path.stat()
+def _stamp(f):
+    try: return f.stamp()
     except OSError: return None
-    return st.st_size, st.st_mtime_ns
 
 def _fault(f, min_seconds):
     "Why a clip is no use (None: it is), and its usable length in seconds."
-    if isinstance(found := _read_through(f, _stamp(f.path)), str): return found, 0.
+    if isinstance(found := _read_through(f, _stamp(f)), str): return found, 0.
     heard, seen, loud, holes = found
     if f.start and not (heard and seen):
         return f'ends before its start at {f.start:g} s: name cut clips <ytid>_<start_time>', 0.0
@@ -626,7 +667,7 @@ class WorldClips:
 
 # %% ../../nbs/data/01_clips.ipynb #6c03f7e1
 class FolderClips:
-    "Windows of clips on disk."
+    "Windows of clips on disk or in shards."
     def __init__(self, files,   # `ClipFile`s with their lengths, as `check_clips` gives them
                  vocab,         # class names
                  seconds=2., fps=10, size=64, rate=22050,
@@ -651,7 +692,10 @@ class FolderClips:
 
     def __getitem__(self, i):
         f = self.files[i]
-        try: return (*_read_window(f.path, self.start(i), self, f.track), torch.tensor(self.vocab.index(f.label)))
+        try:
+            with f.here() as here:
+                return (*_read_window(here.path, self.start(i), self, f.track), torch.tensor(self.vocab.index(f.label)))
+        except Unreachable: raise
         except DAMAGE as e:
             if f.path not in self.said: _say(f"skipped {f.path}: {short_reason(e, f.path)}")
             self.said.add(f.path)
@@ -676,7 +720,7 @@ class SeededLoader(DataLoader):
     "A `DataLoader` whose order follows from `seed` and `epoch`."
     def __init__(self, dataset=None, bs=None, seed=0, **kwargs):
         super().__init__(dataset, bs=bs, **kwargs)
-        self.seed, self.epoch, self.playing = seed, 0, 0 # epoch: the next one
+        self.seed, self.epoch, self.playing, self.seen = seed, 0, 0, 0 # epoch: the next one, of which so many are seen
 
     share = None # which share of each batch's rows is read here, of how many: for loaders that can leave rows out
     def mine(self, idxs): # of a batch
@@ -684,22 +728,29 @@ class SeededLoader(DataLoader):
         i, n = self.share
         return padded(np.array(idxs), n)[i::n]
 
-    def set_epoch(self, epoch): self.epoch = epoch
+    def set_epoch(self, epoch, seen=0): self.epoch, self.seen = epoch, seen # seen: items of it, which are left out
+    def state_after(self, batches):
+        "Of this epoch: what `set_epoch` takes to go on there."
+        return dict(epoch=self.playing, seen=batches * self.bs)
 
     def before_iter(self):
         self.playing, self.epoch = self.epoch, self.epoch + 1
         if self.shuffle: self.dataset.epoch = self.playing
 
     def get_idxs(self):
+        seen, self.seen = self.seen, 0
+        return self._order()[seen:]
+
+    def _order(self):
         if not self.shuffle: return list(range(self.n))
         N, at = len(self.dataset), np.arange(self.n) + self.playing * self.n
         order = {r: np.random.default_rng([self.seed, r]).permutation(N) for r in range(at[0] // N, at[-1] // N + 1)}
         return [int(order[i // N][i % N]) for i in at.tolist()]
 
     def one_batch(self): # a look must not change what training sees
-        epoch = self.epoch
+        epoch, seen = self.epoch, self.seen
         try: return super().one_batch()
-        finally: self.epoch = epoch
+        finally: self.epoch, self.seen = epoch, seen
 
     def new(self, dataset=None, cls=None, **kwargs):
         return super().new(dataset, cls, **merge(dict(seed=self.seed), kwargs))
@@ -712,9 +763,15 @@ class ClipLoader(SeededLoader):
             show_clip(frames.cpu(), sound.cpu(), self.dataset.rate, self.dataset.vocab[int(label)])
 
 # %% ../../nbs/data/01_clips.ipynb #e47ba545
+def _long_enough(files, least): # s -> as `check_clips`, which was there when the shards were written
+    short = [f for f in files if f.seconds < least - 1 / 8]
+    return [f for f in files if f not in set(short)], [
+        (f.path, f'is too short: {f.seconds:.1f} of {least:g} seconds') for f in short]
+
 def usable_clips(folder, min_seconds):
     "Good clips of a folder by split; the bad ones are named on standard error."
-    good, bad = check_clips(find_clips(folder), min_seconds)
+    found = find_clips(folder)
+    good, bad = _long_enough(found, min_seconds) if is_shards(folder) else check_clips(found, min_seconds)
     for path, why in bad: _say_once(f"left out {path}: {why}")
     by_split = {split: [f for f in good if f.split == split] for split in SPLITS}
     known = {f.label for f in by_split['train']}
@@ -782,7 +839,9 @@ def _clip_stills(files, vocab, n, size, seed):
     for i in progress(np.random.default_rng(seed).permutation(len(files)), desc='stills'):
         f = files[i]
         fps = min(60, max(1, math.ceil(2 * per_clip / f.seconds)))
-        try: x = read_frames(f.path, fps, size, f.start, f.seconds)
+        try:
+            with f.here() as here: x = read_frames(here.path, fps, size, f.start, f.seconds)
+        except Unreachable: raise
         except DAMAGE as e: _say(f"skipped {f.path}: {short_reason(e, f.path)}"); continue
         pick = np.random.default_rng([seed, i]).choice(len(x), per_clip, replace=len(x) < per_clip)
         yield x[pick].transpose(0, 3, 1, 2), np.full(per_clip, vocab.index(f.label))
@@ -804,8 +863,7 @@ def _image_stills(ps, pictures, size):
         )
 
 def _image_key(ps, pictures, size):
-    what = [(p.name, p.label, ps.files.size(p.name)) for p in pictures]
-    return f'{ps.source.stem}-{len(pictures)}-{size}-{_hex(repr((what, ps.source.stat().st_mtime_ns)).encode())}'
+    return f'{ps.title}-{len(pictures)}-{size}-{_hex(repr(ps.stamp(pictures)).encode())}'
 
 # %% ../../nbs/data/01_clips.ipynb #79985b17
 @cache
@@ -815,7 +873,7 @@ def _world_looks(size, device): # changes with whatever changes the pictures
 def _world_key(split, n, size, device): return f'world-{split}-{n}-{size}-{_world_looks(size, device)}'
 
 def _clip_key(folder, split, files, n, size, seed):
-    what = [(str(f.path), f.start, f.path.stat().st_size, f.path.stat().st_mtime_ns) for f in files]
+    what = [(str(f.path), f.start, *f.stamp()) for f in files]
     return f'{Path(folder).resolve().name}-{split}-{n}-{size}-{_hex(repr((what, seed)).encode())}'
 
 def _hex(b): return hashlib.sha256(b).hexdigest()[:10]
@@ -867,13 +925,42 @@ class Stills:
     def __getitem__(self, i): return self.images_at(i), self.labels_at(i) # an array of indices
     def labels_at(self, i): return torch.as_tensor(self.labels[i % len(self.labels)])
 
+    def _pixels(self, i): return self.pictures[i]
+
     def images_at(self, i):
-        x = torch.from_numpy(self.pictures[i % len(self.labels)])
+        x = torch.from_numpy(self._pixels(i % len(self.labels)))
         return (
             torch.where(torch.from_numpy(i >= len(self.labels))[:, None, None, None], x.flip(-1), x)
             if self.mirror
             else x
         )
+
+class StreamedStills(Stills):
+    "Pictures that are read when they are asked for: what is too much for a disk."
+    def __init__(self, ps, pictures, # an `ImageSet`, some of its pictures
+                 size, vocab, mirror=False):
+        labels = np.array([vocab.index(p.label) if vocab else 0 for p in pictures])
+        super().__init__(list(pictures), labels, vocab, mirror)
+        self.ps, self.size, self.bad = ps, size, {} # bad: {number of a picture: what is wrong with it}
+
+    def _instead(self, k):
+        "The picture's number, or that of the next one of its class that can be read."
+        for j in range(k, k + len(self.labels)):
+            j %= len(self.labels)
+            if j not in self.bad and self.labels[j] == self.labels[k]: return j
+        raise UserError(f"of the class of {self.pictures[k].name}, no picture in '{self.ps.source}' can be read")
+
+    def _note(self, k, why):
+        self.bad[k] = why
+        _say_once(f'skipped {self.pictures[k].name}: {why}; {len(self.bad)} pictures so far')
+
+    def _pixels(self, i): # numbers of pictures -> uint8 [n, 3, size, size]
+        found = {}
+        while missing := sorted({self._instead(k) for k in i.tolist()} - set(found)):
+            for k, (_, x) in zip(missing, self.ps.stream([self.pictures[k] for k in missing], self.size)):
+                if isinstance(x, str): self._note(k, x)
+                else: found[k] = x
+        return np.stack([found[self._instead(k)] for k in i.tolist()]).transpose(0, 3, 1, 2)
 
 class StillLoader(SeededLoader):
     "Loads `(picture, label)`, a batch at a time: pictures of this share, labels of all."
@@ -895,6 +982,8 @@ def _still_sets(source, size, n, n_valid, cache, seed, device, mirror):
         ps = ImageSet(source)
         say_passed(ps.passed, source)
         vocab, parts = ps.vocab, split_images(ps.pictures, n_valid, seed)
+        if cache is False:
+            return [StreamedStills(ps, part, size, vocab, m) for part, m in zip(parts, (mirror, False))]
         sets = [
             _cached(cache, _image_key(ps, part, size), _image_stills(ps, part, size), len(part), size)
             for part in parts
@@ -905,6 +994,7 @@ def _still_sets(source, size, n, n_valid, cache, seed, device, mirror):
                 f" at them with sound-video data check '{source}'"
             )
         return [Stills(*s, vocab, m) for s, m in zip(sets, (mirror, False))]
+    if cache is False: raise UserError('cache=False is for pictures, and these are made of clips: give a folder')
     if source == 'world':
         vocab, (n, n_valid) = KIND_NAMES, (-(-k // len(SCENES)) * len(SCENES) for k in (n, n_valid))
         make = lambda split, k: _cached(
@@ -920,7 +1010,7 @@ def still_dls(source='world',   # or a folder, as for `find_clips`, or a folder 
               size=64,          # pixels of a side
               bs=32, n=18000,   # pictures in a batch, and in the training set; of pictures all
               n_valid=1800, epoch=None, # pictures in the validation set, and in an epoch; None: `n`
-              cache=None,       # folder for the pictures; None: in memory
+              cache=None,       # folder for the pictures; None: in memory; False: nowhere, they are read each time
               seed=0, num_workers=0, device=None,
               mirror=False):    # train on each picture's mirror image too
     "Fastai `DataLoaders` of `(picture, label)`; the world's numbers are rounded up to whole rounds of scenes."
@@ -933,7 +1023,7 @@ def still_dls(source='world',   # or a folder, as for `find_clips`, or a folder 
     (bs, n, n_valid, num_workers), epoch = _loader_numbers(bs, n, n_valid, num_workers), (
         epoch if epoch is None else check_whole('epoch', epoch, 1, 10**9)
     )
-    cache = cache if cache is None else check_path('cache', cache)
+    cache = cache if cache is None or cache is False else check_path('cache', cache)
     train, valid = _still_sets(source, size, n, n_valid, cache, seed, device, mirror)
     load = dict(seed=seed, num_workers=num_workers)
     return DataLoaders(

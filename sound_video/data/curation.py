@@ -10,13 +10,11 @@ __all__ = ['STILL', 'REASONS', 'LOOK', 'TONE', 'CurateConfig', 'lengths', 'Stret
            'curate']
 
 # %% ../../nbs/data/02_curation.ipynb #4aac73c0
-import csv, hashlib, json, math, os, re, shutil, signal, threading, uuid
+import csv, hashlib, json, math, os, re, shutil, uuid
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 import av, numpy as np, pandas as pd, torch
 from PIL import Image
@@ -24,6 +22,7 @@ from fastcore.basics import patch
 from ..core.errors import UserError, atomic, check_number, check_path, check_whole, readable_os_errors
 from ..core.arrays import check_rate
 from ..core.config import Config
+from ..core.bulk import Crashed, check_ray, work_on
 from ..core.devices import progress
 from ..media.sounds import Holes, ac_power, read_sound
 from ..media.formats import MOVIE_FORMATS, open_media, track_of
@@ -436,24 +435,20 @@ def _cut(cfg, out, st):
         _put(tmp.with_suffix('.json'), _record_path(st, out))
 
 # %% ../../nbs/data/02_curation.ipynb #885f302e
-def _follow_parent():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    threading.Thread(target=lambda: (parent_process().join(), os._exit(1)), daemon=True).start()
-
 _WORTH = 8 # clips, or a process takes longer to start than it saves
 
-def _cut_all(todo, cfg, out, workers):
-    job, n = partial(_cut, cfg, out), min(workers, len(todo) // _WORTH)
-    if n < 2:
-        for st in progress(todo, desc='clips'): job(st)
-        return
-    with ProcessPoolExecutor(n, get_context('spawn'), _follow_parent) as pool:
-        try:
-            for _ in progress(pool.map(job, todo), len(todo), 'clips'): pass
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+_ENDED = 'ended each process that worked on it'
+
+def _cutter(cfg, out): return partial(_cut, cfg, out) # in each process
+
+def _cut_all(todo, cfg, out, workers, ray): # -> those that ended each process that worked on them
+    n, crashed = workers if ray else max(1, min(workers, len(todo) // _WORTH)), []
+    name = lambda st: f'{st.label}/{st.path.name} at {_seconds(st.start)} s'
+    with closing(work_on(todo, partial(_cutter, cfg, out), n, ray, 'clips', name)) as found:
+        for st, fault in found:
+            if isinstance(fault, Crashed): crashed.append(st)
+            elif fault: raise fault
+    return crashed
 
 # %% ../../nbs/data/02_curation.ipynb #ba714503
 def _groups(names, pairs):
@@ -531,6 +526,11 @@ class CurateReport:
         found = Counter(d.reason for d in self.dropped)
         return {r: found[r] for r in REASONS if found[r]}
 
+    @property
+    def crashed(self):
+        "How many stretches ended the processes that worked on them."
+        return sum(d.detail == _ENDED for d in self.dropped)
+
     def to_dict(self):
         counts = {c: {s: int(n) for s, n in row.items()} for c, row in self.counts().iterrows()}
         return dict(
@@ -587,15 +587,16 @@ def _clear(out, stretches, kept):
 def _bits(records, key):
     return np.stack([np.unpackbits(np.frombuffer(bytes.fromhex(r[key]), np.uint8)) for r in records])
 
-def _examined(stretches, cfg, out, workers):
+def _examined(stretches, cfg, out, workers, ray):
     "What is known of each stretch, and the stretch that it is a copy of; clips are made as far as they are wanted."
-    _cut_all([s for s in stretches if _record(s, cfg, out) is None], cfg, out, workers)
-    records = [_record(s, cfg, out) for s in stretches]
+    crashed = set(_cut_all([s for s in stretches if _record(s, cfg, out) is None], cfg, out, workers, ray))
+    records = [dict(why=('damaged', _ENDED)) if s in crashed else _record(s, cfg, out) for s in stretches]
     good = [i for i, r in enumerate(records) if not r['why']]
     of = duplicates(*(_bits([records[i] for i in good], key) for key in ('look', 'tone'))) if good else []
     copied = {i: good[k] for i, k in zip(good, of) if k is not None}
     _cut_all(
-        [stretches[i] for i in good if i not in copied and not (out / stretches[i].clip).exists()], cfg, out, workers
+        [stretches[i] for i in good if i not in copied and not (out / stretches[i].clip).exists()],
+        cfg, out, workers, ray
     )
     return records, copied
 
@@ -640,6 +641,7 @@ def curate(
     seconds=CLIP_SECONDS,  # of a clip
     workers=1,  # processes
     fetch=None,  # folder for videos that yt-dlp fetches
+    ray=None,  # address of Ray, which then does the work, as for `check_ray`
 ) -> CurateReport:
     "Cut long videos into clips `out/class/<video>_<start>.mp4` with a manifest and a report."
     cfg = CurateConfig(
@@ -654,9 +656,10 @@ def curate(
         check_path('out', out),
         check_whole('workers', workers, 1, 1024),
     )
+    check_ray(ray)
     stretches, dropped = find_stretches(source, cfg, fetch, out, passed := [])
     _place(out)
-    report, kept = _report(stretches, *_examined(stretches, cfg, out, workers), dropped)
+    report, kept = _report(stretches, *_examined(stretches, cfg, out, workers, ray), dropped)
     report.passed, report.source = passed, str(source)
     _clear(out, stretches, kept)
     _write_lists(out, report)

@@ -20,6 +20,7 @@ from ..core.errors import UserError, check_path, readable_os_errors
 from ..core.devices import progress
 from ..media.images import as_rgb8
 from ..media.formats import open_image
+from ..media.shards import Damaged, Unreachable, find_samples, is_shards, read_samples
 from ..media.folders import PICTURE_ENDINGS, files_below, passed_lines, video_of, why_not
 
 # %% ../../nbs/data/00_images.ipynb #49b232b9
@@ -44,6 +45,7 @@ class _Folder:
         ]  # passed: list that gets (name, why)
     def why_not(self, name): return why_not(self.path/name, 'picture')
     def size(self, name): return (self.path/name).stat().st_size
+    def ahead(self, names): pass # these are asked for next
     def bytes(self, name): return (self.path/name).read_bytes()
 
 class _Zip:
@@ -67,8 +69,29 @@ class _Zip:
             with open_image(io.BytesIO(self.bytes(name))): return ''
         except Exception: return 'is no picture' # readers raise all kinds
     def size(self, name): return self.zip.getinfo(name).file_size
+    def ahead(self, names): pass
     def bytes(self, name):
         with self.zip.open(name) as f: return f.read(_LARGEST)
+
+# %% ../../nbs/data/00_images.ipynb #dea302cf
+class _Shards:
+    "The pictures in shards."
+    def __init__(self, address):
+        samples = find_samples(address, found := [])
+        self.found, self.fetched = found + [(s.name, 'is a video') for s in samples if s.is_video], {}
+        self.samples = {s.name: s for s in samples if not s.is_video}
+    def names(self, passed):
+        passed += self.found
+        return list(self.samples)
+    def why_not(self, name): return ''
+    def size(self, name): return self.samples[name].size
+    def crc(self, name): return self.samples[name].facts.get('crc32')
+    def label(self, name): return str(self.samples[name].facts.get('class') or '')
+    def ahead(self, names): self.fetched = dict(zip(names, read_samples([self.samples[n] for n in names])))
+    def bytes(self, name):
+        data = self.fetched.pop(name) if name in self.fetched else self.samples[name].bytes()
+        if isinstance(data, Damaged): raise data
+        return data
 
 # %% ../../nbs/data/00_images.ipynb #6f0f92a2
 def _number(label, name): # int, or a row with a single one -> int
@@ -117,17 +140,18 @@ def _natural(text):
 # %% ../../nbs/data/00_images.ipynb #51957a17
 @dataclass(frozen=True)
 class Picture:
-    "A picture in a folder or a zip."
+    "A picture in a folder, a zip or shards."
     name:str   # its path therein
     label:str  # its class; '' for none
 
 class ImageSet:
-    "The pictures of a folder or a zip, in the order of their names."
+    "The pictures of a folder, a zip or shards, in the order of their names."
     def __init__(self, source):
-        self.source = check_path('source', source)
-        if not self.source.exists(): raise UserError(f"'{source}' is not there: name a folder or a zip of pictures")
+        self.source = source if (streamed := is_shards(source)) else check_path('source', source)
+        if not streamed and not self.source.exists():
+            raise UserError(f"'{source}' is not there: name a folder or a zip of pictures")
         with readable_os_errors(source):
-            self.files = _Folder(source) if self.source.is_dir() else _Zip(source)
+            self.files = _Shards(source) if streamed else _Folder(source) if self.source.is_dir() else _Zip(source)
             self.pictures = [Picture(n, label) for n,label in self._labelled()]
         self.vocab = sorted({p.label for p in self.pictures} - {''}, key=_natural)
 
@@ -155,6 +179,7 @@ class ImageSet:
         return self._classes(names, told)
 
     def _classes(self, names, told): # path of dataset.json, '' for none -> pairs of name and class
+        if isinstance(self.files, _Shards): return [(n, self.files.label(n)) for n in names]
         try:
             labels, lost = (
                 (_folders(names), [])
@@ -172,12 +197,24 @@ class ImageSet:
 
     def __len__(self): return len(self.pictures)
 
+    @property
+    def title(self):
+        "A short name for files that are about them."
+        return re.sub(r'\W+', '-', str(self.source))[-40:] if is_shards(self.source) else self.source.stem
+
+    def stamp(self, pictures):
+        "What changes when they do."
+        what = [(p.name, p.label, self.files.size(p.name)) for p in pictures]
+        if is_shards(self.source): return what, [self.files.crc(p.name) for p in pictures]
+        return what, self.source.stat().st_mtime_ns
+
 # %% ../../nbs/data/00_images.ipynb #6f124a91
 def _read(self:ImageSet, picture:Picture, size=None): # -> uint8 [H, W, 3], or text that says what is wrong
     "Decode one picture."
     try:
         if (n := self.files.size(picture.name)) > _LARGEST: return f'claims to have {n / 1e6:.0f} MB'
         return decode_image(self.files.bytes(picture.name), size)
+    except Unreachable: raise
     except Exception as e: # decoders raise all kinds
         return (
             'is not a picture'
@@ -189,7 +226,9 @@ def stream(self:ImageSet, pictures, size=None): # yields (Picture, uint8 [size, 
     "Decode pictures in parallel, in their order."
     workers = max(1, min(os.cpu_count() or 1, len(pictures)))
     with ThreadPoolExecutor(workers) as pool:
-        for part in chunked(pictures, 8*workers): yield from zip(part, pool.map(lambda p: self._read(p, size), part))
+        for part in chunked(pictures, 8*workers):
+            self.files.ahead([p.name for p in part])
+            yield from zip(part, pool.map(lambda p: self._read(p, size), part))
 
 ImageSet._read,ImageSet.stream = _read,stream
 

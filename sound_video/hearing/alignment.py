@@ -87,19 +87,15 @@ class FolderSounds:
     def sound(self, i, rng):
         f, n = self.files[i], round(self.seconds * self.rate)
         start = f.start + rng.random() * max(0., f.seconds - self.seconds)
-        x = read_sound(
-            f.path,
-            self.rate,
-            mono=True,
-            start=start,
-            seconds=min(self.seconds, f.seconds),
-            track=f.track,
-            holes=Holes(),
-        )[0][0].numpy()
+        with f.here() as here:
+            x = read_sound(here.path, self.rate, mono=True, start=start, seconds=min(self.seconds, f.seconds),
+                track=f.track, holes=Holes())[0][0].numpy()
         return np.resize(x if len(x) else np.zeros(1, np.float32), n)
 
     def pictures(self, size:int):
-        middle = lambda f: read_frames(f.path, 2, size, f.start + max(0., f.seconds/2 - .5), min(1., f.seconds))[0]
+        def middle(f):
+            with f.here() as here:
+                return read_frames(here.path, 2, size, f.start + max(0., f.seconds/2 - .5), min(1., f.seconds))[0]
         return torch.from_numpy(np.stack([middle(f) for f in progress(self.files, desc='pictures')])).permute(
             0, 3, 1, 2
         )
@@ -225,7 +221,7 @@ def _key(sounds, split, cfg, takes, seed):
         seed,
         first,
         files,
-        [(f.path.stat().st_size, f.path.stat().st_mtime_ns) for f in files],
+        [f.stamp() for f in files],
     ]
     return f'{split}-{len(sounds)}-{hashlib.sha256(repr(what).encode()).hexdigest()[:10]}.safetensors'
 
