@@ -27,7 +27,7 @@ from ..media.sounds import read_sound
 from ..media.timing import frame_times, n_frames, parse_fps
 from ..media.videos import probe_images, stream_frames
 from ..world.score import KINDS, SCENES
-from ..world.backdrop import WEATHER, air_colour, to_light
+from ..world.backdrop import air_colour, to_light
 from ..world.drawing import Canvas
 from ..hearing.sound import Sound
 from ..hearing.timeline import Segment, Timeline
@@ -168,7 +168,7 @@ def _optimised(sv, w0, start, targets, request): # [1, L, D], [1, L, D], `Target
         request.steps, seed=request.seed)
 
 # %% ../../nbs/app/07_edit.ipynb #827baa67
-_FAR = .08 # of one minus the cosine
+_FAR = .085 # of one minus the cosine
 
 @patch(as_prop=True)
 def known_vectors(self:SoundVideo): # -> unit vectors [512, dim]
@@ -188,7 +188,7 @@ def distance_from_known(sv:SoundVideo, seen)->float: # unit vectors [K, dim]
 def _is_known(sv, seen, request, what):
     far = distance_from_known(sv, seen)
     if far <= _FAR or request.force: return True
-    print(f"{what} is unlike what this model knows ({far:.2f}, and {_FAR} is the most): only its light is changed, as a"
+    print(f"{what} is unlike what this model knows ({far:.3f}, and {_FAR} is the most): only its light is changed, as a"
         " whole; 'force' adds the rest", file=sys.stderr)
     return False
 
@@ -413,7 +413,7 @@ def edit(self:SoundVideo,
          moving=None,              # make a video of a picture?
          schedule='steady',        # 'steady', or 'loudness': the louder, the stronger; of a video
          fps=None,                 # frames a second; a video's own, or 30, by default
-         seed=0, steps=80,         # of optimisation
+         seed=0, steps=80,         # of optimisation; the seed also of the weather
          track='new',              # sound of a video: 'new', 'original' or 'both'
          speed=1.,                 # how much the sound moves a picture that becomes a video, 0 to 10
          light=1., weather=1.,     # of the strength: of the change of light, and of what is added; 0 to 2
@@ -426,6 +426,8 @@ def edit(self:SoundVideo,
     sound = Sound.of(sound, self.encoder, dense=video)
     if not video and (schedule, track) != ('steady', 'new'):
         raise UserError('a schedule and a track are for videos: leave them out for an image')
+    if footage.fps is not None and request.speed != 1:
+        raise UserError('speed moves a picture that becomes a video, not a video: leave it out')
     heard = _track(footage, sound.source, track) if video else None
     if sound.silent: say_silent(sound.source, 'only the words count' if prompt else 'nothing is changed')
     if sound.silent: request = request.in_silence()
