@@ -67,8 +67,8 @@ class Footage:
         "The frames, no larger than needed to look at them."
         k = min(1, _SMALL / max(self.size))
         size = tuple(max(1, round(side * k)) for side in self.size)
-        for frame in self.frames(start, n, size):
-            yield frame if frame.shape[:2] == size else np.array(Image.fromarray(frame).resize(size[::-1], Image.Resampling.BOX))
+        for x in self.frames(start, n, size):
+            yield x if x.shape[:2] == size else np.array(Image.fromarray(x).resize(size[::-1], Image.Resampling.BOX))
 
 def open_footage(source,    # path, or uint8 [H, W, 3] or [T, H, W, 3]
                  fps=None)->Footage: # frames a second; a video's own by default
@@ -177,7 +177,8 @@ def known_vectors(self:SoundVideo): # -> unit vectors [512, dim]
         L, embed = self.generator.synthesis.num_ws, self.hearing.clip.embed_image
         with torch.inference_mode():
             parts = sample_w(self.generator, 512)[:, None].expand(-1, L, -1).split(64)
-            seen = [embed(self.generator.synthesis(w).clamp(-1, 1)) for w in progress(parts, desc='what the model knows')]
+            parts = progress(parts, desc='recalling')
+            seen = [embed(self.generator.synthesis(w).clamp(-1, 1)) for w in parts]
         self._known = F.normalize(torch.cat(seen), dim=1)
     return self._known
 
@@ -303,7 +304,7 @@ class EditedFrames:
             kept[k] = self.fitting.transfer(one(self.small), one(self.w0), self.w[k:k+1], t)
         return kept
 
-    def change(self, first, last, kept, shape)->Change: # frames; as above; (H, W) of what it is for
+    def change(self, first, last, kept, canvas)->Change: # frames; as above; for weather
         "What is done to some frames."
         kept = self._transfers(first, last - 1, kept)
         keys = sorted(kept)
@@ -311,20 +312,20 @@ class EditedFrames:
         i = torch.as_tensor(np.minimum(x.astype(int), len(keys) - 1))
         both = Transfer(*(torch.cat([getattr(kept[k], f) for k in keys]) for f in ('light', 'added', 'air')))
         t = both.between(i, (i + 1).clamp(max=len(keys) - 1), torch.as_tensor(x) - i)
-        weather, times = self.fitting.weather, torch.as_tensor(frame_times(self.n, self.fps)[first:last], dtype=torch.float32)
-        planes = weather and weather.planes(times, t.air, weather_canvas(shape, 640))
+        times = torch.as_tensor((np.arange(first, last) + .5) / float(self.fps), dtype=torch.float32)
+        planes = self.fitting.weather and self.fitting.weather.planes(times, t.air, canvas)
         return Change(t, planes, self.light, self.weather)
 
     def frames(self, start=0, stop=None, small=False): # yields uint8 [b, H, W, 3]
         "The frames from one on, some at a time."
         stop, kept = self.n if stop is None else stop, {}
-        read = self.footage.small if small else self.footage.frames
+        read, canvas = self.footage.small if small else self.footage.frames, weather_canvas(self.size, 640)
         still = next(read()) if self.footage.fps is None else None
         originals = (still for _ in range(start, stop)) if still is not None else read(start, stop - start)
         for x in chunked(originals, max(1, 2**18 // math.prod(self.size))):
             now = slice(start, start := start + len(x))
             with torch.inference_mode():
-                change = self.change(now.start, now.stop, kept, x[0].shape[:2])
+                change = self.change(now.start, now.stop, kept, canvas)
                 yield change.on(np.stack(x), self.amount[now])
 
     def steady(self):

@@ -163,7 +163,8 @@ def weather_canvas(shape, # of a picture (H, W)
 def rows_of(planes, shape, rows): # [b, 3, h, w]; of the picture (H, W) -> [b, 3, m, W]
     "Some rows of planes, enlarged to a picture."
     if planes.shape[-2:] == tuple(shape): return planes[:, :, rows]
-    y, x = ((torch.arange(n, device=planes.device)[part] + .5) / n * 2 - 1 for n, part in zip(shape, (rows, slice(None))))
+    at = lambda n, part: (torch.arange(n, device=planes.device)[part] + .5) / n * 2 - 1
+    y, x = at(shape[0], rows), at(shape[1], slice(None))
     grid = torch.stack(torch.broadcast_tensors(x[None], y[:, None]), -1)
     return F.grid_sample(planes, grid.expand(len(planes), -1, -1, -1), align_corners=False, padding_mode='border')
 
