@@ -13,8 +13,8 @@ Large pictures: one of each scene, at 1024 pixels, by the sounds of all nine. `g
 so much of the way from the inversion, as `edit` returned it before it kept the size of pictures; `edit`: what it
 returns now, at a strength, and with light or weather alone. `scene`: as above, of the picture made small; `gain`: how
 much nearer it comes to the sound's vector in CLIP's space; `distance`: perceptual, to the original, by the pack's image
-classifier; `identity`: as above, to the original. `kept`: PSNR to the original, in dB, where the generator's change is small, of
-what is added alone.
+classifier; `identity`: as above, to the original. `kept`: PSNR to the original, in dB, where the generator's change is
+small, of what is added alone.
 Videos: 10 s at 256 pixels and 15 frames a second by the sound of another scene, with the weather and without.
 `scene`: the part of the frames that the image classifier takes for the sound's; `flicker`: energy of frame differences,
 as a part of the original's; `motion`: correlation of frame differences with the original's; `gain`: as above.
