@@ -180,7 +180,7 @@ def large(sv, size, steps):
                 there = middles(sv.inverter, v)
                 w = move_latents(w0, middles(sv.inverter, seen), there, targets[0].layers)
                 for k in (.25, .5, .75, 1.): measure(f'generator at {k:g}', G.synthesis(w0.lerp(w, k)).clamp(-1, 1))
-                fitted = Fitting(G, weather).transfer(x, w0, w, t if weather else [0.])
+                fitted = Fitting(G, weather).transfer(x, w0, w, t, False)
                 planes = weather and weather.planes(t, fitted.air, weather_canvas((size, size)))
                 for name, (light, added, strength) in WAYS.items():
                     made = Change(fitted, planes, light, added).on(picture[None], strength)[0]

@@ -203,15 +203,14 @@ class Fitting:
     known:bool=True # does the model know such pictures?
     contrast:float=1.6 # the most that the light's change may raise it by
 
-    def transfer(self, small, w0, w, times): # [K, 3, S, S], [K, L, D], [K, L, D], s [K]
-        "The change from some latents to others."
+    def transfer(self, small, w0, w, t, usual=True): # [1, 3, S, S], [1, L, D], [1, L, D], s [1]
+        "The change from some latents to others, with the usual weather around a time, or that of the moment."
         with torch.inference_mode(): before, after = (self.G.synthesis(z).clamp(-1, 1) for z in (w0, w))
-        air = air_colour(to_light((small + 1) / 2))
+        air, wet = air_colour(to_light((small + 1) / 2)), None
         if self.weather:
-            t = torch.as_tensor(times, dtype=torch.float32)
-            usual = self.weather.usual(t, air, Canvas(small.shape[-1]))
-            before, small = (lay_weather(x, *usual, self.amount) for x in (before, small))
-        found = Transfer.fit(before, after, small, air, 3 if self.known else 1, self.contrast)
+            find = self.weather.usual if usual else self.weather.planes
+            wet = lay_weather(before, *find(t, air, Canvas(small.shape[-1])), self.amount)
+        found = Transfer.fit(before, after, small, air, 3 if self.known else 1, self.contrast, wet)
         return found if self.known else replace(found, added=torch.zeros_like(found.added))
 
 @dataclass(repr=False)
@@ -256,7 +255,7 @@ def edit_image(sv:SoundVideo, footage:Footage, sound:Sound, targets, weather, re
     if request.method == 'optimised': w = _optimised(sv, w0, w, targets, request)
     weather = weather if known else None
     t = _telling_time(weather, sound) if weather else torch.zeros(1)
-    fitted = Fitting(sv.generator, weather, request.weather, known).transfer(x, w0, w, t)
+    fitted = Fitting(sv.generator, weather, request.weather, known).transfer(x, w0, w, t, False)
     planes = weather and weather.planes(t, fitted.air, weather_canvas(footage.size))
     change = Change(fitted, planes, request.light, request.weather)
     return _edited_image(sv, footage.source, x, w0, w, change, targets, request)
@@ -300,7 +299,7 @@ class EditedFrames:
         for k in todo:
             if k in kept: continue
             one = lambda a: a[k:k+1] if len(a) > 1 else a
-            t = [(self.at[k] + .5) / float(self.fps)]
+            t = torch.tensor([(self.at[k] + .5) / float(self.fps)], dtype=torch.float32)
             kept[k] = self.fitting.transfer(one(self.small), one(self.w0), self.w[k:k+1], t)
         return kept
 

@@ -103,11 +103,14 @@ class Transfer:
 
     @classmethod
     def fit(cls, before, after, small, air, # inverted and edited; the picture itself, made small: [B, 3, h, w]; [B, 3]
-            cells=3, most=1.6): # as for `fit_light`
-        "The change from `before` to `after`. Where weather is laid over the picture, `before` and `small` have it."
+            cells=3, most=1.6, # as for `fit_light`
+            wet=None): # `before` under the weather that is laid over the picture; None: no weather
+        """The change from `before` to `after`. Light goes on from the weather; what is added does not, or it would take
+        away again what weather brings."""
         light = fit_light(before, after, cells, most)
         guide = change_light(small, light).mean(1, keepdim=True)
-        return cls(light, fit_added(after - change_light(before, light), guide), air)
+        added = fit_added(after - change_light(before, light), guide)
+        return cls(light if wet is None else fit_light(wet, after, cells, most), added, air)
 
     def between(self, i, j, share): # int64 [b], int64 [b]; of the second [b]
         "The changes between those of some moments."
@@ -125,7 +128,7 @@ def lay_weather(x, keep, add, amount=1.): # [B, 3, m, W] in [-1, 1]; planes as o
     return to_screen(light + amount * ((keep - 1) * light + add)) * 2 - 1
 
 # %% ../../nbs/editing/02_transfer.ipynb #3c22b764
-_AROUND = (-.8, -.4, 0., .4, .8) # s
+_AROUND = 4., 9 # s before and after; how many moments
 
 @dataclass(frozen=True)
 class Weather:
@@ -147,10 +150,10 @@ class Weather:
             keep, add = keep + share * (kept - 1), add + share * added
         return keep, add
 
-    def usual(self, t, air, canvas): # as for `planes`
-        "The median around some times."
-        near = [torch.stack(self.planes((t + off).clamp(min=0), air, canvas)) for off in _AROUND]
-        return tuple(torch.stack(near).median(0)[0])
+    def usual(self, t, air, canvas): # s [1]; [1, 3] -> two of [1, 3, H, W]
+        "The mean around a time."
+        near = (t + torch.linspace(-_AROUND[0], _AROUND[0], _AROUND[1])).abs().sort()[0]
+        return tuple(p.mean(0, keepdim=True) for p in self.planes(near, air.expand(len(near), -1), canvas))
 
 def weather_canvas(shape, # of a picture (H, W)
                    most=1024): # pixels
