@@ -4,19 +4,26 @@ shipped model.
     python benchmarks/table_editing.py [--pictures 10] [--videos 9] [--steps 80] [--json FILE]
 
 Inversion: mean squared error and perceptual distance (by the pack's image classifier) of the encoder's and of refined
-codes,
-beside the nearest of 10 000 samples of the generator.
+codes, beside the nearest of 10 000 samples of the generator.
 Edits: pictures of each scene by sounds of each scene. `rises`: the part whose CLIP similarity to the caption of the
 sound is higher than before, `by` so much on average; `scene`: what the image classifier takes for the
 sound's; `identity`: cosine to the picture before, in the features of the network that watches clips, which no loss
 uses.
-Videos: 10 s at 30 frames a second by the sound of another scene. `scene`: the part of the frames that the image
-classifier takes
-for the sound's; `flicker`: energy of frame differences, as a part of the original's.
+Large pictures: one of each scene, at 1024 pixels, by the sounds of all nine. `generator`: the generator's picture, at
+so much of the way from the inversion, as `edit` returned it before it kept the size of pictures; `edit`: what it
+returns now, at a strength, and with light or weather alone. `scene`: as above, of the picture made small; `gain`: how
+much nearer it comes to the sound's vector in CLIP's space; `distance`: perceptual, to the original, by the pack's image
+classifier; `identity`: as above, to the original. `kept`: PSNR to the original, in dB, where the generator's change is
+small, of what is added alone.
+Videos: 10 s at 256 pixels and 15 frames a second by the sound of another scene, with the weather and without.
+`scene`: the part of the frames that the image classifier takes for the sound's; `flicker`: energy of frame differences,
+as a part of the original's; `motion`: correlation of frame differences with the original's; `gain`: as above.
+The image classifier has learnt from the world alone and sees 64 pixels: it says what is most like a scene of the world,
+not what a person sees.
 """
 import argparse, json, time
 import numpy as np, torch, torch.nn.functional as F
-from sound_video.core.arrays import to_float, to_uint8
+from sound_video.core.arrays import to_uint8
 from sound_video.editing.latents import (
     Target,
     flicker,
@@ -26,12 +33,13 @@ from sound_video.editing.latents import (
     optimise_latents,
     refine_latents,
 )
+from sound_video.editing.transfer import Change, weather_canvas
 from sound_video.app.evaluation import read_classifiers
 from sound_video.hearing.naming import label_vectors
 from sound_video.motion.inversion import clip_distance
 from sound_video.metrics.images import perceptual_distance
-from sound_video.app.edit import SoundVideo
-from sound_video.app.edit import find_edit_targets
+from sound_video.app.edit import (
+    Fitting, SoundVideo, _telling_time, as_generator_sees, find_edit_targets, find_weather, heard_timeline, invert)
 from sound_video.app.pack_config import default_pack
 from sound_video.app.request import EditRequest
 from sound_video.hearing.sound import Sound
@@ -138,14 +146,68 @@ def edits(sv, x, w0, n, steps, ways=('direct', 'optimised', 'unregularised')):
         )
     return {way: measure(latents(way)) for way in ways}
 
-def video(sv, a:int, b:int, seconds=10., fps=30, steps=80): # numbers of scenes
+WAYS = {'edit': (1., 1., 1.), 'edit at .5': (1., 1., .5), 'edit at 1.5': (1., 1., 1.5), 'light alone': (1., 0., 1.),
+        'weather alone': (0., 1., 1.)} # light, weather, strength
+
+def psnr(a, b, where): # uint8 [H, W, 3], twice; bool [h, w] -> dB
+    where = torch.nn.functional.interpolate(where[None, None].float(), a.shape[:2]).bool()[0, 0].numpy()
+    error = ((a.astype(float) - b)[where]**2).mean() if where.any() else 0.
+    return 10 * np.log10(255**2 / max(error, 1e-2))
+
+def asked(sv, clip): # of a sound -> what `edit_image` gets of it: `Target`s, `Weather`, s
+    sound = Sound((clip.sound, clip.rate), sv.encoder)
+    weather = find_weather(sound, heard_timeline(sv, sound, False), EditRequest())
+    return find_edit_targets(sv, sound, EditRequest())[1], weather, weather and _telling_time(weather, sound)
+
+def large(sv, size, steps):
+    "Measures of edits of pictures at their own size, and of the generator's pictures."
+    G, clip, net = sv.generator, sv.hearing.clip, sv.image_classifier
+    watcher, rows, side = read_classifiers(default_pack()).video_classifier, {}, G.cfg.img_resolution
+    asks = [asked(sv, c) for c in sounds()]
+    for scene in SCENES:
+        picture = to_uint8(stills(scene, split_seeds('test', 2)[1:], size))[0]
+        x = as_generator_sees(picture, side)
+        w0, seen = invert(sv, x, steps)
+        for j, (targets, weather, t) in enumerate(asks):
+            v = F.normalize(targets[0].v.mean(0, True), dim=1)
+            def measure(name, y):
+                same = F.cosine_similarity(watcher.features(y[:, None]), watcher.features(x[:, None]))
+                near = clip_distance(clip.embed_image(x), v) - clip_distance(clip.embed_image(y), v)
+                found = dict(scene=float(net(y).argmax(1) == j), gain=float(near),
+                    distance=float(perceptual_distance(x, y, net)), identity=float(same))
+                rows.setdefault(name, []).append(found)
+            with torch.no_grad():
+                there = middles(sv.inverter, v)
+                w = move_latents(w0, middles(sv.inverter, seen), there, targets[0].layers)
+                for k in (.25, .5, .75, 1.): measure(f'generator at {k:g}', G.synthesis(w0.lerp(w, k)).clamp(-1, 1))
+                fitted = Fitting(G, weather).transfer(x, w0, w, t, False)
+                planes = weather and weather.planes(t, fitted.air, weather_canvas((size, size)))
+                for name, (light, added, strength) in WAYS.items():
+                    made = Change(fitted, planes, light, added).on(picture[None], strength)[0]
+                    measure(name, as_generator_sees(made, side))
+                unchanged = fitted.added.abs().amax((0, 1)) < .01
+                rows['edit'][-1]['kept'] = psnr(Change(fitted, None, 0., 1.).on(picture[None])[0], picture, unchanged)
+        print(scene, flush=True)
+    return {name: {k: float(np.mean([f[k] for f in found])) for k in found[0]} for name, found in rows.items()}
+
+def motions(frames): return np.diff(np.stack([*frames]).astype(np.float32).mean(3), axis=0)
+
+def video(sv, a:int, b:int, seconds=10., fps=15, steps=80, size=256, **options): # numbers of scenes; of `edit`
     "A clip of one scene edited by the sound of another."
-    clip, other = render(SCENES[a], int(split_seeds('test', 40)[30 + a]), seconds, fps, 64), render(
+    clip, other = render(SCENES[a], int(split_seeds('test', 40)[30 + a]), seconds, fps, size), render(
         SCENES[b], int(split_seeds('test', 40)[30 + b]), seconds, 1, 16
     )
-    frames = np.stack(list(sv.edit(clip.frames, (other.sound, other.rate), fps=fps, steps=steps).frames()))
-    with torch.no_grad(): scene = float((sv.image_classifier(to_float(frames)).argmax(1) == b).float().mean())
-    return dict(scene=scene, flicker=flicker(frames) / flicker(clip.frames))
+    sound = other.sound, other.rate
+    frames = np.stack(list(sv.edit(clip.frames, sound, fps=fps, steps=steps, force=True, **options).frames()))
+    side = sv.generator.cfg.img_resolution
+    before, after = (torch.cat([as_generator_sees(f, side) for f in x]) for x in (clip.frames, frames))
+    v = F.normalize(find_edit_targets(sv, Sound(sound, sv.encoder), EditRequest())[1][0].v.mean(0, True), dim=1)
+    with torch.no_grad():
+        scene = float((sv.image_classifier(after).argmax(1) == b).float().mean())
+        near = [float(clip_distance(sv.hearing.clip.embed_image(x), v).mean()) for x in (before, after)]
+    motion = np.corrcoef(motions(clip.frames).ravel(), motions(frames).ravel())[0, 1]
+    ratio = flicker(frames) / flicker(clip.frames)
+    return dict(scene=scene, flicker=ratio, motion=float(motion), gain=near[0] - near[1])
 
 def show(title, table):
     print(f'\n{title}')
@@ -155,6 +217,7 @@ def show(title, table):
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument('--pictures', type=int, default=10, help='of each scene (default: 10)')
+    p.add_argument('--size', type=int, default=1024, help='of large pictures (default: 1024)')
     p.add_argument('--videos', type=int, default=9, help='how many (default: 9)')
     p.add_argument('--steps', type=int, default=80, help='of optimisation (default: 80)')
     p.add_argument('--json', help='file for the numbers')
@@ -164,17 +227,21 @@ def main():
     show(f'inversion of {len(x)} pictures', inverted)
     edited = edits(sv, x, w0, a.pictures, a.steps)
     show(f'{len(x)} edits', edited)
-    sound = sounds()[2]
+    large_ones = large(sv, a.size, a.steps)
+    show(f'81 edits of pictures of {a.size} pixels', large_ones)
+    sound, picture = sounds()[2], to_uint8(stills('wind noise', split_seeds('test', 2)[1:], a.size))[0]
     begin = time.perf_counter()
-    sv.edit(to_uint8(x[:1])[0], (sound.sound, sound.rate), method='optimised', steps=a.steps)
-    print(f'\none optimised edit: {time.perf_counter() - begin:.1f} s with {torch.get_num_threads()} threads')
+    sv.edit(picture, (sound.sound, sound.rate), method='optimised', steps=a.steps)
+    print(f'\none optimised edit of it: {time.perf_counter() - begin:.1f} s with {torch.get_num_threads()} threads')
     films = {
-        f'{SCENES[i]} by {SCENES[j]}': video(sv, i, j, steps=a.steps)
+        f'{SCENES[i]} by {SCENES[j]}, {name}': video(sv, i, j, steps=a.steps, **options)
         for i in range(a.videos)
         for j in [(i + 2 + i % 5) % 9]
+        for name, options in {'all': {}, 'no weather': dict(weather=0.)}.items()
     }
     show('videos', films)
     if a.json:
-        with open(a.json, 'w') as f: json.dump(dict(inversion=inverted, edits=edited, videos=films), f, indent=1)
+        found = dict(inversion=inverted, edits=edited, large=large_ones, videos=films)
+        with open(a.json, 'w') as f: json.dump(found, f, indent=1)
 
 if __name__ == '__main__': main()

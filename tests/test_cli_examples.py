@@ -74,13 +74,14 @@ def check_film(path, fps, size):
 
 def asked_size(a): # -> height and width in pixels
     if getattr(a, 'size', None): return parse_size(a.size)[::-1]
-    return (64, 80) if getattr(a, 'backdrop', None) else (64, 64) # of the picture, or of the model
+    own = getattr(a, 'backdrop', None) or getattr(a, 'source', None)
+    return (64, 80) if own else (64, 64) # of the picture or video, or of the model
 
 def check_made(said, a, place, fps):
     "What `generate` or `edit` says that it made is there, and is what was asked for."
     path = place/said.partition(':')[0]
     assert not a.out or path.name == a.out
-    if path.suffix == '.png': assert read_image(path).shape == (64, 64, 3)
+    if path.suffix == '.png': assert read_image(path).shape == (*asked_size(a), 3)
     else: check_film(path, int(a.fps or fps), asked_size(a))
     if getattr(a, 'strip', None): assert read_image(place/a.strip).shape[0] == 64
 

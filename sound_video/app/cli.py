@@ -543,15 +543,14 @@ def _edit_output(a): # -> path to write to, is it a video?
     return path, not picture
 
 def _check_edit(a, video):
+    from sound_video.media.formats import is_still
     still = "is for videos, and the edit is a picture: leave it out, or name an output that ends in .mp4, .webm or .gif"
     _refuse(
         _without('--mix', a.mix, '--prompt', a.prompt),
         _without('--prompt-layers', a.prompt_layers, '--prompt', a.prompt),
         *((not video and getattr(a, o) is not None, f'--{o} {still}') for o in ('schedule', 'speed', 'track', 'fps')),
-        (
-            not video and a.seed is not None and a.method != 'optimised',
-            '--seed changes nothing in a picture without --method optimised: add it, or leave --seed out',
-        ),
+        (a.speed is not None and not is_still(a.source),
+            '--speed is for a picture that becomes a video, and the source is a video: leave it out'),
     )
 
 def _check_edit_options(a, options, of_source): # is the sound track that was asked for the source's?
@@ -575,7 +574,7 @@ def _check_strip(a, video):
     arg(
         'source',
         metavar='PICTURE_OR_VIDEO',
-        help='a picture, or a video; the middle of it, as a square of the size that the model makes',
+        help='a picture, or a video; its size, transparency, camera notes and colour profile are kept',
     ),
     arg('sound', metavar='SOUND', help='a sound, or a video that has one'),
     arg(
@@ -588,6 +587,9 @@ def _check_strip(a, video):
         ),
     ),
     arg('--strength', default='1', help='0 to 2: how far to go; 0 changes nothing (default: 1)'),
+    arg('--light', default='1', help='0 to 2: of that, how much the light changes (default: 1)'),
+    arg('--weather', default='1', help='0 to 2: of that, how much is added, such as rain and flames (default: 1)'),
+    arg('--force', action='store_true', help='also add to pictures that are unlike what the model knows'),
     arg(
         '--layers',
         default='coarse,mid,fine',
@@ -608,19 +610,20 @@ def _check_strip(a, video):
     arg(
         '--schedule', metavar='KIND', help='steady, or loudness: the louder, the stronger; of a video (default: steady)'
     ),
-    arg('--speed', help='0 to 10: how much the sound moves a video (default: 1)'),
+    arg('--speed', help='0 to 10: how much the sound moves a picture that becomes a video (default: 1)'),
     arg('--track', metavar='KIND', help='sound of a video: new, original or both (default: new)'),
     _track_option('of SOUND, and with --track original of the video'),
     arg('--fps', metavar='N', help="frames a second (default: the video's own; 30 for a picture)"),
     arg('--strip', metavar='FILE', help='also write the picture and the way to its edit, side by side'),
     _PACK,
-    arg('--seed', type=int, help='of the optimisation and of the motion (default: 0)'),
+    arg('--seed', type=int, help='of the optimisation, the motion and the weather (default: 0)'),
     examples='''  sound-video edit hills.jpg rain.wav
   sound-video edit hills.jpg rain.wav -o hills.mp4 --schedule loudness
   sound-video edit hills.jpg fire.mp3 --method optimised --strip steps.png
+  sound-video edit beach.jpg rain.wav --light .5 --weather 1.5 --force
   sound-video edit beach.mp4 storm.ogg --layers mid,fine --strength 0.7 --track both
   sound-video edit beach.jpg wind.wav --prompt "a beach at sunset" --prompt-layers fine --negative trees
-  sound-video edit beach.mp4 wind.wav --fps 25 --speed 2 --pack my-pack
+  sound-video edit beach.jpg wind.wav -o beach.webm --fps 25 --speed 2 --pack my-pack
   sound-video edit beach.mp4 holiday.mp4 --audio-track 1
   sound-video edit hills.jpg wind.wav --method optimised --steps 40 --seed 3 --prompt "an autumn storm" --mix 0.3''',
 )
@@ -631,7 +634,7 @@ def edit(a):
     options = dict(strength=a.strength, layers=a.layers, prompt=a.prompt, mix=_or(a.mix, .5),
         prompt_layers=a.prompt_layers, negative=a.negative, method=a.method, moving=video,
         schedule=_or(a.schedule, 'steady'), fps=a.fps, seed=_or(a.seed, 0), steps=a.steps, track=_or(a.track, 'new'),
-        speed=_or(a.speed, 1.))
+        speed=_or(a.speed, 1.), light=a.light, weather=a.weather, force=a.force)
     of_source = a.track == 'original'
     _check_edit_options(a, options, of_source)
     from sound_video.core.devices import progress

@@ -306,6 +306,9 @@ class EditRequest:
     steps:int = 80
     track:str = 'new'
     speed:float = 1.
+    light:float = 1.
+    weather:float = 1.
+    force:bool = False
 
     def checked(self, config:PackConfig):
         "The request with every value as the pipeline takes it; a `UserError` for what the model cannot do."
@@ -316,7 +319,7 @@ class EditRequest:
                 f"this model cannot edit, it has no {' and no '.join(lacks)}: train its stages clip, audio and"
                 " inversion, or take another pack"
             )
-        bounds = dict(strength=2, mix=1, speed=10, steps=10000)
+        bounds = dict(strength=2, light=2, weather=2, mix=1, speed=10, steps=10000)
         numbers = {name: check_number(name, getattr(self, name), 0, most) for name, most in bounds.items()}
         for name, among in (('method', METHODS), ('schedule', SCHEDULES), ('track', TRACKS)):
             check_choice(name, getattr(self, name), among)
@@ -325,7 +328,7 @@ class EditRequest:
             raise UserError('layers for a prompt need a prompt: add one, or leave them out')
         moving, fps = self.moving is not None and check_flag('moving', self.moving), self.fps
         return replace(self, **numbers | dict(steps=int(numbers['steps'])), seed=check_seed(self.seed), moving=moving,
-            fps=fps if fps is None else parse_fps(fps))
+            fps=fps if fps is None else parse_fps(fps), force=check_flag('force', self.force))
 
     def in_silence(self):
         "The same for a sound that is silent: only the words count."

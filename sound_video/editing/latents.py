@@ -6,13 +6,12 @@ Docs: https://sound-video.github.io/sound_video/editing/editing.html.md"""
 
 # %% auto #0
 __all__ = ['latent_basis', 'LatentSpace', 'ramp', 'descend', 'refine_latents', 'Target', 'repel', 'layers_of', 'middles', 'goals',
-           'move_latents', 'only_layers', 'optimise_latents', 'smoothed', 'keyframes', 'corrected', 'flicker',
-           'damping', 'blended']
+           'move_latents', 'only_layers', 'optimise_latents', 'keyframes', 'flicker', 'damping']
 
 # %% ../../nbs/editing/00_editing.ipynb #2eff4d16
 from dataclasses import dataclass
 from itertools import pairwise
-import numpy as np, scipy, torch, torch.nn.functional as F
+import numpy as np, torch, torch.nn.functional as F
 from ..core.errors import UserError, check_number, check_whole, value_met
 from ..core.devices import progress
 from ..media.videos import images_of
@@ -174,12 +173,6 @@ def optimise_latents(G, w0,  # latents of pictures [B, L, D]
     return w
 
 # %% ../../nbs/editing/00_editing.ipynb #9dc95ab4
-def smoothed(w,        # latents over time [T, L, D]
-             frames):  # standard deviation of the Gaussian
-    "Latents smoothed over time."
-    if not frames > 0 or len(w) < 2: return w
-    return torch.from_numpy(scipy.ndimage.gaussian_filter1d(w.cpu().numpy(), frames, axis=0, mode='nearest')).to(w)
-
 def keyframes(n:int, fps, apart=.5, most=120): # frames, frames a second, s
     "Numbers of frames, evenly through the video."
     n, fps, apart, most = (
@@ -190,22 +183,13 @@ def keyframes(n:int, fps, apart=.5, most=120): # frames, frames a second, s
     )
     return np.unique(np.linspace(0, n - 1, min(most, max(1, round(n / float(fps) / apart) + 1))).round().astype(int))
 
-def corrected(w,    # latents of all frames [T, L, D]
-              at,   # keyframes [K]
-              key): # their refined latents [K, L, D]
-    "All latents, with what the keyframes' refinement adds."
-    i = np.interp(np.arange(len(w)), at, np.arange(len(at)))
-    lo, hi = np.floor(i).astype(int), np.ceil(i).astype(int)
-    off = key - w[at]
-    return w + torch.lerp(off[lo], off[hi], torch.as_tensor(i - lo).to(w)[:, None, None])
-
 # %% ../../nbs/editing/00_editing.ipynb #5e037be3
 def flicker(frames)->float: # uint8 [T, H, W, 3], or an iterator of frames
     "Mean squared difference of neighbouring frames, of values in [0, 1]."
     changes = [(((b.astype(np.float32) - a) / 255)**2).mean() for a, b in pairwise(images_of(frames))]
     return float(np.mean(changes)) if changes else 0.
 
-def damping(energy,     # factor of what is faster than a second in a video's latents -> its flicker
+def damping(energy,     # factor of what makes a video flicker -> its flicker
             most:float, # flicker that is allowed
             tries=6)->float:
     "The largest factor, about, that keeps to the bound."
@@ -215,12 +199,3 @@ def damping(energy,     # factor of what is faster than a second in a video's la
         if e <= most: return by
         by *= .95 * (most / e)**.5
     return by if energy(by) <= most else 0.
-
-# %% ../../nbs/editing/00_editing.ipynb #95c92e7e
-def blended(x,      # frames [B, 3, H, W] in [-1, 1]
-            before, # what the generator makes of their latents [B, 3, H, W]
-            after,  # and of the edited latents
-            much=.08): # change of a place, mean of a neighbourhood, that hides what was there
-    "Edited frames with the details that inversion lost, where the edit has not changed the place."
-    change = F.avg_pool2d(F.pad((after - before).abs().mean(1, keepdim=True), (3,)*4, mode='replicate'), 7, 1)
-    return after + (1 - change / much).clamp(min=0) * (x - before)

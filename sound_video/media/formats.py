@@ -197,10 +197,11 @@ def is_still(path): # a picture or a video -> bool
 # %% ../../nbs/media/01_formats.ipynb #ab12cd03
 IMAGE_ENDINGS = ['.png', '.jpg', '.jpeg', '.webp']
 
-def check_image_output(path):
+def check_image_output(path): # -> Path
     "Raise a `UserError` if no picture can be written to `path`."
     path = check_path('path', path)
     if path.suffix.lower() not in IMAGE_ENDINGS: raise UserError(f"cannot write '{path}': choose .png, .jpg or .webp")
     if path.is_dir(): raise UserError(f"cannot write '{path}': it is a folder; name a file")
     with readable_os_errors(path):
         with tempfile.TemporaryFile(dir=path.parent): pass
+    return path
