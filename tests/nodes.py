@@ -14,7 +14,7 @@ def free_port():
 
 def launch(folders, *words, restarts=0):
     "One agent in each folder, with one worker each."
-    port, env = free_port(), os.environ | dict(OMP_NUM_THREADS='1', TORCH_CPP_LOG_LEVEL='ERROR')
+    port, env = free_port(), os.environ | dict(OMP_NUM_THREADS='1', TORCH_DISABLE_SHARE_RDZV_TCP_STORE='1')
     torchrun = (
         f'-m torch.distributed.run --nnodes {len(folders)} --nproc-per-node 1 --max-restarts {restarts}'
         f' --rdzv-backend c10d --rdzv-endpoint 127.0.0.1:{port} --rdzv-id test --local-addr 127.0.0.1'

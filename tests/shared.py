@@ -22,7 +22,7 @@ def epochs(few, many): return many if LONG else few
 SHARED = replace(
     BRIEF,
     images=epochs(BRIEF.images, (800, 800)),
-    image_classifier_epochs=25,
+    image_classifier_epochs=epochs(1, 25),
     clip=replace(BRIEF.clip, epochs=epochs(2, 25)),
     hearing=replace(
         BRIEF.hearing, encoder=EncoderConfig(width=4, hidden=16, seconds=2.), batch=8, epochs=epochs(2, 25)),

@@ -148,9 +148,9 @@ class CPUBatchNorm(_BatchNorm):
     def over_all(self, x):
         dims, y = [0, *range(2, x.dim())], x.float()
         shape, n = [1, -1, *[1]*(x.dim() - 2)], x.numel() // x.shape[1] * n_processes()
-        mean = all_reduce(y.mean(dims)) / n_processes()
+        mean = (all_reduce(y.mean(dims, dtype=torch.float64)) / n_processes()).float() # sums of many numbers
         y = y - mean.view(shape)
-        var = all_reduce(y.square().mean(dims)) / n_processes()
+        var = (all_reduce(y.square().mean(dims, dtype=torch.float64)) / n_processes()).float()
         with torch.no_grad():
             self.num_batches_tracked += 1
             self.running_mean.lerp_(mean, self.momentum)
