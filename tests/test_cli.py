@@ -466,7 +466,6 @@ def test_links_that_go_round_in_circles(tmp_path, monkeypatch):
         ('edit p.png a.wav --fps 25', '--fps is for videos'),
         ('edit p.png a.wav --track both', '--track is for videos'),
         ('edit p.png a.wav --schedule loudness', '--schedule is for videos'),
-        ('edit p.png a.wav --seed 1', '--seed.*--method optimised'),
     ],
 )
 def test_no_option_is_ignored_in_silence(tmp_path, monkeypatch, capsys, words, says):

@@ -109,6 +109,7 @@ OWN = {  # of single functions
     'check_images': dict(source=['pictures']),
     'atomic': dict(path=['made']),
     'open_footage': dict(source=['picture.png', 'film.mp4', FRAMES]),
+    'read_still': dict(path=['picture.png']),
     'curate': dict(source=['clips'], out=['curated'], seconds=[1.0], size=[16], fps=[5], rate=[8000]),
     'write_shards': dict(source=['pictures', 'clips'], out=['packed {0..}.tar'], max_count=[5], max_size=[1]),
     'write_world': dict(out=['world'], scenes=[['raining']], clips=[1], size=[16]),

@@ -117,7 +117,7 @@ class Transfer:
         mix = lambda a: torch.lerp(a[i], a[j], share.to(a).view(-1, *[1] * (a.ndim - 1)))
         return Transfer(mix(self.light), mix(self.added), mix(self.air))
 
-    def apply(self, x, light=1., added=1., shape=None, rows=slice(None)): # [B, 3, m, W]; how much; as for `enlarge_maps`
+    def apply(self, x, light=1., added=1., shape=None, rows=slice(None)): # [B, 3, m, W]; how much; the rows
         "Pictures, or some of their rows, changed."
         if light: x = change_light(x, self.light, light, shape, rows)
         return add_change(x, self.added, added, shape, rows) if added else x
