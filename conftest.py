@@ -52,7 +52,7 @@ LONGEST = '''
     tests/test_editing tests/test_shared tests/test_robust tests/test_trajectory tests/test_own_videos
     tests/test_cli_examples tests/test_bulk app/09_training tutorials/00_own_videos hearing/09_finetuning
     hearing/08_alignment motion/04_trajectory_training editing/00_editing motion/01_inversion_training
-    data/03_recordings metrics/01_videos tests/test_evaluation tests/test_explorer app/10_evaluation
+    data/03_recordings metrics/01_videos tests/test_evaluation tests/test_explorer app/11_evaluation
     hearing/06_clip_training metrics/00_images hearing/07_naming
 '''.split()
 

@@ -12,7 +12,7 @@ def test_in_order(check): assert not list(getattr(docs_check, f'{check}_faults')
 
 def test_pages_are_made():
     assert not list(
-        docs_check.render_faults([root / f'nbs/{n}.ipynb' for n in ('index', 'core/00_errors', 'app/11_cli')])
+        docs_check.render_faults([root / f'nbs/{n}.ipynb' for n in ('index', 'core/00_errors', 'app/12_cli')])
     )
 
 @pytest.mark.parametrize(

@@ -812,6 +812,7 @@ def train(
 
 # %% ../../nbs/app/09_training.ipynb #e1177637
 def check_kinds(preset, stages, settings):
+    "A `UserError` where these are not a preset, stages and settings."
     if not isinstance(preset, str) or preset not in PRESETS:
         raise UserError(f"no preset is called {value_met(preset)}: choose from {', '.join(PRESETS)}")
     if not isinstance(stages, (list, tuple, set)) or not stages or not all(isinstance(s, str) for s in stages):

@@ -106,7 +106,8 @@ def compute(self:StepLearner, *rows): # of a part -> loss, the terms' values, wh
     step = self.make_step(*rows)
     return *weighted_sum(self.terms[self.turn], step, self.state.steps), step.seen
 
-def exchanged(self:StepLearner, *rows): return self.inside(self.compute, *rows)
+def exchanged(self:StepLearner, *rows): # as `compute`, with gradients of all processes
+    return self.inside(self.compute, *rows)
 
 def _do_part(self:StepLearner, *rows): # -> the terms' values, and what was seen
     self.loss_grad, values, seen = self.exchanged(*rows)
