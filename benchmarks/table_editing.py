@@ -185,10 +185,12 @@ def large(sv, size, steps):
                 for name, (light, added, strength) in WAYS.items():
                     made = Change(fitted, planes, light, added).on(picture[None], strength)[0]
                     measure(name, as_generator_sees(made, side))
+                if weather: continue # then nothing of the generator's is added
                 unchanged = fitted.added.abs().amax((0, 1)) < .01
                 rows['edit'][-1]['kept'] = psnr(Change(fitted, None, 0., 1.).on(picture[None])[0], picture, unchanged)
         print(scene, flush=True)
-    return {name: {k: float(np.mean([f[k] for f in found])) for k in found[0]} for name, found in rows.items()}
+    def mean(found, k): return float(np.mean([f[k] for f in found if k in f]))
+    return {name: {k: mean(found, k) for k in set().union(*found)} for name, found in rows.items()}
 
 def motions(frames): return np.diff(np.stack([*frames]).astype(np.float32).mean(3), axis=0)
 

@@ -211,7 +211,12 @@ class Fitting:
             find = self.weather.usual if usual else self.weather.planes
             wet = lay_weather(before, *find(t, air, Canvas(small.shape[-1])), self.amount)
         found = Transfer.fit(before, after, small, air, 3 if self.known else 1, self.contrast, wet)
-        return found if self.known else replace(found, added=torch.zeros_like(found.added))
+        return replace(found, added=self.own_part(t) * found.added)
+
+    def own_part(self, t): # s [1] -> [1]
+        "How much of what the generator adds is carried over: only what the world's weather does not show more clearly."
+        if not self.known: return torch.zeros(1)
+        return 1 - self.weather.share(t) if self.weather else torch.ones(1)
 
 @dataclass(repr=False)
 class EditedImage:

@@ -76,7 +76,7 @@ def _blurred(x, r): return F.avg_pool2d(F.pad(x, (r,) * 4, mode='replicate'), 2 
 
 def fit_added(change, # small pictures [B, 3, h, w]
               guide,  # brightness of the small picture that it is added to [B, 1, h, w]
-              least=(.1, .25), # change that is left out, and change that is carried over in full
+              least=(.3, .6), # change that is left out, and change that is carried over in full
               soft=.02):       # of the guide's variance: below it, edges do not count
     "What an edit adds, as slopes and offsets over the brightness [B, 6, h, w]."
     r = max(1, round(change.shape[-2] / 20))
@@ -137,6 +137,11 @@ class Weather:
 
     @property
     def seen(self): return any(shot.scene in WEATHER for shot in self.shots)
+
+    def share(self, t): # s [b] -> [b]
+        "How much of what is heard at some times is weather."
+        found = shares_at(self.shots, t).items()
+        return sum((share for i, share in found if self.shots[i].scene in WEATHER), torch.zeros(len(t)))
 
     def planes(self, t, air, canvas): # s, rising [b]; [b, 3] -> two of [b, 3, H, W]
         "What weather keeps of light at some times, and what it adds."
