@@ -73,9 +73,9 @@ def test_tests_measure_the_same(place):
 
 def test_other_places(place):
     for p in (place/'packed clips').iterdir():
-        with fsspec.open(f'memory://bucket/{p.name}', 'wb') as f: f.write(p.read_bytes())
-    same(clip_dls(place/'clips', **ASKED).valid, clip_dls('memory://bucket', **ASKED).valid)
-    assert len(find_samples('memory://bucket/*.tar', [])) == 10
+        with fsspec.open(f'memory://elsewhere/{p.name}', 'wb') as f: f.write(p.read_bytes())
+    same(clip_dls(place/'clips', **ASKED).valid, clip_dls('memory://elsewhere', **ASKED).valid)
+    assert len(find_samples('memory://elsewhere/*.tar', [])) == 10
 
 @pytest.mark.parametrize('address, package', [('s3://bucket/{0..1}.tar', 's3fs'),
     ('hf://datasets/a/b', 'huggingface_hub'), ('http://127.0.0.1/0.tar', 'aiohttp')])
