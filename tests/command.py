@@ -1,6 +1,7 @@
 "`sound-video …` in a process of its own: forked from one that has imported everything, so that this is paid for once."
-import multiprocessing, os, runpy, subprocess, sys, tempfile
+import multiprocessing.process, os, runpy, subprocess, sys, tempfile
 from pathlib import Path
+from threading import Lock
 from unittest.mock import patch
 
 PRELOADED = [
@@ -32,6 +33,15 @@ def _server():
         multiprocessing.forkserver.ensure_running()  # threads do not survive a fork
     return context
 
+_starting = Lock()
+
+def _start(process):
+    """Start a process that only the thread which waits for it asks for its end: `start` asks all that are known, and of
+    two threads that ask at the same time one is told 255."""
+    with _starting:
+        process.start()
+        multiprocessing.process._children.discard(process)
+
 def run(*words, cwd=None, timeout=300, **env):
     "Run `sound-video` to its end: a `CompletedProcess` with what it said."
     words = list(map(str, words))
@@ -49,7 +59,7 @@ def run(*words, cwd=None, timeout=300, **env):
         out.touch()
         err.touch()
         p = _server().Process(target=_become, args=(words, cwd and str(cwd), env, str(out), str(err)))
-        p.start()
+        _start(p)
         p.join(timeout)
         if p.exitcode is None:
             p.kill()
