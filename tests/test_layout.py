@@ -163,6 +163,12 @@ def test_no_sound_file_is_tracked():
     assert not [f for f in found.stdout.splitlines() if SOUND_FILE.search(f)]
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+def test_no_output_shows_a_warning_of_some_machine(path):
+    for c in cells(path):
+        said = ''.join(''.join(o.get('text', '')) for o in c.get('outputs', []))
+        assert not re.search(r'/\S+\.py:\d+: \w*Warning', said), c['id']
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
 def test_real_recordings_are_not_played(path):
     """Cells that read them are marked, as the others must run without them; and what is marked shows no sound. Nor does
     any prose."""

@@ -131,10 +131,5 @@ def to_uint8(
 
 def to_float(frames): # uint8 [T, H, W, 3] -> float32 [T, 3, H, W] in [-1, 1]
     "File pictures to network pictures."
-    return (
-        torch.as_tensor(np.ascontiguousarray(as_pixels(frames, (4,), 'frames are uint8 [T, H, W, 3]')))
-        .permute(0, 3, 1, 2)
-        .float()
-        / 127.5
-        - 1
-    )
+    x = np.require(as_pixels(frames, (4,), 'frames are uint8 [T, H, W, 3]'), requirements='CW') # as torch wants it
+    return torch.from_numpy(x).permute(0, 3, 1, 2).float() / 127.5 - 1
