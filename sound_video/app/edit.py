@@ -337,7 +337,7 @@ class EditedFrames:
         of a short video, on ten parts of a long one."""
         n = self.n
         parts = [(0, n)] if n <= 300 else [(int(i), int(i) + 30) for i in np.linspace(0, n - 30, 10)]
-        def calmer(by): return replace(self, light=self.light, fitting=replace(self.fitting, contrast=1 + .6 * by))
+        def calmer(by): return replace(self, fitting=replace(self.fitting, contrast=1 + .6 * by))
         def energy(by):
             now = calmer(by)
             now = replace(now, fitting=replace(now.fitting, weather=None))

@@ -408,7 +408,7 @@ class Knobs(W.VBox):
             name: _slider(name, 0., 1., f'How much {name} is shown; what the scenes leave over is as heard')
             for name in (sv.scenes if len(sv.scenes) <= _MOST else [])
         }
-        self.prompt = _words('prompt', 'words, such as: a campfire', 'Words for what to show; needs learned motion')
+        self.prompt = _words('prompt', 'words, such as: a campfire', 'Words for what to show; the model needs learned motion')
         self.mix = _slider('prompt counts', 1., 1., 'How much the prompt counts')
         self.psi = _slider('variety (psi)', .7, 1.5, 'Truncation: lower is more typical, higher more varied')
         self.seed = W.BoundedIntText(

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryDirectory
 import av, numpy as np, pandas as pd, torch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader, SkipItemException
@@ -156,10 +156,10 @@ class ClipFile:
     def here(self): # -> a `ClipFile`
         "The clip as a file of this machine, as long as the block takes."
         if self.sample is None: yield self; return
-        data = self.sample.bytes()
-        with NamedTemporaryFile(suffix=self.sample.ending) as tmp:
-            tmp.write(data); tmp.flush()
-            yield replace(self, path=Path(tmp.name), sample=None)
+        with TemporaryDirectory() as folder:
+            path = Path(folder)/f'clip{self.sample.ending}'
+            path.write_bytes(self.sample.bytes())
+            yield replace(self, path=path, sample=None)
 
     def stamp(self):
         "Size, and what changes with the bytes."
