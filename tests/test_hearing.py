@@ -330,15 +330,15 @@ needs_ears = pytest.mark.skipif(not _hears(), reason='the package comes without 
 
 @pytest.fixture(scope='module')
 def world():
-    """Test clips that no training has met, 20 of each scene: vectors of sounds, pictures and captions, and the scenes
-    [180]."""
-    h, seeds = SoundVideo.load(device='cpu').hearing, split_seeds('test', 20)
+    """Test clips that no training has met, 12 of each scene: vectors of sounds, pictures and captions, and the scenes
+    [108]."""
+    h, seeds = SoundVideo.load(device='cpu').hearing, split_seeds('test', 12)
     def sound(scene, seed): return torch.as_tensor(synthesise(scene, int(seed), compose(scene, seed[None], 5.), RATE))
     with torch.no_grad():
         sounds = torch.cat([h.embed((sound(s, seed), RATE))[1] for s in SCENES for seed in seeds])
         pictures = torch.cat([h.clip.embed_image(stills(s, seeds, 64)) for s in SCENES])
         said = [c[i % len(c)] for s in SCENES for i, seed in enumerate(seeds.tolist()) for c in [captions(s, seed)]]
-        return h, sounds, pictures, h.clip.embed_text(said), torch.arange(9).repeat_interleave(20)
+        return h, sounds, pictures, h.clip.embed_text(said), torch.arange(9).repeat_interleave(12)
 
 def right(x, y, of, truth): return float((of[(x @ y.T).argmax(1)] == truth).float().mean())
 

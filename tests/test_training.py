@@ -111,6 +111,7 @@ def test_a_pack_says_how_it_was_made(whole):
         'trajectory.safetensors',
         'audio.safetensors',
         'names.safetensors',
+        'pictures.safetensors',
         'README.md',
         'clip/open_clip_config.json',
         'clip/open_clip_model.safetensors',

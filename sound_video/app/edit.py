@@ -31,7 +31,7 @@ from ..world.backdrop import air_colour, to_light
 from ..world.drawing import Canvas
 from ..hearing.sound import Sound
 from ..hearing.timeline import Segment, Timeline
-from ..motion.inversion import clip_distance, sample_w
+from ..motion.inversion import clip_distance, sample_vectors
 from ..motion.reactive import pace
 from ..motion.trajectory import LearnedPath, Targets
 from ..editing.latents import (
@@ -40,6 +40,7 @@ from ..editing.latents import (
 from ..editing.transfer import Change, Transfer, Weather, lay_weather, weather_canvas
 from ..metrics.images import perceptual_distance
 from .pack_config import scene_and_kind
+from .packs import read_weights
 from .request import EditRequest, Request
 from .model import SoundVideo
 from .generate import (
@@ -174,13 +175,16 @@ _FAR = .085 # of one minus the cosine
 def known_vectors(self:SoundVideo): # -> unit vectors [512, dim]
     "What CLIP sees in pictures of the generator."
     if '_known' not in vars(self):
-        L, embed = self.generator.synthesis.num_ws, self.hearing.clip.embed_image
-        with torch.inference_mode():
-            parts = sample_w(self.generator, 512)[:, None].expand(-1, L, -1).split(64)
-            parts = progress(parts, desc='recalling')
-            seen = [embed(self.generator.synthesis(w).clamp(-1, 1)) for w in parts]
-        self._known = F.normalize(torch.cat(seen), dim=1)
+        file = self.path and self.path/'pictures.safetensors'
+        if file and file.is_file(): self._known = _read_known(file, self.encoder.cfg.dim).to(self.device)
+        else: self._known = sample_vectors(self.generator, self.hearing.clip) # of a pack made before that file was
     return self._known
+
+def _read_known(file, dim):
+    seen = read_weights(file).get('vectors')
+    if seen is None or seen.dim() != 2 or seen.shape[1] != dim:
+        raise UserError(f"'{file}' holds no vectors of {dim} numbers: it does not belong to this config.json")
+    return seen.float()
 
 def distance_from_known(sv:SoundVideo, seen)->float: # unit vectors [K, dim]
     "How far pictures are from what the generator makes: the median."

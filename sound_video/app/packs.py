@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save as to_bytes
 from ..core.errors import UserError, atomic, check_path, value_met
 from ..stylegan.stylegan2 import Generator, StyleGAN2Config
 from ..stylegan.stylegan3 import StyleGAN3, StyleGAN3Config
+from ..motion.inversion import sample_vectors
 from ..motion.reactive import layer_groups
 from .pack_config import PackConfig, first_line, read_config, scene_and_kind
 
@@ -44,13 +45,16 @@ def halved(weights): # of a network
     "In half precision, where that can hold them."
     return {k: half if v.is_floating_point() and (half := v.half()).isfinite().all() else v for k, v in weights.items()}
 
-def _write_hearing(folder, hearing, class_names):
+def _write_hearing(folder, hearing, class_names, edits): # edits: its generator, if it can edit
     "The parts of a pack that can hear."
     from sound_video.hearing.clip import save_clip # here and not above: it takes seconds
     from sound_video.hearing.naming import label_vectors
     _write(folder/'audio.safetensors', halved(hearing.encoder.state_dict()))
     names = sorted({part for label in class_names for part in scene_and_kind(label)})
     if names: _write(folder/'names.safetensors', dict(zip(names, label_vectors(hearing.clip, names))))
+    if edits:
+        seen = sample_vectors(edits.eval(), hearing.clip)
+        _write(folder/'pictures.safetensors', halved({'vectors': seen}))
     save_clip(folder/'clip', hearing.clip)
 
 # %% ../../nbs/app/01_packs.ipynb #c880746e
@@ -159,7 +163,7 @@ def save_pack(path, # folder to be made, or replaced
         for name, w in weights.items(): _write(tmp/f'{name}.safetensors', halved(w))
         for name, net in networks.items():
             _write(tmp / f"{name.replace(' ', '-')}.safetensors", halved(_own_weights(name, networks)))
-        if hearing: _write_hearing(tmp, hearing, config.class_names)
+        if hearing: _write_hearing(tmp, hearing, config.class_names, 'image_encoder' in networks and G)
         (tmp/'README.md').write_text(card or _card(path.name, config), encoding='utf-8')
     return path
 
