@@ -89,6 +89,7 @@ def _wait_politely():
 
 def _say(line): print(f'sound-video: {line}', file=sys.stderr)
 
+# %% ../../nbs/app/12_cli.ipynb #928ae824
 def _run(f, a): # -> exit status
     "Run a command; its end in a status."
     if sounds := sys.modules.get('sound_video.media.sounds'): sounds.say_again()
@@ -150,6 +151,7 @@ def _meant(word, passed): # list that gets (path, why) -> paths
     passed += [(p, w) for p, w in why.items() if w]
     return [p for p in found if not why[p]]
 
+# %% ../../nbs/app/12_cli.ipynb #d4ddb958
 def _unheard(path):
     "Why a file of a folder or a pattern is passed over; '' for one that has a sound."
     from sound_video.media.folders import why_not
@@ -299,6 +301,7 @@ def _film_options(a): # -> {option of `WorldVideo.generate`: value}
         loop=a.loop, backdrop=a.backdrop, start=_start(a), end=a.end, prompt=a.prompt, negative=a.negative,
         timeline=a.scenes if a.timeline is None else Path(a.timeline), **_drive_options(a))
 
+# %% ../../nbs/app/12_cli.ipynb #5f7d8326
 def _engine(a):
     "The world's renderer, or a pack's model."
     from sound_video.app.generate import SoundVideo
@@ -356,7 +359,7 @@ def _with_track(path, a):
     from sound_video.media.sounds import AudioTrack
     return path if a.audio_track is None else AudioTrack(path, a.audio_track)
 
-
+# %% ../../nbs/app/12_cli.ipynb #bdb74b9b
 def _check_options(a): # -> the request
     "Refuse what the model cannot do, before it is loaded."
     from sound_video.app.pack_config import default_pack, read_config
@@ -392,17 +395,8 @@ def _output(sound, out): # -> path to write to
     check_output(path)
     return path
 
-_DRIVE = (
-    'what drives what: TARGET=FORMULA, …, or a TOML or JSON file. Targets: zoom, shift_x, shift_y, rotate, mirror,'
-    ' brightness, contrast, saturation, hue, blur, echo, flash, scene.NAME; of a model speed, psi; of the world'
-    ' intensity, hour. In a formula: numbers, t in s, and loudness, bass, mid, treble, onset, beat, bar, section,'
-    ' percussive, harmonic, centroid, chroma, speech, music, each from 0 to 1, or as beat(.01, .5) with an attack and'
-    ' a release in s. Or keyframes: "psi=0:.5, 8:.9"'
-)
-
-@command(
-    'generate',
-    'Make a video that moves with a sound.',
+# %% ../../nbs/app/12_cli.ipynb #b3e5ad36
+_FILE_ARGS = (
     arg(
         'sound',
         metavar='SOUND',
@@ -428,6 +422,10 @@ _DRIVE = (
             ' world\'s renderer, which draws films of any size'
         ),
     ),
+)
+
+# %% ../../nbs/app/12_cli.ipynb #bec02f78
+_VIDEO_ARGS = (
     arg('--fps', default='30', help='frames a second, such as 30, 23.976 or 30000/1001 (default: 30)'),
     arg('--quality', type=int, metavar='N', help='0 to 51, lower is better and larger: the constant rate factor (crf)'
         ' of .mp4, .mkv (x264; default: 14, if large 17 with its preset veryfast) and .webm (VP9; default: 20)'),
@@ -448,14 +446,33 @@ _DRIVE = (
             ' heard; the seed chooses where nothing is)'
         ),
     ),
+)
+
+# %% ../../nbs/app/12_cli.ipynb #c8191716
+_WORLD_ARGS = (
     arg('--size', metavar='WxH', help='of a film of the world, in pixels: even, 64 to 3840 (default: 1280x720)'),
     arg('--hour', metavar='NAME', help='of the day in a film of the world, such as sunset (default: the seed chooses)'),
     arg('--hours', metavar='FROM-TO', help='of the day in a film of the world, from its beginning to its end, such as'
         ' 17-21'),
     arg('--backdrop', metavar='IMAGE', help="with --pack world: lay the sound's weather over this picture"),
     arg('--loop', action='store_true', help='make the end of a film of the world lead to its beginning'),
+)
+
+_TIMELINE_ARGS = (
     arg('--timeline', metavar='FILE', help='what to show when: JSON, as name --timeline --json prints it'),
     arg('--scenes', metavar='TEXT', help='the same in short: "0:raining, 6:thunder", in s or minutes:seconds'),
+)
+
+# %% ../../nbs/app/12_cli.ipynb #8253e0cc
+_DRIVE = (
+    'what drives what: TARGET=FORMULA, …, or a TOML or JSON file. Targets: zoom, shift_x, shift_y, rotate, mirror,'
+    ' brightness, contrast, saturation, hue, blur, echo, flash, scene.NAME; of a model speed, psi; of the world'
+    ' intensity, hour. In a formula: numbers, t in s, and loudness, bass, mid, treble, onset, beat, bar, section,'
+    ' percussive, harmonic, centroid, chroma, speech, music, each from 0 to 1, or as beat(.01, .5) with an attack and'
+    ' a release in s. Or keyframes: "psi=0:.5, 8:.9"'
+)
+
+_DRIVE_ARGS = (
     arg('--drive', metavar='TEXT', help=_DRIVE),
     arg('--preset', metavar='NAME', help='a mapping that is there, which --drive changes: pulse, drift, strobe (which'
         ' flashes fast), ambient or lyric'),
@@ -463,6 +480,9 @@ _DRIVE = (
         ' drums=drums.wav: drums.onset and so on drive, too; more than once if need be'),
     arg('--midi', metavar='FILE', help='midi.notes, midi.ch10, midi.note36, midi.cc1 drive, too'),
     arg('--curve', metavar='FILE', help='a CSV table with a column time, in s: curve.COLUMN drives, too'),
+)
+
+_PROMPT_ARGS = (
     arg('--prompt', metavar='TEXT', help='words for what to show: an hour, a place, weather, a colour, a strength, a'
         ' scene'),
     arg('--negative', metavar='TEXT', help='words for what not to show'),
@@ -473,11 +493,10 @@ _DRIVE = (
         help='a picture to begin with, which leads to what is heard in 4 s; or, of a model, the seed of another scene',
     ),
     arg('--end', metavar='IMAGE', help='a picture to end with, to which the last 4 s lead'),
-    _track_option('of a film that has several'),
-    _workers_option('sounds'),
-    _RAY,
-    _VERBOSE,
-    examples='''  sound-video generate rain.wav
+)
+
+# %% ../../nbs/app/12_cli.ipynb #a6313d00
+_GENERATE_EXAMPLES = '''  sound-video generate rain.wav
   sound-video generate song.mp3 -o song.webm --seed 7 --speed 2
   sound-video generate storm.ogg --class thunder --fps 25 --motion reactive
   sound-video generate waves.mp3 --prompt "a beach at night" --mix 0.4
@@ -508,7 +527,23 @@ _DRIVE = (
   sound-video generate sounds -o videos --workers 2
   sound-video generate sounds -o videos --ray 10.0.0.1:6379
   sound-video generate holiday.mp4 --audio-track 1 -o waves.mp4
-  torchrun --nproc-per-node gpu -m sound_video generate sounds -o videos   # shared by several GPUs''',
+  torchrun --nproc-per-node gpu -m sound_video generate sounds -o videos   # shared by several GPUs'''
+
+# %% ../../nbs/app/12_cli.ipynb #ccff21dc
+@command(
+    'generate',
+    'Make a video that moves with a sound.',
+    *_FILE_ARGS,
+    *_VIDEO_ARGS,
+    *_WORLD_ARGS,
+    *_TIMELINE_ARGS,
+    *_DRIVE_ARGS,
+    *_PROMPT_ARGS,
+    _track_option('of a film that has several'),
+    _workers_option('sounds'),
+    _RAY,
+    _VERBOSE,
+    examples=_GENERATE_EXAMPLES,
 )
 def generate(a):
     _check_generate(a)
@@ -542,6 +577,7 @@ def _edit_output(a): # -> path to write to, is it a video?
     (check_image_output if picture else check_output)(path)
     return path, not picture
 
+# %% ../../nbs/app/12_cli.ipynb #b773eb75
 def _check_edit(a, video):
     from sound_video.media.formats import is_still
     still = "is for videos, and the edit is a picture: leave it out, or name an output that ends in .mp4, .webm or .gif"
@@ -568,9 +604,7 @@ def _check_strip(a, video):
     if a.strip: check_image_output(a.strip)
 
 # %% ../../nbs/app/12_cli.ipynb #6cc9b35e
-@command(
-    'edit',
-    'Change a picture or a video by a sound.',
+_EDIT_CHANGE_ARGS = (
     arg(
         'source',
         metavar='PICTURE_OR_VIDEO',
@@ -596,6 +630,10 @@ def _check_strip(a, video):
         metavar='A,B',
         help='what may change: coarse (composition), mid (objects), fine (colours, textures) (default: all)',
     ),
+)
+
+# %% ../../nbs/app/12_cli.ipynb #f09ea6f7
+_EDIT_METHOD_ARGS = (
     arg('--prompt', metavar='TEXT', help='words for where to go, beside what is heard'),
     _MIX,
     arg('--prompt-layers', metavar='A,B', help='layers that follow the words; the others then follow the sound alone'),
@@ -617,6 +655,21 @@ def _check_strip(a, video):
     arg('--strip', metavar='FILE', help='also write the picture and the way to its edit, side by side'),
     _PACK,
     arg('--seed', type=int, help='of the optimisation, the motion and the weather (default: 0)'),
+)
+
+# %% ../../nbs/app/12_cli.ipynb #9a759899
+def _edit_options(a, video): # -> {option of `SoundVideo.edit`: value}
+    "What `edit` was asked for, as the Python interface takes it."
+    return dict(strength=a.strength, layers=a.layers, prompt=a.prompt, mix=_or(a.mix, .5),
+        prompt_layers=a.prompt_layers, negative=a.negative, method=a.method, moving=video,
+        schedule=_or(a.schedule, 'steady'), fps=a.fps, seed=_or(a.seed, 0), steps=a.steps, track=_or(a.track, 'new'),
+        speed=_or(a.speed, 1.), light=a.light, weather=a.weather, force=a.force)
+
+@command(
+    'edit',
+    'Change a picture or a video by a sound.',
+    *_EDIT_CHANGE_ARGS,
+    *_EDIT_METHOD_ARGS,
     examples='''  sound-video edit hills.jpg rain.wav
   sound-video edit hills.jpg rain.wav -o hills.mp4 --schedule loudness
   sound-video edit hills.jpg fire.mp3 --method optimised --strip steps.png
@@ -631,10 +684,7 @@ def edit(a):
     out, video = _edit_output(a)
     _check_strip(a, video)
     _check_edit(a, video)
-    options = dict(strength=a.strength, layers=a.layers, prompt=a.prompt, mix=_or(a.mix, .5),
-        prompt_layers=a.prompt_layers, negative=a.negative, method=a.method, moving=video,
-        schedule=_or(a.schedule, 'steady'), fps=a.fps, seed=_or(a.seed, 0), steps=a.steps, track=_or(a.track, 'new'),
-        speed=_or(a.speed, 1.), light=a.light, weather=a.weather, force=a.force)
+    options = _edit_options(a, video)
     of_source = a.track == 'original'
     _check_edit_options(a, options, of_source)
     from sound_video.core.devices import progress
@@ -698,6 +748,7 @@ def _timeline(sv, sound):
     from sound_video.app.generate import listen
     return listen(sv, sound)
 
+# %% ../../nbs/app/12_cli.ipynb #2aa9118a
 def _namer(a): # in each process
     from sound_video.app.model import SoundVideo
     sv = SoundVideo.load(a.pack)
@@ -727,18 +778,13 @@ def _check_can_hear(a):
     if a.labels is not None and not a.labels.replace(',', ' ').strip():
         raise UserError('no labels: give one or more, such as "rain,wind in trees"')
 
+# %% ../../nbs/app/12_cli.ipynb #4cc281d8
 @command(
     'name',
     'Say what is heard in a sound, overall and over time.',
     arg('sound', metavar='SOUND', nargs='+', help='a sound, or a video that has one; several, a folder, or a pattern'),
-    arg(
-        '--labels',
-        metavar='A,B,…',
-        help=(
-            "what to choose from, in words, separated by commas (default: the model's scenes, or the nine landscapes if"
-            " it has none)"
-        ),
-    ),
+    arg('--labels', metavar='A,B,…', help='what to choose from, in words, separated by commas (default: the'
+        " model's scenes, or the nine landscapes if it has none)"),
     arg('--timeline', action='store_true', help="from when to when each of the model's scenes is heard"),
     _PACK,
     arg(
@@ -811,11 +857,7 @@ def data_render(a):
     print(f'{a.out}: {a.clips * len(scenes)} clips of {len(scenes)} scenes')
 
 # %% ../../nbs/app/12_cli.ipynb #29368739
-@command(
-    'data curate',
-    'Cut long videos into clips that training can use, and say what was dropped and why: among others, clips with a'
-    ' damaged picture or with holes of more than .25 s in their sound. Smaller holes are filled with silence, and'
-    ' named.',
+_CURATE_ARGS = (
     arg(
         'source',
         metavar='SOURCE',
@@ -845,6 +887,15 @@ def data_render(a):
     ),
     arg('--json', action='store_true', help='one JSON object'),
     _VERBOSE,
+)
+
+# %% ../../nbs/app/12_cli.ipynb #811d1279
+@command(
+    'data curate',
+    'Cut long videos into clips that training can use, and say what was dropped and why: among others, clips with a'
+    ' damaged picture or with holes of more than .25 s in their sound. Smaller holes are filled with silence, and'
+    ' named.',
+    *_CURATE_ARGS,
     examples='''  sound-video data curate my-films my-clips
   sound-video data curate my-films my-clips --audio-track 2
   sound-video data curate landscape.csv clips --fetch videos --size 128
@@ -956,9 +1007,7 @@ def _check_train(a):
         if path and path != 'world': _check_data(path, what, a)
 
 # %% ../../nbs/app/12_cli.ipynb #e5185ebc
-@command(
-    'train',
-    'Train a model from nothing, and write it as a pack.',
+_TRAIN_DATA_ARGS = (
     arg(
         'stages',
         nargs='*',
@@ -991,6 +1040,10 @@ def _check_train(a):
             ' stylegan2, stylegan3-t or stylegan3-r with -256, -512 or -1024 (default: mini)'
         ),
     ),
+)
+
+# %% ../../nbs/app/12_cli.ipynb #12b35c36
+_TRAIN_RECIPE_ARGS = (
     arg(
         '--set',
         dest='settings',
@@ -1028,6 +1081,10 @@ def _check_train(a):
     arg('--resume', action='store_true', help='go on with an interrupted training'),
     _VERBOSE,
     arg('--seed', type=int, default=0, help='of the first weights and the order of pictures (default: 0)'),
+)
+
+# %% ../../nbs/app/12_cli.ipynb #e08e0682
+_TRAIN_COMPUTE_ARGS = (
     arg(
         '--precision',
         metavar='P',
@@ -1055,6 +1112,15 @@ def _check_train(a):
         ),
     ),
     arg('--json', action='store_true', help='with --plan: one JSON object'),
+)
+
+# %% ../../nbs/app/12_cli.ipynb #afd231c0
+@command(
+    'train',
+    'Train a model from nothing, and write it as a pack.',
+    *_TRAIN_DATA_ARGS,
+    *_TRAIN_RECIPE_ARGS,
+    *_TRAIN_COMPUTE_ARGS,
     examples='''  sound-video train --out my-pack --preset tiny
   sound-video train --out my-pack --data my-clips --preset finetune --from mini
   sound-video train --out my-pack --data my-videos --resume --precision bfloat16 -v
@@ -1082,6 +1148,7 @@ def train_command(a):
             raise
         if is_first(): print(said)
 
+# %% ../../nbs/app/12_cli.ipynb #40a25c4f
 def _plan(a):
     from sound_video.app.plan import plan_training
     from sound_video.app.training import STAGES
@@ -1091,23 +1158,33 @@ def _plan(a):
 
 _LAUNCHED = dict(bf16='bfloat16', fp16='float16') # what `accelerate launch --mixed_precision` asks for
 
-# %% ../../nbs/app/12_cli.ipynb #40a25c4f
 def _train(a): # -> what to say
-    from sound_video.app.training import STAGES, train as run_recipe, ways
+    from sound_video.app.training import STAGES
     stages = [s for s in a.stages if s != 'table'] or (() if a.stages else STAGES)
+    data, settings = _training_data(a), _settings(a.settings)
+    if not stages: _check_only_table(a, settings)
+    pack = _train_stages(a, stages, data, settings) if stages else None
+    if 'table' in a.stages: pack = _train_table(a, data, settings)
+    return (
+        f'{pack}: complete' if pack else f'{a.out}.training: {" and ".join(a.stages)} trained, which is not yet a pack'
+    )
+
+# %% ../../nbs/app/12_cli.ipynb #e5e9e68c
+def _training_data(a): # -> 'world', or a path with its sound track
     _refuse(
         (
             a.audio_track is not None and a.data == 'world',
             '--audio-track is about clips, and the world has none: add --data, or leave it out',
         )
     )
-    data = _with_track(a.data, a)
-    precision = a.precision or _LAUNCHED.get(os.environ.get('ACCELERATE_MIXED_PRECISION'))
-    settings = _settings(a.settings)
+    return _with_track(a.data, a)
+
+def _check_only_table(a, settings):
+    "Refuse options that the table does not look at."
     _refuse(
         *(
             (
-                not stages and given,
+                given,
                 f'{option} changes nothing in the stage table: leave it out, or name the stages that it is for',
             )
             for option, given in (
@@ -1118,31 +1195,37 @@ def _train(a): # -> what to say
             )
         )
     )
-    pack = (
-        run_recipe(
-            a.out,
-            a.preset,
-            stages,
-            data,
-            a.resume,
-            a.seed,
-            precision=precision,
-            accumulate=a.accumulate,
-            start=a.start,
-            inception=a.inception,
-            settings=settings,
-            recordings=a.recordings,
-        )
-        if stages
-        else None
+
+# %% ../../nbs/app/12_cli.ipynb #88ff86a4
+def _precision(a): return a.precision or _LAUNCHED.get(os.environ.get('ACCELERATE_MIXED_PRECISION'))
+
+def _train_stages(a, stages, data, settings): # -> path of the pack; None if these stages do not complete one
+    from sound_video.app.training import train as run_recipe
+    return run_recipe(
+        a.out,
+        a.preset,
+        stages,
+        data,
+        a.resume,
+        a.seed,
+        precision=_precision(a),
+        accumulate=a.accumulate,
+        start=a.start,
+        inception=a.inception,
+        settings=settings,
+        recordings=a.recordings,
     )
-    if 'table' in a.stages:
-        from sound_video.app.evaluation import train_rows
-        pack = train_rows(
-            a.out, a.preset, data, a.resume, a.seed, cbs=ways(precision or settings.get('precision'), a.accumulate)
-        )
-    return (
-        f'{pack}: complete' if pack else f'{a.out}.training: {" and ".join(a.stages)} trained, which is not yet a pack'
+
+def _train_table(a, data, settings): # -> path of the pack
+    from sound_video.app.evaluation import train_rows
+    from sound_video.app.training import ways
+    return train_rows(
+        a.out,
+        a.preset,
+        data,
+        a.resume,
+        a.seed,
+        cbs=ways(_precision(a) or settings.get('precision'), a.accumulate),
     )
 
 # %% ../../nbs/app/12_cli.ipynb #54b72970
@@ -1164,6 +1247,7 @@ def _evaluate_hearing(a):
         f" confidence {found['confidence']:.1%}, taken for none of the scenes {found['lost']:.1%}"
     )
 
+# %% ../../nbs/app/12_cli.ipynb #08ac465c
 @command(
     'evaluate',
     'Measure a model on sounds that it was not trained on: the table of results.',
@@ -1174,19 +1258,10 @@ def _evaluate_hearing(a):
     arg('--rows', metavar='A,B,…', help='which rows, separated by commas (default: all that the model has)'),
     _track_option('of clips that have several'),
     arg('-o', '--out', metavar='NAME', default='evaluation', help='writes NAME.json and NAME.md (default: evaluation)'),
-    arg(
-        '--hearing',
-        metavar='DIR',
-        help=(
-            "instead of the table: how many real recordings in the test split of DIR (as for train's --recordings) get"
-            " the right one of nine names"
-        ),
-    ),
-    arg(
-        '--json',
-        action='store_true',
-        help='one JSON object: rows, each with measures and their standard errors; or what was heard',
-    ),
+    arg('--hearing', metavar='DIR', help='instead of the table: how many real recordings in the test split of DIR (as'
+        " for train's --recordings) get the right one of nine names"),
+    arg('--json', action='store_true', help='one JSON object: rows, each with measures and their standard errors; or'
+        ' what was heard'),
     _VERBOSE,
     examples='''  sound-video evaluate
   sound-video evaluate --pack my-pack --clips 270 -o results
@@ -1218,6 +1293,7 @@ def _pack_place(out): # -> path that may become a pack
         raise UserError(f"'{path}' is there, and is no pack: name another with -o")
     return path
 
+# %% ../../nbs/app/12_cli.ipynb #b0acd9fd
 @command(
     'convert',
     'Make a pack from an official StyleGAN2 or StyleGAN3 snapshot, executing nothing in it. A frame is made before it'
@@ -1273,6 +1349,7 @@ def _codecs():
         except av.FFmpegError: return False
     return {'ffmpeg': av.ffmpeg_version_info} | {c: there(c) for c in ('libx264', 'aac', 'libvpx-vp9', 'libopus')}
 
+# %% ../../nbs/app/12_cli.ipynb #52d92e82
 def _devices():
     import torch
     from sound_video.core.devices import best_precision

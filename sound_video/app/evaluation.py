@@ -167,6 +167,7 @@ def read_classifiers(pack)->Classifiers:
         image_classifier.eval().requires_grad_(False), video_classifier.eval().requires_grad_(False), parts.hearing.clip
     )
 
+# %% ../../nbs/app/11_evaluation.ipynb #9c7e1b03
 @torch.no_grad()
 def look_at(
     film, fps, sound, rate: int, v, scene: int, classifiers: Classifiers  # uint8 [T, H, W, 3]
@@ -269,6 +270,7 @@ def _looks(sv, classifiers, data, split, sizes, names):
             looks[name].append(look_at(film, fps, sound, found.rate, v, truth, classifiers))
     return looks
 
+# %% ../../nbs/app/11_evaluation.ipynb #a2c43dfc
 def evaluate(pack=None,    # folder; the model that comes with the package by default
              data='world', # or a folder of clips
              clips=135,    # test clips; as many validation clips are what all rows are compared with

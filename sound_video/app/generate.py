@@ -258,6 +258,7 @@ def _scene_latents(sv, request, v, at, shown, *psis): # unit vectors [S, dim], s
     w = torch.stack([_truncated(sv, v, _scene_seed(request), psi) for psi in psis])
     return w if request.asked is None else w.lerp(prompted_latents(sv, request, shown, at), request.mix)
 
+# %% ../../nbs/app/05_generate.ipynb #c37111fd
 def _toward_words(sv, request, v): # unit vectors [S, dim] -> likewise
     if request.prompt is not None: v = interpolate_toward(v, prompt_vector(sv, request.prompt), request.mix)
     return v if request.negative is None else repel(v, prompt_vector(sv, request.negative))
@@ -308,6 +309,7 @@ class DrivenTargets:
         for name, (low, high) in self.scenes.items(): w = torch.lerp(w, torch.lerp(low, high, psi), v[name])
         return w
 
+# %% ../../nbs/app/05_generate.ipynb #1ba8e5fe
 def _driven_targets(sv, request, v, at, shown, driven): # unit vectors [S, dim], s [S]
     seed = _scene_seed(request)
     both = lambda v: torch.stack([_truncated(sv, v, seed, psi) for psi in (0., 1.)])
@@ -318,6 +320,7 @@ def _driven_targets(sv, request, v, at, shown, driven): # unit vectors [S, dim],
     scenes = {t: latents_of(t.partition('.')[2]) for t in request.driven('scene')}
     return DrivenTargets(Targets(low, at), Targets(high, at), scenes, driven, request.psi)
 
+# %% ../../nbs/app/05_generate.ipynb #76f2e826
 @dataclass(frozen=True)
 class DrivenSpeed:
     "How fast each group of layers goes, over time."
@@ -399,14 +402,6 @@ class SoundFilm(Video):
         return self.source.size
 
     @property
-    def prompt_met(self): # {word: share of the frames}, or None without a prompt
-        "In which share of the frames that were made one sees what each word of the prompt asks for."
-        score = getattr(self.source, 'score', None)
-        if score is not None and not score.met:
-            for _ in self.frames(): pass
-        return score and score.shares
-
-    @property
     def seconds(self):
         "The length of the video."
         return float(len(self) / self.fps)
@@ -434,6 +429,15 @@ class SoundFilm(Video):
         H, W = self.size
         shown = f', {self.class_name}' if self.class_name else ''
         return f'SoundFilm({W} × {H}, {len(self)} frames, {float(self.fps):g} fps, {self.seconds:.2f} s{shown})'
+
+# %% ../../nbs/app/05_generate.ipynb #28f678ea
+@patch(as_prop=True)
+def prompt_met(self:SoundFilm): # {word: share of the frames}, or None without a prompt
+    "In which share of the frames that were made one sees what each word of the prompt asks for."
+    score = getattr(self.source, 'score', None)
+    if score is not None and not score.met:
+        for _ in self.frames(): pass
+    return score and score.shares
 
 # %% ../../nbs/app/05_generate.ipynb #421f35e3
 def batch_size(resolution:int, device):
@@ -477,6 +481,7 @@ def with_effects(frames, driven:Driven, fps, device): # as for `DrivenFrames`; N
     if not names: return frames
     return DrivenFrames(frames, fps, driven.at(frame_times(frames.n, fps), names), str(device))
 
+# %% ../../nbs/app/05_generate.ipynb #1c968376
 _ELSE = .25 # share of music that may sound like scenes
 
 def heard_other(sv:SoundVideo, sound:Sound): # -> pair of name and probability, or None
@@ -502,6 +507,7 @@ def say_unlike(sv:SoundVideo, sound:Sound, shown, pulses=False): # text; is the 
     how, way = (' with the preset pulse', '--class or --preset') if pulses else ('', '--class')
     print(f'{name}: {say_other(*other)}; shown is {shown}{how}, name another with {way}', file=sys.stderr)
 
+# %% ../../nbs/app/05_generate.ipynb #24b82d9e
 def find_driven(sv:SoundVideo, request, sound:Sound)->Driven: # a `Request` or a `FilmRequest`; None: nothing is
     "What the request drives, with the curves of the sound."
     def hear(stem):
@@ -513,6 +519,38 @@ def hears_presence(request):
     "Does speech or music drive?"
     return bool(request.drive) and any(n in PRESENCE for n in request.drive.names)
 
+# %% ../../nbs/app/05_generate.ipynb #cadcb92c
+def _open_sound(sv, request, sound)->Sound: # as for `Sound.of`
+    "The sound that is listened to, as often as the request needs; silence is said."
+    follows = request.follows_scenes(sv.config) or hears_presence(request)
+    sound = Sound.of(sound, sv.encoder if sv.config.can_hear else None, dense=follows)
+    check_lengths(request.drive, sound.source)
+    if sound.silent and not callable(request.motion): say_silent(sound.source, 'the video stands still')
+    return sound
+
+def _find_shown(sv, request, sound): # -> `Request`, `Shown`
+    "The request with the timeline or the preset that the sound asks for, and what is shown; said if nobody chose it."
+    chosen = request.names_scene or isinstance(request.start, int)
+    music = not chosen and not callable(request.motion) and is_music(sv, sound)
+    pulses = music and not request.drive
+    request = for_music(request) if music else replace(request, timeline=follow(sv, request, sound))
+    shown = choose_classes(sv, request, sound, music)
+    if not chosen: say_unlike(sv, sound, _what(sv, request, shown), pulses)
+    return request, shown
+
+def _find_frames(sv, request, sound, shown): # -> source of a `SoundFilm`
+    "The frames along the path, with effects and in the light of the prompt; no image is computed yet."
+    driven = find_driven(sv, request, sound)
+    path = find_path(sv, request, sound, shown, driven)
+    frames = PathFrames(sv.generator, path, n_frames(sound.seconds, request.fps), request.fps)
+    frames = with_effects(frames, driven, request.fps, sv.device)
+    return with_prompt(frames, request.asked, request.fps, sv.attributes, sv.device)
+
+def _what(sv, request, shown): # -> text, or None
+    if request.timeline is not None: return request.timeline.title
+    return None if shown.foremost is None else sv.class_names[shown.foremost]
+
+# %% ../../nbs/app/05_generate.ipynb #e9a04ffb
 @patch
 def generate(
     self: SoundVideo,
@@ -542,26 +580,10 @@ def generate(
         midi, curve, end, negative).checked(self.config)
     say_unknown(request.asked)
     request = replace(request, class_name=named_scene(request, self.config))
-    follows = request.follows_scenes(self.config) or hears_presence(request)
-    sound = Sound.of(sound, self.encoder if self.config.can_hear else None, dense=follows)
-    check_lengths(request.drive, sound.source)
-    if sound.silent and not callable(request.motion): say_silent(sound.source, 'the video stands still')
-    chosen = request.names_scene or isinstance(request.start, int)
-    music = not chosen and not callable(request.motion) and is_music(self, sound)
-    pulses = music and not request.drive
-    request = for_music(request) if music else replace(request, timeline=follow(self, request, sound))
-    shown = choose_classes(self, request, sound, music)
-    if not chosen: say_unlike(self, sound, _what(self, request, shown), pulses)
-    driven = find_driven(self, request, sound)
-    path = find_path(self, request, sound, shown, driven)
-    frames = PathFrames(self.generator, path, n_frames(sound.seconds, request.fps), request.fps)
-    frames = with_effects(frames, driven, request.fps, self.device)
-    frames = with_prompt(frames, request.asked, request.fps, self.attributes, self.device)
+    sound = _open_sound(self, request, sound)
+    request, shown = _find_shown(self, request, sound)
+    frames = _find_frames(self, request, sound, shown)
     return SoundFilm(frames, request.fps, sound.source, led_title(_what(self, request, shown), request))
-
-def _what(sv, request, shown): # -> text, or None
-    if request.timeline is not None: return request.timeline.title
-    return None if shown.foremost is None else sv.class_names[shown.foremost]
 
 # %% ../../nbs/app/05_generate.ipynb #da7a0021
 @torch.inference_mode()

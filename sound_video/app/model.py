@@ -54,12 +54,6 @@ class SoundVideo:
         "What to ask for: the parts of the class names before and after the colon."
         return self.config.choices
 
-    def network(self, name:str): # as in `NETWORKS`
-        "A further network of the pack, read once; None if it has none of this name."
-        check_text('name', name)
-        if name not in self._networks: self._networks[name] = self._once(read_network(self.path, self.config, name))
-        return self._networks[name]
-
     def _once(self, net): return net and net.to(self.device).eval().requires_grad_(False)
 
     def __repr__(self):
@@ -94,6 +88,13 @@ def read_network(path, config:PackConfig, name): # folder of the pack
         {k: v for k, v in common.items() if k in dict(net.named_buffers())},
     )
     return net
+
+@patch
+def network(self:SoundVideo, name:str): # as in `NETWORKS`
+    "A further network of the pack, read once; None if it has none of this name."
+    check_text('name', name)
+    if name not in self._networks: self._networks[name] = self._once(read_network(self.path, self.config, name))
+    return self._networks[name]
 
 # %% ../../nbs/app/03_model.ipynb #9773b043
 def _read_encoder(path, config): # folder of the pack
@@ -150,6 +151,7 @@ def hearing(self:SoundVideo):
         self._hearing = Hearing(encoder, clip, self.config.hearing['scale'])
     return self._hearing
 
+# %% ../../nbs/app/03_model.ipynb #b223158e
 @patch(as_prop=True)
 def inverter(self:SoundVideo)->Inverter:
     "From the vector of a sound to W+ latents."

@@ -73,10 +73,15 @@ class PackConfig(Config):
         if found or name is None: return found
         begun = [scene for scene in self.scenes if len(_plain(name)) > 3 and _plain(scene).startswith(_plain(name))]
         if len(begun) == 1: return self.fitting(begun[0])
-        if not self.class_names: raise UserError(f"this model knows no class '{name}': it has no classes, leave it out")
-        near = get_close_matches(_plain(name), map(_plain, self.choices), 1, .7)
-        guess = f"did you mean '{near[0]}'? " if near else ''
-        raise UserError(f"this model knows no class '{name}': {guess}choose from {', '.join(self.choices)}")
+        raise _unknown_class(self, name)
+
+# %% ../../nbs/app/00_pack_config.ipynb #5fb249c3
+def _unknown_class(config, name): # -> `UserError`
+    "The error for a class that does not exist, with the nearest that does."
+    if not config.class_names: return UserError(f"this model knows no class '{name}': it has no classes, leave it out")
+    near = get_close_matches(_plain(name), map(_plain, config.choices), 1, .7)
+    guess = f"did you mean '{near[0]}'? " if near else ''
+    return UserError(f"this model knows no class '{name}': {guess}choose from {', '.join(config.choices)}")
 
 # %% ../../nbs/app/00_pack_config.ipynb #c0f10012
 def first_line(e): return str(e).split('\n')[0] # of an exception's message, the first

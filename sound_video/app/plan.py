@@ -67,6 +67,7 @@ class Cost:
     learning:int     # bytes of the parameters that learn; as many of gradients, twice as many of Adam
     weights:int      # bytes of all weights
 
+# %% ../../nbs/app/10_plan.ipynb #4d2bcac2
 class Clock(Callback):
     "Measures a few steps of each Learner and ends its training; after so many of them, or seconds, ends all."
     order = -30 # around everything
@@ -100,18 +101,19 @@ class Clock(Callback):
         if self.k == len(self.numbers) or self.times[:1] > [LONG] or time.time() > self.end: raise CancelFitException
 
     def after_fit(self):
-        if self.times: self.found.append(self.measured())
+        if self.times: self.found.append(_cost_of(self))
         if len(self.found) == self.n or time.time() > self.end: raise Enough('the measurement is over')
 
-    def measured(self):
-        weights = [OF_SIXTEEN.get(k, 1) for k in self.numbers[:len(self.times)]]
-        seconds = sum(w * t for w, t in zip(weights, self.times)) / sum(weights)
-        flops = self.count[0].get_total_flops() * seconds / self.times[0]
-        bytes_of = lambda tensors: sum(t.numel() * t.element_size() for t in tensors)
-        learning, weights = bytes_of(p for group in self.opt.param_lists for p in group), self.model.state_dict()
-        return Cost(self.rows, seconds, flops, sum(self.storages.values()), learning, bytes_of(weights.values()))
-
 class Enough(Exception): "The measurement is over."
+
+# %% ../../nbs/app/10_plan.ipynb #244bd0d4
+def _cost_of(clock): # after a fit -> `Cost`
+    weights = [OF_SIXTEEN.get(k, 1) for k in clock.numbers[:len(clock.times)]]
+    seconds = sum(w * t for w, t in zip(weights, clock.times)) / sum(weights)
+    flops = clock.count[0].get_total_flops() * seconds / clock.times[0]
+    bytes_of = lambda tensors: sum(t.numel() * t.element_size() for t in tensors)
+    learning, weights = bytes_of(p for group in clock.opt.param_lists for p in group), clock.model.state_dict()
+    return Cost(clock.rows, seconds, flops, sum(clock.storages.values()), learning, bytes_of(weights.values()))
 
 # %% ../../nbs/app/10_plan.ipynb #824c00d1
 def small(recipe:Recipe)->dict: # settings
@@ -199,6 +201,7 @@ def _span(seconds): # in words
         if seconds >= 2 * n: return f'{seconds / n:.1f} {unit}'
     return f'{seconds:.3g} s'
 
+# %% ../../nbs/app/10_plan.ipynb #e6ff7ae2
 @dataclass(frozen=True)
 class Plan:
     "What a training takes."
@@ -277,6 +280,7 @@ def table(self:Plan)->str:
 
 Plan.assumptions, Plan.__str__ = assumptions, table
 
+# %% ../../nbs/app/10_plan.ipynb #45de0835
 def plan_training(preset='mini', stages=STAGES, seconds=60., settings=None, **kwargs)->Plan: # kwargs: as for `train`
     "Measure for about a minute what a training takes; nothing is kept."
     import sound_video.hearing.alignment, sound_video.hearing.clip_training # noqa: F401 (seconds that are not counted)

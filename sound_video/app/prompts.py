@@ -54,6 +54,7 @@ class PromptScore:
 
     def __str__(self): return ', '.join(f'{word} {share:.0%}'.replace('%', ' %') for word, share in self.shares.items())
 
+# %% ../../nbs/app/04_prompts.ipynb #af3788cc
 _A_SECOND = 4 # frames that are looked at
 
 @dataclass(frozen=True)

@@ -135,6 +135,10 @@ PRESETS = {
         InversionRecipe(4_500, 2, 80, 9_000, 4),
         TrajectoryRecipe(900, 90, 3, 8),
     ),
+}
+
+# %% ../../nbs/app/08_recipes.ipynb #3437f6ee
+PRESETS |= {
     'finetune': Recipe(
         StyleGAN2Config(**_mini, img_resolution=64),
         64,

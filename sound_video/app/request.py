@@ -57,26 +57,29 @@ class Request:
         "The classes that are to be mixed."
         return self.class_name if isinstance(self.class_name, dict) else {}
 
-    @property
-    def steers(self)->bool:
-        "Does it ask for more than a scene?"
-        return bool(self.shares or self.driven('scene')) or any(
-            x is not None for x in (self.prompt, self.negative, self.start, self.end, self.timeline))
+# %% ../../nbs/app/02_request.ipynb #9ebe1f8a
+@patch(as_prop=True)
+def steers(self:Request)->bool:
+    "Does it ask for more than a scene?"
+    return bool(self.shares or self.driven('scene')) or any(
+        x is not None for x in (self.prompt, self.negative, self.start, self.end, self.timeline))
 
-    @property
-    def names_scene(self)->bool:
-        "Does it say what to show? Once checked, a prompt that is understood names a scene only as a class."
-        return any(x is not None for x in (self.class_name, self.timeline)) or (
-            self.prompt is not None and self.asked is None)
+@patch(as_prop=True)
+def names_scene(self:Request)->bool:
+    "Does it say what to show? Once checked, a prompt that is understood names a scene only as a class."
+    return any(x is not None for x in (self.class_name, self.timeline)) or (
+        self.prompt is not None and self.asked is None)
 
-    def driven(self, *names): # such as 'psi' and 'speed' -> [target]
-        "The targets of these names, dotted or not, that are driven; once the request is checked."
-        return [t for t in self.drive.targets if t.split('.')[0] in names] if self.drive else []
+@patch
+def driven(self:Request, *names): # such as 'psi' and 'speed' -> [target]
+    "The targets of these names, dotted or not, that are driven; once the request is checked."
+    return [t for t in self.drive.targets if t.split('.')[0] in names] if self.drive else []
 
-    def follows_scenes(self, config)->bool:
-        "Does the video go from scene to scene, as the timeline says or as is heard?"
-        one = self.class_name is not None or isinstance(self.start, int) or self.motion == 'reactive'
-        return config.can_move and bool(config.class_names) and (self.timeline is not None or not one)
+@patch
+def follows_scenes(self:Request, config)->bool:
+    "Does the video go from scene to scene, as the timeline says or as is heard?"
+    one = self.class_name is not None or isinstance(self.start, int) or self.motion == 'reactive'
+    return config.can_move and bool(config.class_names) and (self.timeline is not None or not one)
 
 # %% ../../nbs/app/02_request.ipynb #1a96efa4
 @patch
@@ -235,6 +238,7 @@ def _clock_hour(x): # '5:30' or 5.5 -> number, or what it is
     if not colon: return x
     return check_number('an hour', hours, 0, 24) + check_number('minutes', minutes, 0, 59) / 60
 
+# %% ../../nbs/app/02_request.ipynb #96966bf2
 @dataclass(frozen=True)
 class FilmRequest:
     "What a user asks of a film of the world, with the options of `WorldVideo.generate`."
@@ -276,15 +280,17 @@ class FilmRequest:
         "The targets of these names, dotted or not, that are driven; once the request is checked."
         return [t for t in self.drive.targets if t.split('.')[0] in names] if self.drive else []
 
-    def _check_light(self):
-        given = {'hour': self.hour is not None, 'hours': self.hours is not None, 'a drive of hour': self.driven('hour'),
-            'the hour of the prompt': self.asked is not None and 'hour' in self.asked.attributes}
-        light = [name for name, x in given.items() if x]
-        if len(light) > 1: raise UserError(f'{light[0]} and {light[1]} contradict each other: leave one of them out')
-        if light and self.backdrop is not None:
-            raise UserError(f'{light[0]} changes nothing where a backdrop has its own light: leave one of them out')
-        if self.loop and (self.start is not None or self.end is not None):
-            raise UserError('a loop has neither start nor end: leave it out, or those')
+# %% ../../nbs/app/02_request.ipynb #cf7669da
+@patch
+def _check_light(self:FilmRequest):
+    given = {'hour': self.hour is not None, 'hours': self.hours is not None, 'a drive of hour': self.driven('hour'),
+        'the hour of the prompt': self.asked is not None and 'hour' in self.asked.attributes}
+    light = [name for name, x in given.items() if x]
+    if len(light) > 1: raise UserError(f'{light[0]} and {light[1]} contradict each other: leave one of them out')
+    if light and self.backdrop is not None:
+        raise UserError(f'{light[0]} changes nothing where a backdrop has its own light: leave one of them out')
+    if self.loop and (self.start is not None or self.end is not None):
+        raise UserError('a loop has neither start nor end: leave it out, or those')
 
 # %% ../../nbs/app/02_request.ipynb #24dfad98
 METHODS, SCHEDULES, TRACKS = ('direct', 'optimised'), ('steady', 'loudness'), ('new', 'original', 'both')
@@ -312,13 +318,7 @@ class EditRequest:
 
     def checked(self, config:PackConfig):
         "The request with every value as the pipeline takes it; a `UserError` for what the model cannot do."
-        lacks = [name for name in ('image_encoder', 'inverter') if name not in config.parts]
-        if not config.can_hear: lacks.append('hearing')
-        if lacks:
-            raise UserError(
-                f"this model cannot edit, it has no {' and no '.join(lacks)}: train its stages clip, audio and"
-                " inversion, or take another pack"
-            )
+        _check_can_edit(config)
         bounds = dict(strength=2, light=2, weather=2, mix=1, speed=10, steps=10000)
         numbers = {name: check_number(name, getattr(self, name), 0, most) for name, most in bounds.items()}
         for name, among in (('method', METHODS), ('schedule', SCHEDULES), ('track', TRACKS)):
@@ -334,3 +334,13 @@ class EditRequest:
         "The same for a sound that is silent: only the words count."
         return replace(self, strength=self.strength * bool(self.prompt), mix=1.,
             layers=self.prompt_layers or self.layers, prompt_layers=None)
+
+# %% ../../nbs/app/02_request.ipynb #40395077
+def _check_can_edit(config):
+    lacks = [name for name in ('image_encoder', 'inverter') if name not in config.parts]
+    if not config.can_hear: lacks.append('hearing')
+    if lacks:
+        raise UserError(
+            f"this model cannot edit, it has no {' and no '.join(lacks)}: train its stages clip, audio and"
+            " inversion, or take another pack"
+        )

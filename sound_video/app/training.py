@@ -231,6 +231,7 @@ def similar_classes(
         return torch.cdist(net.features((x.float() / 127.5 - 1).to(old.device)), old).argmin(1)
     return [int(votes(c).mode()[0]) for c in range(len(stills.vocab))]
 
+# %% ../../nbs/app/09_training.ipynb #b3795f6b
 def _widened(weight, new, where): # [O, I], zeros [O, J], columns -> [O, J]
     new[:, where] = weight * (new.shape[1] / weight.shape[1])**.5
     return new
@@ -329,6 +330,7 @@ def train_hearing(recipe:HearingRecipe, clip, run:Run,
     else: hearing, found = Hearing(learn.model, clip, calibrate(learn.model, dls.valid)), {}
     return hearing, measure_hearing(hearing, dls.valid) | found
 
+# %% ../../nbs/app/09_training.ipynb #1e4767a7
 def _train_head(recipe, encoder, clip, dl, run, files):
     "A `Hearing` whose head was trained on recordings and on the sounds of a loader, and how well it names others."
     from sound_video.hearing.classifier import add_classifier
@@ -422,6 +424,7 @@ class LatentGrid(Callback):
             self.learn,
         )
 
+# %% ../../nbs/app/09_training.ipynb #b854308f
 def _learns_on(net, **shape): # a network or None; what its configuration must say
     return bool(net) and all(getattr(net.cfg, k) == v for k, v in shape.items())
 
@@ -515,6 +518,7 @@ class VideoClassifierLoader(SeededLoader):
         x = b[0].float() / 127.5 - 1
         return (x.flip(-1) if self.shuffle and self.playing % 2 else x), *b[1:]
 
+# %% ../../nbs/app/09_training.ipynb #90c8a14c
 class WatchedScene(Metric):
     "The part of the clips whose scene is named correctly."
     name = 'scene'
@@ -573,6 +577,7 @@ class Follows(Metric):
     @property
     def value(self): return self.grid.follows
 
+# %% ../../nbs/app/09_training.ipynb #88a72f1c
 def train_trajectory(recipe:TrajectoryRecipe, M:TrajectoryGenerator,
                      films,  # `Videos` to train on, and for validation
                      frozen, # generator, CLIP, and what gives anchors, as for `trajectory_learner`
@@ -672,13 +677,15 @@ def _still_data(recipe, run):
     return still_dls(run.data, size, recipe.batch, recipe.stills, recipe.valid, epoch, cache, run.seed,
         num_workers=2 * recipe.stream, mirror=recipe.mirror)
 
+# %% ../../nbs/app/09_training.ipynb #a4908ffc
 def _description(recipe, preset, start, run):
     "What a pack says of how its generator was trained."
     own = {k: v for k, v in recipe.to_dict().items() if k not in _OWN}
     return own | dict(preset=preset, seed=run.seed) | ({'from': Path(start).name} if start else {})
 
 def _train_generator(recipe, preset, stages, run, start, inception):
-    "The first two stages: `Parts` with a generator; None if only the image classifier was asked for."
+    "The first two stages: `Parts` with a generator; None if the stage stylegan was not asked for."
+    if not {'image_classifier', 'stylegan'} & stages: return None
     own = {}
     if start: recipe, nets, is_new = start_from(start, recipe)
     dls = _still_data(recipe, run)
@@ -724,6 +731,7 @@ def _train_latents(parts:Parts, base:Parts, recipe, run:Run):
         image_encoder=train_image_encoder(r, G, clip, run, base.networks.get('image_encoder')))
     parts.say(dict(inversion=r.to_dict()))
 
+# %% ../../nbs/app/09_training.ipynb #5c9339b1
 def _new_trajectory(parts:Parts, recipe:TrajectoryRecipe, films:Videos, start, run:Run):
     "The trajectory generator that training begins with: `start`, if it fits."
     G, E, groups = parts.G, parts.networks['inverter'], parts.config.layer_groups
@@ -760,6 +768,28 @@ def ways(precision=None, accumulate=1):
         *([Accumulate(accumulate)] if accumulate != 1 else []),
     ]
 
+# %% ../../nbs/app/09_training.ipynb #13d5d91a
+def _check_paths(out, data, **optional):
+    for name, x in dict(out=out, data=data).items(): check_path(name, x)
+    for name, x in optional.items():
+        x is None or check_path(name, x)
+
+def _recipe_of(preset, start, settings):
+    "The recipe of a preset with its settings; from a pack on, only the last resolution is trained."
+    recipe = PRESETS[preset]
+    if start: recipe = replace(recipe, start=recipe.generator.img_resolution, images=recipe.images[-1:])
+    return adjusted(recipe, settings)
+
+def _clip_of(out, recipe, stages, base:Parts, run:Run, start):
+    "The CLIP that the encoder is to agree with: trained, or that of an earlier run; None where no stage needs one."
+    if 'clip' in stages: return train_clip(recipe.clip, run, base.hearing and base.hearing.clip)
+    return _read_clip(_clip_folder(out, run.work, start)) if 'audio' in stages else None
+
+def _went_before(parts, old): # `Parts` with a new generator, or None; of the pack that is there, or None
+    "What the later stages go on from."
+    if parts and old and old.hearing: _with_ears(parts, old)
+    return parts or old
+
 # %% ../../nbs/app/09_training.ipynb #eed16fdf
 def train(
     out,  # folder of the pack to be made
@@ -767,8 +797,7 @@ def train(
     stages=STAGES,  # those to run; the others' results are taken from an earlier run
     data='world',  # or a folder of clips; for the first two stages also a folder or zip of pictures
     resume=False,  # go on with an interrupted training
-    seed=0,
-    cbs=None,
+    seed=0, cbs=None,
     precision=None,  # of all stages, one of `PRECISIONS`; None: what the recipe says
     accumulate=1,  # parts that each batch is worked on in, one after another
     start=None,  # folder of a pack whose networks go on learning; 'mini': the one that comes with the package
@@ -778,33 +807,26 @@ def train(
 ):  # folder of real recordings to train the audio encoder's head on, where the world is the data
     "Run a recipe and write the pack; None if these stages do not complete one."
     check_kinds(preset, stages, settings)
-    for name, x in dict(out=out, data=data).items(): check_path(name, x)
-    for name, x in dict(start=start, inception=inception, recordings=recordings).items():
-        x is None or check_path(name, x)
-    seed, resume = check_seed(seed), check_flag('resume', resume)
-    recipe, stages, start = PRESETS[preset], set(stages), _pack_place(start)
-    if start: recipe = replace(recipe, start=recipe.generator.img_resolution, images=recipe.images[-1:])
-    recipe = adjusted(recipe, settings or {})
+    _check_paths(out, data, start=start, inception=inception, recordings=recordings)
+    seed, resume, settings = check_seed(seed), check_flag('resume', resume), settings or {}
+    stages, start = set(stages), _pack_place(start)
+    recipe = _recipe_of(preset, start, settings)
     files = _read_recordings(recordings, data, stages)
     _check_images(data, stages)
-    _check_options(stages, settings or {}, inception)
+    _check_options(stages, settings, inception)
     recipe = _in_precision(recipe, precision)
     cbs = [*L(cbs), *ways(recipe.precision, accumulate)]
     with _not_left_empty(Path(f'{out}.training')):
         run = Run(_workplace(out, stages, resume, start), data, resume, seed, cbs)
-        base, old, parts = read_parts(start) if start else Parts(None, None), read_parts(out), None
+        base, old = read_parts(start) if start else Parts(None, None), read_parts(out)
         seed_all(seed)
         borrowed = _borrows(stages, base, old)
         if borrowed and data != 'world': _check_words(base.hearing.clip, data, start)
-        if {'image_classifier', 'stylegan'} & stages:
-            parts = _train_generator(recipe, preset, stages, run, start, inception)
-        clip = train_clip(recipe.clip, run, base.hearing and base.hearing.clip) if 'clip' in stages else None
+        parts = _train_generator(recipe, preset, stages, run, start, inception)
+        clip = _clip_of(out, recipe, stages, base, run, start)
         if not stages - {'image_classifier', 'clip'}: return None
-        if parts and old and old.hearing: _with_ears(parts, old)
-        parts = parts or old
-        if 'audio' in stages:
-            clip = clip or _read_clip(_clip_folder(out, run.work, start))
-            _train_ears(parts, base, recipe, clip, run, files)
+        parts = _went_before(parts, old)
+        if 'audio' in stages: _train_ears(parts, base, recipe, clip, run, files)
         if borrowed: _with_ears(parts, base)
         if 'inversion' in stages: _train_latents(parts, base, recipe, run)
         if 'trajectory' in stages: _train_paths(parts, base, recipe, run)
@@ -834,6 +856,7 @@ def _clamped(recipe, most=256.):
     "A recipe whose generator keeps its numbers small enough for float16, as in the papers."
     return replace(recipe, generator=replace(recipe.generator, conv_clamp=recipe.generator.conv_clamp or most))
 
+# %% ../../nbs/app/09_training.ipynb #8a669309
 def _pack_place(start): # -> path, None for none
     "Where the pack is that a training goes on from."
     path = default_pack() if start == 'mini' and not Path(start).exists() else start and Path(start)
@@ -886,6 +909,7 @@ def _not_left_empty(work):
         if not there and is_first() and work.is_dir() and not any(p.is_file() for p in work.rglob('*')):
             shutil.rmtree(work, ignore_errors=True)
 
+# %% ../../nbs/app/09_training.ipynb #77d818a5
 def _check_options(stages, settings, inception):
     "What no stage would look at is a mistake."
     if inception and 'stylegan' not in stages:
@@ -916,6 +940,7 @@ def _check_images(data, stages):
             " them, and clips for the others"
         )
 
+# %% ../../nbs/app/09_training.ipynb #09f1a1f6
 def _read_recordings(folder, data, stages): # -> `Recording`s, none without a folder
     "Recordings for the head, if they can be used."
     if folder is None: return []

@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 import numpy as np, torch
 from PIL import Image, ImageOps
+from fastcore.basics import patch
 from ..core.devices import check_device
 from ..core.arrays import to_float
 from ..core.errors import UserError
@@ -181,55 +182,59 @@ class WorldVideo:
 
     def __repr__(self): return f'WorldVideo({len(SCENES)} scenes, any size, on {self.device})'
 
-    def generate(
-        self,
-        sound, # path, or (samples [C, N] or [N], rate in Hz), as for `as_sound`
-        fps=30, # frames a second, 1 to 120
-        seed=0, # another seed, another place
-        size=None, # 'WIDTHxHEIGHT', or (width, height): even, 64 to 3840 pixels; 1280x720, or that of the backdrop
-        class_name=None, # what to show, a scene or kind; by default what is heard
-        timeline=None, # what to show when: a `Timeline`, its file, or '0:raining, 6:thunder'; by default as heard
-        hour=None, # of the day, such as 'sunset', for the scenes that know it; by default the seed's
-        loop=False, # does the end of the film lead to its beginning?
-        backdrop=None, # a picture that the weather is laid over: a path, or uint8 [H, W, 3]
-        drive=None, # what drives what, as 'zoom=1+.15*bass, flash=.6*beat', {target: formula}, or a TOML or JSON file
-        preset=None, # a mapping that is there: one of `DRIVE_PRESETS`, such as 'pulse'
-        stems=None, midi=None, curve=None, # as for `SoundVideo.generate`
-        start=None, # a picture that dissolves into the scenes: a path, or uint8 [H, W, 3]
-        end=None, # a picture into which they dissolve
-        hours=None, # of the day, from the beginning to the end of the film: '17-21', or a pair of numbers
-        prompt=None, negative=None, # words for what to show, and for what not to show
-    )->SoundFilm:
-        "A film that does what the sound does. Frames are drawn when it is shown or saved."
-        request = FilmRequest(fps, seed, size, class_name, timeline, hour, loop, backdrop, drive, preset, stems, midi,
-            curve, start, end, hours, prompt, negative).checked(self.config)
-        say_unknown(request.asked)
-        request = replace(request, class_name=named_scene(request, self.config))
-        sound = Sound.of(sound, self.ears.encoder, dense=request.timeline is None or hears_presence(request))
-        check_lengths(request.drive, sound.source)
-        if sound.silent: say_silent(sound.source, 'nothing happens in the film')
-        chosen = request.class_name is not None or request.timeline is not None
-        music = not chosen and is_music(self.ears, sound)
-        pulses = music and not request.drive
-        if music: request = for_music(request)
-        timeline = asked_timeline(shown_timeline(self.ears, request, sound, music), request)
-        if not chosen: say_unlike(self.ears, sound, timeline.title, pulses)
-        return self._film(request, sound, timeline, find_driven(self.ears, request, sound))
+# %% ../../nbs/app/06_world.ipynb #5c0d0c29
+@patch
+def _film(self:WorldVideo, request, sound, timeline, driven):
+    n, asked = n_frames(sound.seconds, request.fps), request.asked
+    shots = find_shots(request, sound, timeline)
+    layers = find_layers(request, sound, shots, driven, n)
+    scenes = {s.scene for s in [*shots, *(shot for shot, _ in layers)]}
+    hours = find_hours(request, driven, n)
+    hour = request.hour or asked and choose_light(asked, request.seed) or common_hour(scenes, request.seed)
+    if hours is not None and not scenes & set(SCENE_HOURS):
+        print(f'{timeline.title} has no hour of the day: it stays as it is', file=sys.stderr)
+    picture = read_backdrop(request, scenes)
+    shape = reversed(request.size or DEFAULT_SIZE) if picture is None else picture.shape[-2:]
+    canvas = Canvas(*shape, hour, asked and asked.attributes.get('place'))
+    frames = WorldFrames(shots, canvas, n, request.fps, request.loop, str(self.device), picture,
+        _intensity(driven, n, request.fps, asked), hours, layers)
+    frames = with_effects(led(frames, request), driven, request.fps, self.device)
+    frames = with_prompt(frames, asked, request.fps, self.ears.attributes, self.device)
+    return SoundFilm(frames, request.fps, sound.source, led_title(timeline.title, request))
 
-    def _film(self, request, sound, timeline, driven):
-        n, asked = n_frames(sound.seconds, request.fps), request.asked
-        shots = find_shots(request, sound, timeline)
-        layers = find_layers(request, sound, shots, driven, n)
-        scenes = {s.scene for s in [*shots, *(shot for shot, _ in layers)]}
-        hours = find_hours(request, driven, n)
-        hour = request.hour or asked and choose_light(asked, request.seed) or common_hour(scenes, request.seed)
-        if hours is not None and not scenes & set(SCENE_HOURS):
-            print(f'{timeline.title} has no hour of the day: it stays as it is', file=sys.stderr)
-        picture = read_backdrop(request, scenes)
-        shape = reversed(request.size or DEFAULT_SIZE) if picture is None else picture.shape[-2:]
-        canvas = Canvas(*shape, hour, asked and asked.attributes.get('place'))
-        frames = WorldFrames(shots, canvas, n, request.fps, request.loop, str(self.device), picture,
-            _intensity(driven, n, request.fps, asked), hours, layers)
-        frames = with_effects(led(frames, request), driven, request.fps, self.device)
-        frames = with_prompt(frames, asked, request.fps, self.ears.attributes, self.device)
-        return SoundFilm(frames, request.fps, sound.source, led_title(timeline.title, request))
+# %% ../../nbs/app/06_world.ipynb #2b059f15
+@patch
+def generate(
+    self:WorldVideo,
+    sound, # path, or (samples [C, N] or [N], rate in Hz), as for `as_sound`
+    fps=30, # frames a second, 1 to 120
+    seed=0, # another seed, another place
+    size=None, # 'WIDTHxHEIGHT', or (width, height): even, 64 to 3840 pixels; 1280x720, or that of the backdrop
+    class_name=None, # what to show, a scene or kind; by default what is heard
+    timeline=None, # what to show when: a `Timeline`, its file, or '0:raining, 6:thunder'; by default as heard
+    hour=None, # of the day, such as 'sunset', for the scenes that know it; by default the seed's
+    loop=False, # does the end of the film lead to its beginning?
+    backdrop=None, # a picture that the weather is laid over: a path, or uint8 [H, W, 3]
+    drive=None, # what drives what, as 'zoom=1+.15*bass, flash=.6*beat', {target: formula}, or a TOML or JSON file
+    preset=None, # a mapping that is there: one of `DRIVE_PRESETS`, such as 'pulse'
+    stems=None, midi=None, curve=None, # as for `SoundVideo.generate`
+    start=None, # a picture that dissolves into the scenes: a path, or uint8 [H, W, 3]
+    end=None, # a picture into which they dissolve
+    hours=None, # of the day, from the beginning to the end of the film: '17-21', or a pair of numbers
+    prompt=None, negative=None, # words for what to show, and for what not to show
+)->SoundFilm:
+    "A film that does what the sound does. Frames are drawn when it is shown or saved."
+    request = FilmRequest(fps, seed, size, class_name, timeline, hour, loop, backdrop, drive, preset, stems, midi,
+        curve, start, end, hours, prompt, negative).checked(self.config)
+    say_unknown(request.asked)
+    request = replace(request, class_name=named_scene(request, self.config))
+    sound = Sound.of(sound, self.ears.encoder, dense=request.timeline is None or hears_presence(request))
+    check_lengths(request.drive, sound.source)
+    if sound.silent: say_silent(sound.source, 'nothing happens in the film')
+    chosen = request.class_name is not None or request.timeline is not None
+    music = not chosen and is_music(self.ears, sound)
+    pulses = music and not request.drive
+    if music: request = for_music(request)
+    timeline = asked_timeline(shown_timeline(self.ears, request, sound, music), request)
+    if not chosen: say_unlike(self.ears, sound, timeline.title, pulses)
+    return self._film(request, sound, timeline, find_driven(self.ears, request, sound))

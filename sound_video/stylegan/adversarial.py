@@ -240,6 +240,13 @@ def as_dls(data):
         )
     return DataLoaders(data, data, device=default_device())
 
+# %% ../../nbs/stylegan/06_adversarial.ipynb #a1805a8d
+def _adam(params, lr): # in groups; a learning rate for each
+    return OptimWrapper(params, torch.optim.Adam, lr=lr[-1], betas=(0., .99), foreach=True)
+
+def _by_network(m:GANModels): # -> three groups of parameters
+    return [list(part.parameters()) for part in (m.G.mapping, m.G.synthesis, m.D)]
+
 # %% ../../nbs/stylegan/06_adversarial.ipynb #f07b3113
 def stylegan_learner(
     dls,  # DataLoaders, or sized iterable of (pictures [B, 3, H, W] in [-1, 1], classes [B])
@@ -264,17 +271,8 @@ def stylegan_learner(
 ):
     "A Learner that trains a StyleGAN2."
     nets,state = nets or GANModels(Generator(cfg), Discriminator(cfg)), state or GANState()
-    adam = lambda params, lr: OptimWrapper(params, torch.optim.Adam, lr=lr[-1], betas=(0., .99), foreach=True)
-    learn = StyleGANLearner(
-        as_dls(dls),
-        nets,
-        stylegan_terms(gamma, path_length),
-        state,
-        opt_func=adam,
-        lr=[mapping_lr * lr, lr, d_lr * lr],
-        splitter=lambda m: [list(part.parameters()) for part in (m.G.mapping, m.G.synthesis, m.D)],
-        **kwargs
-    )
+    learn = StyleGANLearner(as_dls(dls), nets, stylegan_terms(gamma, path_length), state, opt_func=_adam,
+        lr=[mapping_lr * lr, lr, d_lr * lr], splitter=_by_network, **kwargs)
     learn.metrics = learn.metrics + [Logged('p')]
     learn.precision,learn.noise_mode,learn.mixing = precision,noise_mode,mixing
     learn.add_cbs([EpochSeed(seed), RunningAverage(state, half_life, rampup)])

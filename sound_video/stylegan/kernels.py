@@ -334,6 +334,7 @@ def _launch_tiled(x, f, y, up, down, pad_x, pad_y, flip, gain): # separable
     )
     return Launch('upfirdn2d', tuple(defines.items()), _blocks(x, y.shape[2:], tile), shared, args, (x, f, y))
 
+# %% ../../nbs/stylegan/01_kernels.ipynb #7618c4d5
 def _launch_direct(x, f, y, up, down, pad_x, pad_y, flip, gain): # any filter; or channels innermost
     f = _wide(x[:0]).new_ones(1) if f is None else f
     last,pack,align = _last(y), _pack(x), _align(x, y)
@@ -379,46 +380,27 @@ def _filtered_elements(
     ih,iw = (_reach(m, up, 1, tu, s) for m,s in zip((mh, mw), skip))
     return tu + td + mh*_odd(mw) + max(ih*_odd(iw) + ih*_odd(mw), mh*_odd(tw))
 
+def _filtered_tile(x, y, filters, factors, pad, crop): # -> tile (h, w), its bytes in shared memory, what is compiled in
+    "The tile of a launch, and how filters and paddings lie in it."
+    (up, down), (tu, td) = factors, (1 if f is None else len(f) for f in filters)
+    skip,cut = [p % up for p in pad], [-c % 4 for c in crop]
+    tile, shared = _tile(
+        y.shape[2:], lambda th, tw: _filtered_elements(th, tw, up, down, tu, td, skip, cut), _wide(x[:0]).element_size()
+    )
+    return tile, shared, dict(
+        UP=up, DOWN=down, TAPS_U=tu, TAPS_D=td, SKIP_X=skip[1], SKIP_Y=skip[0], CUT_X=cut[1], CUT_Y=cut[0],
+        TW=tile[1], TH=tile[0])
+
+# %% ../../nbs/stylegan/01_kernels.ipynb #4f8cbdf6
 def launch_filtered_lrelu(
     x, b, fu, fd, y, mask, up, down, pad, crop, mid, flip, slope, gain, clamp, gains, mode
 ):  # pad, crop, mid along rows and columns
     """`filtered_lrelu`, or with mode MASKED its linear part or that part transposed, in which zeros of number `crop`
     come before the fine picture."""
-    tu,td = (1 if f is None else len(f) for f in (fu, fd))
-    skip,cut = [p % up for p in pad], [-c % 4 for c in crop]
-    tile, shared = _tile(
-        y.shape[2:], lambda th, tw: _filtered_elements(th, tw, up, down, tu, td, skip, cut), _wide(x[:0]).element_size()
-    )
-    defines = dict(
-        SCALAR=_SCALARS[x.dtype],
-        MODE=mode,
-        UP=up,
-        DOWN=down,
-        TAPS_U=tu,
-        TAPS_D=td,
-        SKIP_X=skip[1],
-        SKIP_Y=skip[0],
-        CUT_X=cut[1],
-        CUT_Y=cut[0],
-        TW=tile[1],
-        TH=tile[0],
-    )
-    args = _Filtered(
-        *map(_ptr, (x, b, fu, fd, y, mask)),
-        _strides(x),
-        _strides(y),
-        slope,
-        gain,
-        clamp,
-        *gains,
-        *x.shape[1:],
-        *mid,
-        *y.shape[2:],
-        *pad[::-1],
-        *crop[::-1],
-        flip,
-        flip
-    )
+    tile, shared, compiled = _filtered_tile(x, y, (fu, fd), (up, down), pad, crop)
+    defines = dict(SCALAR=_SCALARS[x.dtype], MODE=mode) | compiled
+    args = _Filtered(*map(_ptr, (x, b, fu, fd, y, mask)), _strides(x), _strides(y), slope, gain, clamp, *gains,
+        *x.shape[1:], *mid, *y.shape[2:], *pad[::-1], *crop[::-1], flip, flip)
     return Launch(
         'filtered_lrelu', tuple(defines.items()), _blocks(x, y.shape[2:], tile), shared, args, (x, b, fu, fd, y, mask)
     )
