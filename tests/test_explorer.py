@@ -242,6 +242,20 @@ def test_an_edit_that_is_not_wanted_is_forgotten(explorer, tmp_path):
     assert explorer.background.settle() and editor.made is None and editor.save.disabled and len(shown(explorer)) == 1
     assert 'hill-other.png' in editor.code.value
 
+def test_an_edit_while_a_film_is_made(explorer, tmp_path):
+    "It needs gradients, which the film has switched off for itself."
+    explorer.editor.take(noise(tmp_path/'hill.png'))
+    explorer.use(lambda: from_file(wav(tmp_path/'long.wav', 20.)))
+    assert explorer.background.settle()
+    said = []
+    explorer.status.observe(lambda change: said.append(change['new']), 'value')
+    explorer.make.click()
+    wait_for(lambda: explorer.progress.value > 0, 60)
+    explorer.editor.make.click()
+    assert explorer.background.settle() and explorer.made and explorer.editor.made
+    assert len(shown(explorer)) == 2 and not any('sv-wrong' in x for x in said)
+    assert 'changed by' in said[1] and 'video of' in said[-1] # it did not wait for the film
+
 def test_what_is_no_picture_gets_one_line(explorer, tmp_path):
     editor = explorer.editor
     editor.entry.take(dict(id=0, name='notes.png', size=5), b'Hello')
@@ -406,7 +420,7 @@ def check_video(page, path, frames, seconds, rate):
 
 def check_knobs(page):
     "A knob changes the preview, and the code."
-    before, seed = strip(page), page.get_by_label('seed')
+    before, seed = strip(page), page.get_by_role('spinbutton', name='seed')
     seed.fill('7'); seed.press('Enter')
     page.wait_for_function("old => document.querySelector('.sv-strip img').src != old", arg=before, timeout=60_000)
     says(page, 'seed=7')
@@ -485,11 +499,11 @@ if __name__ == '__main__': # the picture in the notebook
     with tempfile.TemporaryDirectory() as tmp, served(Path(tmp)) as url, opened(
         url + '?theme=' + (sys.argv[1] if sys.argv[1:] else 'light'),
         width=int((sys.argv[2:] or [1060])[0]),
-        height=1010,
+        height=1280,
     ) as (page, wrong):
-        page.get_by_label('prompt', exact=True).fill('a campfire')
+        page.get_by_role('textbox', name='prompt', exact=True).fill('a campfire')
         says(page, "prompt='a campfire'")
         page.wait_for_function("document.querySelectorAll('.sv-timeline polygon').length > 3", timeout=60_000)
         make_video(page)
         page.wait_for_timeout(1500)
-        page.screenshot(path=sys.argv[3] if sys.argv[3:] else picture, type='jpeg', quality=70)
+        page.screenshot(path=sys.argv[3] if sys.argv[3:] else picture, type='jpeg', quality=62)

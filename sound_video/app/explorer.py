@@ -151,7 +151,8 @@ def _run(self, lane, token, job):
     def tick():
         while due := self._due(self.lanes[:self.lanes.index(lane)]): self._run(*due)
         if self.newest.get(lane) is not token: raise Cancelled
-    try: job(tick)
+    try:
+        with torch.inference_mode(False), torch.enable_grad(): job(tick) # whatever the one whose tick this is has chosen
     except Cancelled: pass
     except Exception as e: self.failed(e)
     with self.changed:
@@ -271,7 +272,7 @@ _CSS = """
 .sv-input.sv-over { border-color: var(--accent); background: var(--sheet) }
 .sv-input button { font: inherit; color: var(--ink); background: var(--sheet); border: 1px solid var(--line); border-radius: 4px; padding: 4px 12px; cursor: pointer }
 .sv-input button:focus-visible { outline: 2px solid var(--accent) }
-.sv-explorer pre.sv-code { margin: 0; padding: 8px 10px; overflow-x: auto; background: var(--sheet); color: var(--ink); font: 12px/1.5 var(--jp-code-font-family, monospace) }
+.sv-explorer pre.sv-code { margin: 0; padding: 8px 10px; white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere; background: var(--sheet); color: var(--ink); font: 12px/1.5 var(--jp-code-font-family, monospace) }
 .sv-strip img { width: 100%; display: block }
 .sv-columns { gap: 4px 24px }
 .sv-row { gap: 6px 10px }
@@ -413,7 +414,8 @@ def _switch(name, tip, value=True):
 def _seed(tip): return W.BoundedIntText(description='seed', value=0, min=0, max=2**31, tooltip=tip, **_WIDE)
 
 def _labelled(text, *boxes): # a row of its own
-    return W.HBox([W.Label(text, layout=dict(width='11em', justify_content='flex-end')), *boxes])
+    label = W.Label(text, layout=dict(width='11em', justify_content='flex-end'))
+    return W.HBox([label, *boxes], layout=dict(grid_gap='0 8px'))
 
 def _heading(text): return W.HTML(f'<h4>{text}</h4>')
 
@@ -456,7 +458,7 @@ class Knobs(W.VBox):
         what = 'the scene and its light', 'shapes', 'texture and colour'
         self.layers = {g: _switch(g, f'Do the {g} layers move? ({of})') for g, of in zip(GROUPS, what)}
         self.fps = _choice('frames a second', [12, 24, 25, 30, 60], 'Of the video', value=30)
-        presets = [('as suits: pulse for music', None), *((name, name) for name in DRIVE_PRESETS)]
+        presets = [('as suits: pulse for music', ''), *((name, name) for name in DRIVE_PRESETS)]
         self.preset = _choice('preset', presets, 'What follows the music, and how; strobe flashes fast')
         self.drive = _words('drive', 'formulas, such as: zoom=1+.15*bass, flash=.6*beat',
             'What follows what: each target is a formula of what is heard', continuous_update=False)
@@ -503,7 +505,7 @@ def _settings(self):
         scenes={name: s.value for name, s in self.scenes.items() if s.value},
         layers=tuple(g for g, b in self.layers.items() if b.value),
         motion=motion,
-        **plain
+        **plain | dict(preset=self.preset.value or None) # a `Dropdown` shows nothing where the value is None
     )
 
 Knobs._rows, Knobs._enable, Knobs._changed, Knobs.settings = _rows, _enable, _changed, property(_settings)
@@ -882,7 +884,9 @@ def look(self:Explorer, wait=0.): # s
 
 def _code_html(code): return f'<pre class="sv-code">{html.escape(code)}</pre>'
 
-def _title(name, settings): return ', '.join(filter(None, [name, settings.prompt.strip()])) or 'what the seed chooses'
+def _title(name, settings):
+    words = settings.prompt.strip()
+    return ', '.join(filter(None, [name, words not in (name or '') and words])) or 'what the seed chooses'
 
 @patch
 def _look(self:Explorer, tick):
