@@ -8,9 +8,9 @@ Docs: https://sound-video.github.io/sound_video/app/explorer.html.md"""
 __all__ = ['GROUPS', 'ENGINES', 'Settings', 'Source', 'from_file', 'example', 'code_of', 'Cancelled', 'Background', 'Overview',
            'overview', 'area', 'image_uri', 'mel_image', 'heard_rows', 'curve_lines', 'timeline', 'FileInput',
            'SoundInput', 'PictureInput', 'Knobs', 'looped', 'strip', 'preview_size', 'preview', 'used_curves',
-           'render_video', 'free_path', 'within', 'beside', 'save_all', 'EditSettings', 'edit_code_of', 'overheard',
-           'shrunk', 'compared', 'BeforeAfter', 'edited_name', 'save_edit', 'Explorer', 'EditKnobs', 'Editor',
-           'write_app', 'run_explorer']
+           'render_video', 'free_path', 'copied_into', 'beside', 'save_all', 'EditSettings', 'edit_code_of',
+           'overheard', 'shrunk', 'compared', 'BeforeAfter', 'edited_name', 'save_edit', 'Explorer', 'EditKnobs',
+           'Editor', 'write_app', 'run_explorer']
 
 # %% ../../nbs/app/13_explorer.ipynb #e020add7
 import base64, html, io, json, re, shutil, subprocess, sys, tempfile, threading, time
@@ -152,7 +152,7 @@ def _run(self, lane, token, job):
         while due := self._due(self.lanes[:self.lanes.index(lane)]): self._run(*due)
         if self.newest.get(lane) is not token: raise Cancelled
     try:
-        with torch.inference_mode(False), torch.enable_grad(): job(tick) # whatever the one whose tick this is has chosen
+        with torch.inference_mode(False), torch.enable_grad(): job(tick) # also within another's tick
     except Cancelled: pass
     except Exception as e: self.failed(e)
     with self.changed:
@@ -580,7 +580,7 @@ def free_path(path):
     while found.exists(): k += 1; found = path.with_name(f'{path.stem}-{k}{path.suffix}')
     return found
 
-def within(path, folder): # -> Path
+def copied_into(path, folder): # -> Path
     "The same file, in this folder: one from elsewhere is copied."
     if path.parent.resolve() == folder.resolve(): return path
     new = free_path(folder/path.name)
@@ -590,7 +590,7 @@ def within(path, folder): # -> Path
 def beside(source:Source, folder)->Source:
     "The same sound, in this folder."
     if not isinstance(source.sound, Path): return source
-    path = within(source.sound, folder)
+    path = copied_into(source.sound, folder)
     return Source(source.name, path, f'sound = {path.name!r}')
 
 def _save_script(code, out): # of the file that the code writes -> the name of the script
@@ -710,7 +710,7 @@ def save_edit(edited:EditedImage, picture:Path, source:Source, settings:EditSett
     "Put the edited picture into a folder, with what it was made of and the code that makes it: the new names."
     folder = Path(folder)
     out = edited.save(free_path(folder/edited_name(picture, source)))
-    code = edit_code_of(within(picture, folder).name, beside(source, folder), settings, out.name, _full(pack))
+    code = edit_code_of(copied_into(picture, folder).name, beside(source, folder), settings, out.name, _full(pack))
     return [out.name, _save_script(code, out)]
 
 # %% ../../nbs/app/13_explorer.ipynb #9230835d
@@ -1039,6 +1039,7 @@ def end(self:Editor):
     self.ready()
     self.explorer._say('cancelled')
 
+# %% ../../nbs/app/13_explorer.ipynb #aef2942b
 @patch
 def write(self:Editor):
     "Save the edited picture and the code that makes it."
