@@ -1,11 +1,16 @@
-"The explorer without a browser, and in one: sounds come in, knobs change the preview, a click makes a video."
-import base64, html, os, shutil, socket, subprocess, sys, threading, time
+"""The explorer without a browser, and in one: sounds and pictures come in, knobs change the preview, a click makes a
+video, or changes the picture."""
+import base64, html, io, os, re, shutil, socket, subprocess, sys, threading, time
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 import ipywidgets as W, numpy as np, pytest
 from ipywidgets.widgets.widget import _instances
-from sound_video.app.explorer import Background, Explorer, Settings, code_of, from_file, run_explorer, write_app
+from PIL import Image
+from sound_video.app.explorer import (
+    Background, EditSettings, Explorer, Settings, code_of, edit_code_of, from_file, overheard, run_explorer,
+    used_curves, write_app)
+from sound_video.media.images import read_image, write_image
 from sound_video.media.videos import probe, read_frames
 from sound_video.media.sounds import read_sound
 from sound_video.app.edit import SoundVideo
@@ -18,7 +23,8 @@ def wav(path, seconds=1., rate=22050, channels=1, level=.2):
     return path
 
 @pytest.fixture(scope='module')
-def pack(tmp_path_factory): return tiny_pack.make(tmp_path_factory.mktemp('explorer')/'pack', moves=True)
+def pack(tmp_path_factory): # with coarse, mid and fine layers
+    return tiny_pack.make(tmp_path_factory.mktemp('explorer')/'pack', 32, moves=True)
 
 @pytest.fixture
 def explorer(pack, tmp_path):
@@ -27,6 +33,10 @@ def explorer(pack, tmp_path):
     assert e.background.settle()
     yield e
     e.close()
+
+def noise(path, height=64, width=96):
+    "A picture of which no two pixels are alike."
+    return write_image(path, np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
 
 def wait_for(ready, seconds):
     end = time.time() + seconds
@@ -65,6 +75,28 @@ def test_the_code_makes_the_same_film_of_the_world(tmp_path, monkeypatch):
     exec(code_of(source, settings, 'a.mp4'), found := {})
     assert (frames_of(found['film']) == frames_of(WorldVideo().generate(source.sound, **settings.arguments()))).all()
     assert probe('a.mp4').size == (64, 64)
+
+@pytest.mark.parametrize('settings', [EditSettings(), EditSettings('rain', .8, .5, 1.5, 3, True)], ids=range(2))
+def test_the_code_makes_the_same_picture(pack, tmp_path, settings, monkeypatch):
+    source, picture = from_file(wav(tmp_path/'rain.wav')), noise(tmp_path/"a 'hill'.png")
+    monkeypatch.chdir(tmp_path)
+    exec(edit_code_of(picture, source, settings, 'a.png', pack), {})
+    same = SoundVideo.load(pack).edit(picture, source.sound, **settings.arguments())
+    assert (read_image('a.png') == same.picture).all() and (same.picture != same.original).any()
+
+@pytest.mark.parametrize('engine', ['model', 'world'])
+@pytest.mark.parametrize('prompt, scenes, pulses', [
+    ('', {}, True), ('a quiet night', {}, True), ('a campfire', {}, False), ('', {'raining': 1.}, False)])
+def test_the_curves_are_those_of_the_video(engine, prompt, scenes, pulses, capsys):
+    "Music for which nothing is named gets the preset `pulse`."
+    from sound_video.hearing.others import synthesise_music
+    song, sv = (synthesise_music(10**6 + 3, 6.)[None], 22050), SoundVideo.load(device='cpu')
+    maker, settings = sv if engine == 'model' else WorldVideo(sv), Settings(engine=engine, prompt=prompt, scenes=scenes)
+    maker.generate(song, **settings.arguments())
+    assert ('with the preset pulse' in capsys.readouterr().err) == pulses
+    expected = used_curves(maker, song, Settings(engine=engine, preset='pulse')) if pulses else {}
+    assert {k: v.tolist() for k, v in used_curves(maker, song, settings).items()} == {
+        k: v.tolist() for k, v in expected.items()}
 
 def test_the_world_is_explored(explorer):
     knobs = explorer.knobs
@@ -144,6 +176,106 @@ def test_what_is_saved_is_what_was_shown(explorer, monkeypatch):
     monkeypatch.chdir(out)
     exec(script, {})
     assert (out/'rain-video.mp4').read_bytes() == video # the code makes the very file
+
+# Pictures
+
+def pictures(e): # as the browser gets them
+    uris = re.findall('src="data:image/jpeg;base64,(.*?)"', e.editor.pair.value)
+    return [Image.open(io.BytesIO(base64.b64decode(x))) for x in uris]
+
+def shown(e): return [im.size for im in pictures(e)]
+
+def edit(e, picture):
+    e.editor.take(picture)
+    assert e.background.settle()
+    e.editor.make.click()
+    assert e.background.settle()
+
+def test_a_picture_is_shown_small_and_saved_whole(explorer, tmp_path, monkeypatch):
+    edit(explorer, noise(tmp_path/'hill.jpg', 900, 1500))
+    assert shown(explorer) == [(1024, 614)] * 2 and 'type="range"' in explorer.editor.pair.value
+    explorer.editor.knobs.light.value = .5 # moved after the picture was edited
+    assert 'light=0.5' in explorer.editor.code.value
+    explorer.editor.save.click()
+    out = explorer.folder
+    assert 'saved hill-rain.jpg and hill-rain.py' in explorer.status.value
+    assert sorted(p.name for p in out.iterdir()) == ['hill-rain.jpg', 'hill-rain.py', 'hill.jpg', 'rain.wav']
+    saved, script = (out/'hill-rain.jpg').read_bytes(), (out/'hill-rain.py').read_text()
+    assert read_image(out/'hill-rain.jpg').shape == (900, 1500, 3) and 'light' not in script
+    monkeypatch.chdir(out)
+    exec(script, {})
+    assert (out/'hill-rain.jpg').read_bytes() == saved # the code makes the very file
+
+def test_what_edit_says_is_read(explorer, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr('sound_video.app.edit._FAR', -1.) # no picture is known
+    edit(explorer, noise(tmp_path/'hill.png'))
+    assert 'hill.png, changed by rain; the picture is unlike what this model knows' in explorer.status.value
+    explorer.editor.knobs.force.value = True
+    edit(explorer, tmp_path/'hill.png')
+    assert explorer.status.value.endswith('>hill.png, changed by rain</span>')
+    assert 'unlike' not in capsys.readouterr().err
+
+def test_other_threads_are_not_overheard(capsys):
+    def both():
+        other = threading.Thread(target=lambda: print('other', file=sys.stderr))
+        other.start(); other.join()
+        print('own', file=sys.stderr)
+        return 7
+    assert overheard(both) == (7, ['own']) and capsys.readouterr().err == 'other\n'
+    with pytest.raises(ZeroDivisionError): overheard(lambda: 1/0)
+    print('after', file=sys.stderr)
+    assert capsys.readouterr().err == 'after\n'
+
+def test_an_edit_that_is_not_wanted_is_forgotten(explorer, tmp_path):
+    editor = explorer.editor
+    assert editor.make.disabled and editor.save.disabled
+    editor.take(noise(tmp_path/'hill.png'))
+    assert explorer.background.settle() and shown(explorer) == [(96, 64)] and not editor.make.disabled
+    editor.make.click()
+    assert editor.make.disabled and not editor.stop.disabled
+    editor.stop.click()
+    assert explorer.background.settle() and 'cancelled' in explorer.status.value
+    assert editor.made is None and editor.save.disabled and not editor.make.disabled and len(shown(explorer)) == 1
+    edit(explorer, tmp_path/'hill.png')
+    assert editor.made and len(shown(explorer)) == 2
+    explorer.use(lambda: from_file(wav(tmp_path/'other.wav'))) # an edit belongs to its sound
+    assert explorer.background.settle() and editor.made is None and editor.save.disabled and len(shown(explorer)) == 1
+    assert 'hill-other.png' in editor.code.value
+
+def test_an_edit_while_a_film_is_made(explorer, tmp_path):
+    "It needs gradients, which the film has switched off for itself."
+    explorer.editor.take(noise(tmp_path/'hill.png'))
+    explorer.use(lambda: from_file(wav(tmp_path/'long.wav', 20.)))
+    assert explorer.background.settle()
+    said = []
+    explorer.status.observe(lambda change: said.append(change['new']), 'value')
+    explorer.make.click()
+    wait_for(lambda: explorer.progress.value > 0, 60)
+    explorer.editor.make.click()
+    assert explorer.background.settle() and explorer.made and explorer.editor.made
+    assert len(shown(explorer)) == 2 and not any('sv-wrong' in x for x in said)
+    assert 'changed by' in said[1] and 'video of' in said[-1] # it did not wait for the film
+
+def test_what_is_no_picture_gets_one_line(explorer, tmp_path):
+    editor = explorer.editor
+    editor.entry.take(dict(id=0, name='notes.png', size=5), b'Hello')
+    assert explorer.background.settle() and 'sv-wrong' in explorer.status.value and editor.make.disabled
+    assert ">'notes.png' is not a picture, or is damaged: it cannot be read<" in html.unescape(explorer.status.value)
+    edit(explorer, noise(tmp_path/'hill.png'))
+    explorer.folder = tmp_path/'nowhere'
+    editor.save.click()
+    assert 'cannot write' in explorer.status.value and 'sv-wrong' in explorer.status.value
+
+def test_a_picture_from_the_start(pack, tmp_path):
+    e = Explorer(wav(tmp_path/'rain.wav'), pack, tmp_path, noise(tmp_path/'hill.png'))
+    assert e.background.settle() and e.tabs.selected_index == 1 and e.editor.picture == tmp_path/'hill.png'
+    assert len(shown(e)) == 1 and not e.editor.make.disabled
+    e.close()
+
+def test_what_is_transparent_is_shown_on_white(explorer, tmp_path):
+    Image.fromarray(np.zeros((8, 8, 4), np.uint8)).save(tmp_path/'clear.png')
+    edit(explorer, tmp_path/'clear.png')
+    assert len(shown(explorer)) == 2 and all(np.array(im).min() > 250 for im in pictures(explorer))
 
 def test_pieces_of_any_size(explorer, tmp_path):
     data = wav(tmp_path/'thunder.wav', 2., channels=2).read_bytes()
@@ -257,7 +389,7 @@ def opened(url, **size):
 
 def button(page, name): return page.get_by_role('button', name=name)
 def strip(page): return page.locator('.sv-strip img').get_attribute('src')
-def says(page, text): page.wait_for_selector(f'.sv-explorer :text("{text}")', timeout=60_000)
+def says(page, text): page.wait_for_selector(f'.sv-explorer :text("{text}"):visible', timeout=120_000)
 
 def make_video(page):
     "Click, and wait until the browser can play it."
@@ -288,10 +420,40 @@ def check_video(page, path, frames, seconds, rate):
 
 def check_knobs(page):
     "A knob changes the preview, and the code."
-    before, seed = strip(page), page.get_by_label('seed')
+    before, seed = strip(page), page.get_by_role('spinbutton', name='seed')
     seed.fill('7'); seed.press('Enter')
     page.wait_for_function("old => document.querySelector('.sv-strip img').src != old", arg=before, timeout=60_000)
     says(page, 'seed=7')
+
+def check_picture(page, folder):
+    "A picture is edited, and a slider moves the border between before and after."
+    page.get_by_role('tab', name='Picture').click()
+    place = page.locator('.sv-input', has_text='Choose a picture')
+    place.locator('input').set_input_files(noise(folder/'hill.png', 180, 320))
+    says(page, 'hill.png, 320 × 180 pixels')
+    button(page, 'Edit picture').click()
+    says(page, 'hill.png, changed by thunder; the picture is unlike what this model knows')
+    check_slider(page, page.get_by_label('border between before and after'))
+    button(page, 'Save').click()
+    says(page, 'saved hill-thunder.png and hill-thunder.py')
+    assert read_image(folder/'hill-thunder.png').shape == (180, 320, 3)
+
+def check_slider(page, slider):
+    "It is as large as the pictures, and moves by keys and by the mouse."
+    def border(): # in parts of the width, as it is drawn
+        clip = page.locator('.sv-before').evaluate('e => getComputedStyle(e).clipPath')
+        right = re.fullmatch(r'inset\(0px calc\(100% - ([\d.]+)%\) 0px 0px\)', clip) or re.fullmatch(
+            r'inset\(0px ([\d.]+)% 0px 0px\)', clip)
+        return float(right[1]) / 100 if 'calc' in clip else 1 - float(right[1]) / 100
+    assert border() == .5
+    slider.press('ArrowRight')
+    assert border() == .505
+    slider.press('Home')
+    assert border() == 0
+    box = page.locator('.sv-pair').bounding_box()
+    x, y = (lambda part: box['x'] + part * box['width']), box['y'] + box['height'] / 4
+    page.mouse.move(x(.2), y); page.mouse.down(); page.mouse.move(x(.8), y, steps=5); page.mouse.up()
+    assert abs(border() - .8) < .02
 
 def check_entries(page, folder):
     "Sounds come in by the chooser, dropped, and by the microphone."
@@ -322,9 +484,12 @@ def test_in_a_browser(tmp_path):
         button(page, 'Save').click()
         says(page, 'saved thunder-video.mp4 and thunder-video.py')
         assert (tmp_path/'thunder-video.mp4').read_bytes() == (tmp_path/'played.mp4').read_bytes()
+        check_picture(page, tmp_path)
         check_entries(page, tmp_path)
         page.set_viewport_size(dict(width=390, height=800)) # nothing sticks out on a telephone
-        assert page.evaluate('document.scrollingElement.scrollWidth') <= 390
+        for tab in ('Picture', 'Video'):
+            page.get_by_role('tab', name=tab).click()
+            assert page.evaluate('document.scrollingElement.scrollWidth') <= 390
         # Jupyter's widget manager may ask for a widget that was closed in the meantime: nothing is missing on the page
         assert not [w for w in wrong if 'widget model not found' not in w], wrong
 
@@ -334,11 +499,11 @@ if __name__ == '__main__': # the picture in the notebook
     with tempfile.TemporaryDirectory() as tmp, served(Path(tmp)) as url, opened(
         url + '?theme=' + (sys.argv[1] if sys.argv[1:] else 'light'),
         width=int((sys.argv[2:] or [1060])[0]),
-        height=1010,
+        height=1280,
     ) as (page, wrong):
-        page.get_by_label('prompt', exact=True).fill('a campfire')
+        page.get_by_role('textbox', name='prompt', exact=True).fill('a campfire')
         says(page, "prompt='a campfire'")
         page.wait_for_function("document.querySelectorAll('.sv-timeline polygon').length > 3", timeout=60_000)
         make_video(page)
         page.wait_for_timeout(1500)
-        page.screenshot(path=sys.argv[3] if sys.argv[3:] else picture, type='jpeg', quality=70)
+        page.screenshot(path=sys.argv[3] if sys.argv[3:] else picture, type='jpeg', quality=62)

@@ -6,33 +6,37 @@ Docs: https://sound-video.github.io/sound_video/app/explorer.html.md"""
 
 # %% auto #0
 __all__ = ['GROUPS', 'ENGINES', 'Settings', 'Source', 'from_file', 'example', 'code_of', 'Cancelled', 'Background', 'Overview',
-           'overview', 'area', 'image_uri', 'mel_image', 'heard_rows', 'curve_lines', 'timeline', 'SoundInput', 'Knobs',
-           'looped', 'strip', 'preview_size', 'preview', 'used_curves', 'render_video', 'free_path', 'beside',
-           'save_all', 'Explorer', 'write_app', 'run_explorer']
+           'overview', 'area', 'image_uri', 'mel_image', 'heard_rows', 'curve_lines', 'timeline', 'FileInput',
+           'SoundInput', 'PictureInput', 'Knobs', 'looped', 'strip', 'preview_size', 'preview', 'used_curves',
+           'render_video', 'free_path', 'copied_into', 'beside', 'save_all', 'EditSettings', 'edit_code_of',
+           'overheard', 'shrunk', 'compared', 'BeforeAfter', 'edited_name', 'save_edit', 'Explorer', 'EditKnobs',
+           'Editor', 'write_app', 'run_explorer']
 
 # %% ../../nbs/app/13_explorer.ipynb #e020add7
 import base64, html, io, json, re, shutil, subprocess, sys, tempfile, threading, time
-from dataclasses import dataclass, field
+from contextlib import redirect_stderr
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from inspect import signature
-from types import SimpleNamespace
 from pathlib import Path
 import anywidget, ipywidgets as W, numpy as np, torch
 from PIL import Image
 from fastcore.basics import patch
 from ..core.errors import UserError, atomic
 from ..core.config import Config
+from ..media.formats import IMAGE_ENDINGS
+from ..media.images import read_still
 from ..media.videos import Video, play
 from ..media.sounds import read_sound, stream_sound
 from ..world.score import SCENES, compose
 from ..world.soundscape import synthesise
 from ..hearing.features import MELS, Mel
 from ..hearing.sound import Sound
-from ..motion.mapping import DRIVE_PRESETS, read_drive
-from .request import DEFAULT_SIZE, MOTIONS, parse_size
-from .generate import SoundFilm, find_driven, is_music
+from ..motion.mapping import DRIVE_PRESETS
+from .request import DEFAULT_SIZE, MOTIONS, FilmRequest, Request, named_scene, parse_size
+from .generate import SoundFilm, find_driven, for_music, is_music
 from .world import WorldVideo
-from .edit import SoundVideo
+from .edit import EditedImage, SoundVideo
 
 # %% ../../nbs/app/13_explorer.ipynb #3f550631
 GROUPS = ('coarse', 'mid', 'fine')
@@ -99,10 +103,12 @@ def code_of(source:Source, settings:Settings,
             out='video.mp4', # file to be written
             pack=None):      # folder; the pack that comes with the package by default
     "The Python that makes a video."
-    args = ''.join(f', {k}={v!r}' for k, v in settings.arguments().items())
-    model = f"SoundVideo.load({'' if pack is None else repr(str(pack))})"
-    if settings.engine == 'world': model = 'WorldVideo()'
-    return f'from sound_video.all import *\n\n{source.code}\nfilm = {model}.generate(sound{args})\nfilm.save({out!r})\n'
+    engine = 'WorldVideo()' if settings.engine == 'world' else _loading(pack)
+    return _script(source, f'film = {engine}.generate(sound{_options(settings)})', f'film.save({out!r})')
+
+def _loading(pack): return f"SoundVideo.load({'' if pack is None else repr(str(pack))})"
+def _options(settings): return ''.join(f', {k}={v!r}' for k, v in settings.arguments().items())
+def _script(source, *lines): return '\n'.join(['from sound_video.all import *', '', source.code, *lines, ''])
 
 # %% ../../nbs/app/13_explorer.ipynb #13cbe5ee
 class Cancelled(Exception):
@@ -145,7 +151,8 @@ def _run(self, lane, token, job):
     def tick():
         while due := self._due(self.lanes[:self.lanes.index(lane)]): self._run(*due)
         if self.newest.get(lane) is not token: raise Cancelled
-    try: job(tick)
+    try:
+        with torch.inference_mode(False), torch.enable_grad(): job(tick) # also within another's tick
     except Cancelled: pass
     except Exception as e: self.failed(e)
     with self.changed:
@@ -265,7 +272,7 @@ _CSS = """
 .sv-input.sv-over { border-color: var(--accent); background: var(--sheet) }
 .sv-input button { font: inherit; color: var(--ink); background: var(--sheet); border: 1px solid var(--line); border-radius: 4px; padding: 4px 12px; cursor: pointer }
 .sv-input button:focus-visible { outline: 2px solid var(--accent) }
-.sv-explorer pre.sv-code { margin: 0; padding: 8px 10px; overflow-x: auto; background: var(--sheet); color: var(--ink); font: 12px/1.5 var(--jp-code-font-family, monospace) }
+.sv-explorer pre.sv-code { margin: 0; padding: 8px 10px; white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere; background: var(--sheet); color: var(--ink); font: 12px/1.5 var(--jp-code-font-family, monospace) }
 .sv-strip img { width: 100%; display: block }
 .sv-columns { gap: 4px 24px }
 .sv-row { gap: 6px 10px }
@@ -316,36 +323,52 @@ async function record(model, button, say) {
 """
 
 # %% ../../nbs/app/13_explorer.ipynb #cd57ae71
-_RENDER = """
-function render({model, el}) {
+_PLACE = """
+function place(model, el, {accept, text, title}) {
   el.classList.add('sv-input')
   const add = (kind, props) => el.appendChild(Object.assign(document.createElement(kind), props))
-  const file = add('input', {type: 'file', accept: 'audio/*,video/*', hidden: true, onchange: () => { take(file.files); file.value = '' }})
-  add('button', {textContent: 'Choose a sound', title: 'a sound file, or a video that has a sound', onclick: () => file.click()})
-  const mic = add('button', {textContent: 'Record', title: 'record with the microphone'})
+  const file = add('input', {type: 'file', accept, hidden: true, onchange: () => { take(file.files); file.value = '' }})
+  add('button', {textContent: text, title, onclick: () => file.click()})
   const note = add('span', {textContent: 'or drop a file here'})
   note.setAttribute('role', 'status')
   const say = text => { note.textContent = text }
   const take = files => { if (files.length) { say(files[0].name); send(model, files[0]) } }
-  let recorder = null
-  mic.onclick = async () => {
-    if (recorder?.state === 'recording') recorder.stop()
-    else recorder = await record(model, mic, say)
-  }
   const over = on => e => { e.preventDefault(); el.classList.toggle('sv-over', on) }
   el.addEventListener('dragover', over(true))
   el.addEventListener('dragleave', over(false))
   el.addEventListener('drop', e => { over(false)(e); take(e.dataTransfer.files) })
   model.send({seen: true})
+  return {note, say}
+}
+"""
+
+# %% ../../nbs/app/13_explorer.ipynb #ee84a4e8
+_SOUND = """
+function render({model, el}) {
+  const {note, say} = place(model, el, {accept: 'audio/*,video/*', text: 'Choose a sound', title: 'a sound file, or a video that has a sound'})
+  const mic = Object.assign(document.createElement('button'), {textContent: 'Record', title: 'record with the microphone'})
+  note.before(mic)
+  let recorder = null
+  mic.onclick = async () => {
+    if (recorder?.state === 'recording') recorder.stop()
+    else recorder = await record(model, mic, say)
+  }
   return () => { if (recorder?.state === 'recording') recorder.stop() }
 }
 export default { render }
 """
 
+_PICTURE = """
+function render({model, el}) {
+  place(model, el, {accept: 'image/*', text: 'Choose a picture', title: 'a PNG, JPEG or WebP file, and others'})
+}
+export default { render }
+"""
+
 # %% ../../nbs/app/13_explorer.ipynb #ac93bfd6
-class SoundInput(anywidget.AnyWidget):
-    "Choose, drop in or record a sound; it becomes a file in a folder."
-    _esm, _css = _SEND + _RECORD + _RENDER, _CSS
+class FileInput(anywidget.AnyWidget):
+    "Files come from the browser into a folder."
+    _css = _CSS
 
     def __init__(self, folder, # where files go
                  came,         # called with the path of a file that is complete
@@ -357,11 +380,19 @@ class SoundInput(anywidget.AnyWidget):
     def take(self, content:dict, piece):
         "Add a piece to its file; two files may come at a time."
         place = self.places.setdefault(content['id'], self.folder/str(len(self.places)))
-        name = re.sub(r'[^\w. -]', '_', Path(content['name']).name).lstrip('.') or 'sound'
+        name = re.sub(r'[^\w. -]', '_', Path(content['name']).name).lstrip('.') or 'file'
         path = place/name[-100:]
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, 'ab') as f: f.write(piece)
         if path.stat().st_size >= content['size']: self.came(path)
+
+class SoundInput(FileInput):
+    "Choose, drop in or record a sound."
+    _esm = _SEND + _RECORD + _PLACE + _SOUND
+
+class PictureInput(FileInput):
+    "Choose or drop in a picture."
+    _esm = _SEND + _PLACE + _PICTURE
 
 # %% ../../nbs/app/13_explorer.ipynb #18746081
 _WIDE = dict(style=dict(description_width='11em'), layout=dict(width='auto'))
@@ -377,8 +408,14 @@ def _choice(name, options, tip, **kwargs):
 def _words(name, such_as, tip, **kwargs):
     return W.Text(description=name, placeholder=such_as, tooltip=tip, **_WIDE, **kwargs)
 
-def _switch(name, tip):
-    return W.Checkbox(value=True, description=name, indent=False, tooltip=tip, layout=dict(width='auto'))
+def _switch(name, tip, value=True):
+    return W.Checkbox(value=value, description=name, indent=False, tooltip=tip, layout=dict(width='auto'))
+
+def _seed(tip): return W.BoundedIntText(description='seed', value=0, min=0, max=2**31, tooltip=tip, **_WIDE)
+
+def _labelled(text, *boxes): # a row of its own
+    label = W.Label(text, layout=dict(width='11em', justify_content='flex-end'))
+    return W.HBox([label, *boxes], layout=dict(grid_gap='0 8px'))
 
 def _heading(text): return W.HTML(f'<h4>{text}</h4>')
 
@@ -411,9 +448,7 @@ class Knobs(W.VBox):
         self.prompt = _words('prompt', 'words, such as: a campfire', 'Words for what to show; the model needs learned motion')
         self.mix = _slider('prompt counts', 1., 1., 'How much the prompt counts')
         self.psi = _slider('variety (psi)', .7, 1.5, 'Truncation: lower is more typical, higher more varied')
-        self.seed = W.BoundedIntText(
-            description='seed', value=0, min=0, max=2**31, tooltip='Another seed, another picture', **_WIDE
-        )
+        self.seed = _seed('Another seed, another picture')
 
     def _add_motion(self, sv):
         motions = MOTIONS if sv.config.can_move else MOTIONS[1:]
@@ -423,16 +458,14 @@ class Knobs(W.VBox):
         what = 'the scene and its light', 'shapes', 'texture and colour'
         self.layers = {g: _switch(g, f'Do the {g} layers move? ({of})') for g, of in zip(GROUPS, what)}
         self.fps = _choice('frames a second', [12, 24, 25, 30, 60], 'Of the video', value=30)
-        presets = [('none', None), *((name, name) for name in DRIVE_PRESETS)]
+        presets = [('as suits: pulse for music', ''), *((name, name) for name in DRIVE_PRESETS)]
         self.preset = _choice('preset', presets, 'What follows the music, and how; strobe flashes fast')
         self.drive = _words('drive', 'formulas, such as: zoom=1+.15*bass, flash=.6*beat',
             'What follows what: each target is a formula of what is heard', continuous_update=False)
 
 # %% ../../nbs/app/13_explorer.ipynb #5a1528e0
 def _rows(self):
-    layers = W.HBox(
-        [W.Label('layers that move', layout=dict(width='11em', justify_content='flex-end')), *self.layers.values()]
-    )
+    layers = _labelled('layers that move', *self.layers.values())
     return [
         _heading('Engine'),
         self.engine,
@@ -472,7 +505,7 @@ def _settings(self):
         scenes={name: s.value for name, s in self.scenes.items() if s.value},
         layers=tuple(g for g, b in self.layers.items() if b.value),
         motion=motion,
-        **plain
+        **plain | dict(preset=self.preset.value or None) # a `Dropdown` shows nothing where the value is None
     )
 
 Knobs._rows, Knobs._enable, Knobs._changed, Knobs.settings = _rows, _enable, _changed, property(_settings)
@@ -516,13 +549,20 @@ def preview(engine, # a `SoundVideo` or a `WorldVideo`, as the settings say
     for x in film.frames(): frames.append(x); tick()
     return np.stack(frames), film.class_name
 
-def used_curves(sv:SoundVideo, sound:Sound, settings:Settings, n=600): # how many times -> {driver: [n]}
+def used_curves(engine, # a `SoundVideo` or a `WorldVideo`, as the settings say
+                sound, # a `Sound`, or as for `as_sound`
+                settings:Settings, n=600): # how many times -> {driver: [n] in [0, 1]}
     "The drivers that are in use, from the beginning to the end of a sound."
-    d = settings.arguments()
-    drive = read_drive(d.get('drive'), d.get('preset'), engine=settings.engine, scenes=sv.scenes)
-    if drive is None and not {'class_name', 'prompt'} & set(d) and is_music(sv, sound): drive = read_drive(preset='pulse')
-    driven, t = find_driven(sv, SimpleNamespace(drive=drive), sound), np.linspace(0, sound.seconds, n)
-    return {name: driven.curve(name).at(t).clip(0, 1) for name in sorted(drive.names)} if driven else {}
+    kind, sv = (FilmRequest, engine.ears) if settings.engine == 'world' else (Request, engine)
+    request = kind(**settings.arguments()).checked(sv.config)
+    sound = Sound.of(sound, sv.encoder if sv.config.can_hear else None)
+    if not _names(request, sv.config) and is_music(sv, sound): request = for_music(request)
+    driven, t = find_driven(sv, request, sound), np.linspace(0, sound.seconds, n)
+    return {name: driven.curve(name).at(t).clip(0, 1) for name in sorted(driven.drive.names)} if driven else {}
+
+def _names(request, config): # once it is checked; a prompt that only CLIP reads is taken for a name
+    "Does the request name what to show?"
+    return named_scene(request, config) is not None or request.prompt is not None and request.asked is None
 
 # %% ../../nbs/app/13_explorer.ipynb #f429647b
 def render_video(film:SoundFilm, path, # .mp4
@@ -540,14 +580,25 @@ def free_path(path):
     while found.exists(): k += 1; found = path.with_name(f'{path.stem}-{k}{path.suffix}')
     return found
 
+def copied_into(path, folder): # -> Path
+    "The same file, in this folder: one from elsewhere is copied."
+    if path.parent.resolve() == folder.resolve(): return path
+    new = free_path(folder/path.name)
+    with atomic(new) as tmp: shutil.copyfile(path, tmp)
+    return new
+
 def beside(source:Source, folder)->Source:
-    "The same sound, in this folder: a file from elsewhere is copied."
+    "The same sound, in this folder."
     if not isinstance(source.sound, Path): return source
-    if source.sound.parent.resolve() == folder.resolve():
-        return Source(source.name, source.sound, f'sound = {source.sound.name!r}')
-    new = free_path(folder/source.sound.name)
-    with atomic(new) as tmp: shutil.copyfile(source.sound, tmp)
-    return Source(source.name, new, f'sound = {new.name!r}')
+    path = copied_into(source.sound, folder)
+    return Source(source.name, path, f'sound = {path.name!r}')
+
+def _save_script(code, out): # of the file that the code writes -> the name of the script
+    script = free_path(out.with_suffix('.py'))
+    with atomic(script) as tmp: tmp.write_text(code, encoding='utf-8')
+    return script.name
+
+def _full(pack): return pack and Path(pack).resolve()
 
 def save_all(movie, # the file of the film
              source:Source, settings:Settings, folder, pack=None):
@@ -555,21 +606,124 @@ def save_all(movie, # the file of the film
     folder = Path(folder)
     out = free_path(folder/f'{source.name}-video.mp4')
     with atomic(out) as tmp: shutil.copyfile(movie, tmp)
-    source, script = beside(source, folder), free_path(out.with_suffix('.py'))
-    with atomic(script) as tmp:
-        tmp.write_text(code_of(source, settings, out.name, pack and Path(pack).resolve()), encoding='utf-8')
-    return [out.name, script.name]
+    return [out.name, _save_script(code_of(beside(source, folder), settings, out.name, _full(pack)), out)]
+
+# %% ../../nbs/app/13_explorer.ipynb #17679469
+_EDIT_DEFAULTS = {name: p.default for name, p in signature(SoundVideo.edit).parameters.items()}
+
+@dataclass(frozen=True)
+class EditSettings(Config):
+    "Where the knobs of an edit stand."
+    prompt:str = ''
+    mix:float = .5      # how much the prompt counts, 0 to 1
+    light:float = 1.    # how much the light changes, 0 to 2
+    weather:float = 1.  # how much is added, 0 to 2
+    seed:int = 0        # of the weather
+    force:bool = False  # also add to what the model does not know?
+
+    def arguments(self)->dict:
+        "For `SoundVideo.edit`, as far as they differ from its defaults."
+        prompt = self.prompt.strip() or None
+        d = vars(self) | dict(prompt=prompt, mix=self.mix if prompt else _EDIT_DEFAULTS['mix'])
+        return {k: v for k, v in d.items() if v != _EDIT_DEFAULTS[k]}
+
+def edit_code_of(picture, # path
+                 source:Source, settings:EditSettings,
+                 out='edited.png', # file to be written
+                 pack=None):       # folder; the pack that comes with the package by default
+    "The Python that edits a picture."
+    edit = f'edited = {_loading(pack)}.edit({str(picture)!r}, sound{_options(settings)})'
+    return _script(source, edit, f'edited.save({out!r})')
+
+# %% ../../nbs/app/13_explorer.ipynb #ad2950d2
+_LISTENS = threading.Lock() # one at a time
+
+class _Overheard(io.StringIO):
+    "Keeps what this thread writes; what others write goes on to a stream."
+    def __init__(self, stream):
+        super().__init__()
+        self.stream, self.thread = stream, threading.get_ident()
+
+    def write(self, text):
+        return (super() if threading.get_ident() == self.thread else self.stream).write(text)
+
+def overheard(do): # a function of nothing -> what it returns, and the lines that it said
+    "Call the function, and take what it says on standard error."
+    with _LISTENS, redirect_stderr(_Overheard(sys.stderr)) as said: found = do()
+    return found, said.getvalue().splitlines()
+
+# %% ../../nbs/app/13_explorer.ipynb #a384b4d6
+_PAIR_CSS = """
+.sv-pair { position: relative; width: fit-content; max-width: 100%; overflow: hidden; line-height: 0 }
+.sv-pair img { min-width: 200px; max-width: 100%; max-height: 75vh; object-fit: contain; margin: 0 }
+.sv-pair .sv-before:not(:only-child) { position: absolute; inset: 0; clip-path: inset(0 calc(100% - var(--border)) 0 0) }
+.sv-pair span { position: absolute; bottom: 8px; padding: 2px 8px; border-radius: 4px; background: #000a; color: #fff; font: 12px/1.5 sans-serif }
+.sv-pair .sv-before span { left: 8px }
+.sv-pair .sv-after span { right: 8px }
+.sv-pair input { position: absolute; top: 0; left: -18px; width: calc(100% + 36px); height: 100%; margin: 0; appearance: none; background: none; cursor: ew-resize; touch-action: pan-y }
+.sv-pair input::-webkit-slider-runnable-track { height: 100%; background: none }
+.sv-pair input::-webkit-slider-thumb { appearance: none; width: 36px; height: 100%; border: 0; background: var(--grip) }
+.sv-pair input::-moz-range-track { background: none }
+.sv-pair input::-moz-range-thumb { width: 36px; height: 100%; border: 0; border-radius: 0; background: var(--grip) }
+.sv-pair { --grip: radial-gradient(circle, #fff 0 9px, #000a 10px 11px, #0000 12px), linear-gradient(90deg, #0000 16px, #000a 16px 17px, #fff 17px 19px, #000a 19px 20px, #0000 20px) }
+.sv-pair:has(input:focus-visible) { outline: 3px solid var(--jp-brand-color1, Highlight); outline-offset: 2px }
+"""
+
+# %% ../../nbs/app/13_explorer.ipynb #c5945e40
+_SHOWN = 1024 # pixels: the longer side of a picture in the browser
+
+def shrunk(image, side=_SHOWN): # uint8 [H, W, 3]; pixels -> uint8 [h, w, 3]
+    "The picture, its longer side no longer than this."
+    im = Image.fromarray(image)
+    im.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.array(im)
+
+def _layer(image, name):
+    uri = image_uri(shrunk(image), quality=90)
+    return f'<div class="sv-{name}"><img src="{uri}" alt="the picture {name}"><span>{name}</span></div>'
+
+_BORDER = (
+    '<input type="range" value="50" step="0.5" aria-label="border between before and after"'
+    """ oninput="this.parentNode.style.setProperty('--border', this.value + '%')">"""
+)
+
+def compared(before, after=None): # uint8 [H, W, 3] of one size -> HTML
+    "Two pictures that lie over each other, and a slider that moves the border between them; or one alone."
+    both = _layer(before, 'before') if after is None else _layer(after, 'after') + _layer(before, 'before') + _BORDER
+    return f'<style>{_PAIR_CSS}</style><div class="sv-pair" style="--border: 50%">{both}</div>'
+
+class BeforeAfter(W.HTML):
+    "A picture before and after, as a widget."
+    def __init__(self, before=None, after=None): # uint8 [H, W, 3] of one size
+        super().__init__()
+        if before is not None: self.show(before, after)
+
+    def show(self, before, after=None): self.value = compared(before, after)
+
+# %% ../../nbs/app/13_explorer.ipynb #bbd97a51
+def edited_name(picture:Path, source:Source): # -> that of a file
+    "What the edited picture is called: its format is that of the picture, or PNG."
+    ending = picture.suffix.lower()
+    return f'{picture.stem}-{source.name}{ending if ending in IMAGE_ENDINGS else ".png"}'
+
+def save_edit(edited:EditedImage, picture:Path, source:Source, settings:EditSettings, folder, pack=None):
+    "Put the edited picture into a folder, with what it was made of and the code that makes it: the new names."
+    folder = Path(folder)
+    out = edited.save(free_path(folder/edited_name(picture, source)))
+    code = edit_code_of(copied_into(picture, folder).name, beside(source, folder), settings, out.name, _full(pack))
+    return [out.name, _save_script(code, out)]
 
 # %% ../../nbs/app/13_explorer.ipynb #9230835d
 class Explorer(W.VBox):
-    "Choose, drop in or record a sound; move knobs; watch."
+    "Choose, drop in or record a sound; move knobs; watch, or see a picture changed."
     def __init__(self, sound=None, # path of a sound, or of a video that has one; an example by default
                  pack=None,        # folder of a model; the one that comes with the package by default
-                 folder='.'):      # where results are saved
+                 folder='.',       # where results are saved
+                 picture=None):    # path of a picture that the sound is to change
         super().__init__()
         self.add_class('sv-explorer')
         self.pack, self.folder, self.home = pack, Path(folder), tempfile.TemporaryDirectory(prefix='sound-video-')
-        self.background = Background('sound', 'look', 'hear', 'film', failed=self._failed)
+        self.background = Background('sound', 'picture', 'look', 'hear', 'edit', 'film', failed=self._failed)
         self.source = self.excerpt = self.made = self.world = self.heard = None
         self.curves = {}
         self.status = W.HTML()
@@ -580,13 +734,14 @@ class Explorer(W.VBox):
         self._lay_out()
         if sound: self.examples.value = ''
         self.use((lambda: from_file(sound)) if sound else (lambda: example('thunder')))
+        if picture: self.tabs.selected_index = 1; self.editor.take(Path(picture))
 
     def _say(self, text, wrong=False):
         self.status.value = f'<span role="status" class="{"sv-wrong" if wrong else ""}">{html.escape(text)}</span>'
 
     def _failed(self, e):
         text = (str(e) if isinstance(e, UserError) else f'{type(e).__name__}: {e}').split('\n')[0]
-        self._say(re.sub(re.escape(self.home.name) + r'[/\\]\d+[/\\]', '', text), wrong=True)
+        self._say(re.sub(re.escape(self.home.name) + r'[/\\](\w+[/\\])*', '', text), wrong=True)
 
     def close(self):
         "End all work, and take everything away."
@@ -647,29 +802,23 @@ def _lay_out(self:Explorer):
     self.stop = _button('Cancel', 'End what is being made', self.cancel, disabled=True)
     self.save = _button('Save', 'The video and the code that makes it, to files', self.keep, disabled=True)
     self.progress = W.FloatProgress(min=0., max=1., layout=dict(width='auto', flex='1 1 100px', visibility='hidden'))
-    self.children = [_row(self.entry, self.examples, self.player), self.timeline, self._columns()]
+    self.editor = Editor(self)
+    self.tabs = W.Tab([self._video(), self.editor], titles=['Video', 'Picture'])
+    self.children = [_row(self.entry, self.examples, self.player), self.timeline, self.tabs]
 
 # %% ../../nbs/app/13_explorer.ipynb #7069a285
-@patch
-def _columns(self:Explorer):
-    do = _row(self.make, self.stop, self.save, self.progress)
-    right = W.VBox(
-        [
-            _heading('What it makes of the sound'),
-            self.strip,
-            do,
-            self.status,
-            self.stage,
-            _heading('The code that makes it'),
-            self.code,
-        ],
-        layout=dict(flex='1 1 300px', min_width='0'),
-    )
-    both = W.Box(
-        [self.knobs, right], layout=dict(display='flex', flex_flow='row wrap-reverse', align_items='flex-end')
-    )  # where it is narrow, knobs come last
+def _columns(knobs, *others):
+    "Knobs, and the others beside them; where it is narrow, knobs come last."
+    right = W.VBox(others, layout=dict(flex='1 1 300px', min_width='0'))
+    both = W.Box([knobs, right], layout=dict(display='flex', flex_flow='row wrap-reverse', align_items='flex-end'))
     both.add_class('sv-columns')
     return both
+
+@patch
+def _video(self:Explorer):
+    do = _row(self.make, self.stop, self.save, self.progress)
+    return _columns(self.knobs, _heading('What it makes of the sound'), self.strip, do, self.status, self.stage,
+        _heading('The code that makes it'), self.code)
 
 @patch
 def _display(self:Explorer, kind, value): # `W.Image` or `W.Video`, bytes
@@ -686,8 +835,9 @@ def _display(self:Explorer, kind, value): # `W.Image` or `W.Video`, bytes
 @patch
 def use(self:Explorer, get): # -> Source
     "Take another sound."
-    self.background.cancel()
+    self.background.cancel('look', 'hear', 'edit', 'film')
     self._video_ends()
+    self.editor.ready()
     self._say('reading the sound …')
     self.background.submit('sound', lambda tick: self._read(get(), tick))
 
@@ -702,6 +852,7 @@ def _read(self:Explorer, source, tick):
     self._draw()
     self.player.value = f'<div class="sv-player">{html.escape(source.name)}, {seen.seconds:.3g} s {play(*excerpt)}</div>'
     self.make.disabled = False
+    self.editor.forget()
     self.look()
     if self.sv.config.hearing: self.background.submit('hear', lambda tick: self._hear(source, seen, tick))
 
@@ -727,13 +878,15 @@ def engine(self:Explorer, settings): # -> `SoundVideo` or `WorldVideo`
 def look(self:Explorer, wait=0.): # s
     "Show the preview, and the code, that belong to the knobs."
     if self.source is None: return
-    self.code.value = (
-        '<pre'
-        f' class="sv-code">{html.escape(code_of(self.source, self.knobs.settings, f"{self.source.name}-video.mp4", self.pack))}</pre>'
-    )
+    code = code_of(self.source, self.knobs.settings, f'{self.source.name}-video.mp4', self.pack)
+    self.code.value = _code_html(code)
     self.background.submit('look', self._look, wait)
 
-def _title(name, settings): return ', '.join(filter(None, [name, settings.prompt.strip()])) or 'what the seed chooses'
+def _code_html(code): return f'<pre class="sv-code">{html.escape(code)}</pre>'
+
+def _title(name, settings):
+    words = settings.prompt.strip()
+    return ', '.join(filter(None, [name, words not in (name or '') and words])) or 'what the seed chooses'
 
 @patch
 def _look(self:Explorer, tick):
@@ -742,7 +895,7 @@ def _look(self:Explorer, tick):
     self.strip.value = strip(frames)
     self._display(W.Image, looped(frames, _PREVIEW_FPS))
     self._say(f'preview of {_title(name, settings)}')
-    self.curves = used_curves(self.sv, self.excerpt, settings)
+    self.curves = used_curves(self.engine(settings), self.excerpt, settings)
     self._draw()
 
 # %% ../../nbs/app/13_explorer.ipynb #cea52749
@@ -791,6 +944,108 @@ def keep(self:Explorer):
     "Save the video and the code that makes it."
     try: self._say('saved ' + ' and '.join(save_all(*self.made, self.folder, self.pack)))
     except UserError as e: self._failed(e)
+
+# %% ../../nbs/app/13_explorer.ipynb #2592a070
+class EditKnobs(W.VBox):
+    "Widgets for `EditSettings`."
+    def __init__(self, moved): # called when one is
+        self.prompt = _words('prompt', 'words, such as: a campfire', 'Words that the picture follows beside the sound')
+        self.mix = _slider('prompt counts', .5, 1., 'How much the prompt counts')
+        self.light = _slider('light', 1., 2., 'How much the light changes; 0 leaves it as it is')
+        self.weather = _slider('weather', 1., 2., 'How much is added, such as rain; 0 adds nothing')
+        self.seed = _seed('Another seed, other drops of rain')
+        self.force = _switch('even if the model knows no such picture', 'Add weather to any picture', False)
+        changes = [self.light, self.weather, self.seed, _labelled('force', self.force)]
+        rows = [_heading('Changes'), *changes, _heading('Words'), self.prompt, self.mix]
+        super().__init__(rows, layout=dict(flex='1 1 300px', min_width='0'))
+        for name in EditSettings.__dataclass_fields__: getattr(self, name).observe(lambda _: moved(), 'value')
+
+    @property
+    def settings(self): return EditSettings(**{k: getattr(self, k).value for k in EditSettings.__dataclass_fields__})
+
+# %% ../../nbs/app/13_explorer.ipynb #1025efbc
+class Editor(W.VBox):
+    "Choose or drop in a picture; have it changed by the sound of an explorer; compare."
+    def __init__(self, explorer:Explorer):
+        self.explorer, self.picture, self.original, self.made = explorer, None, None, None
+        self.entry = PictureInput(Path(explorer.home.name)/'pictures', self.take)
+        self.knobs, self.pair, self.code = EditKnobs(self.tell_code), BeforeAfter(), W.HTML()
+        self.make = _button('Edit picture', 'Let the sound change the picture', self.edit, button_style='primary')
+        self.stop = _button('Cancel', 'Do without what is being made', self.end)
+        self.save = _button('Save', 'The picture at its own size, and the code that makes it, to files', self.write)
+        self.ready()
+        do = _row(self.make, self.stop, self.save)
+        both = _columns(self.knobs, _heading('The picture, before and after'), do, explorer.status, self.pair,
+            _heading('The code that makes it'), self.code)
+        super().__init__([_row(self.entry), both])
+
+    def ready(self, busy=False):
+        "Let those buttons be pressed that can do something."
+        self.make.disabled = busy or self.picture is None or self.explorer.source is None
+        self.stop.disabled, self.save.disabled = not busy, self.made is None
+
+    def take(self, path):
+        "Take another picture."
+        self.explorer.background.cancel('edit')
+        self.ready()
+        self.explorer.background.submit('picture', lambda tick: self._read(path))
+
+    def _read(self, path):
+        self.original, self.picture = read_still(path).on_white, path
+        self.forget()
+        height, width = self.original.shape[:2]
+        self.explorer._say(f'{path.name}, {width} × {height} pixels')
+
+    def forget(self):
+        "Show the picture as it was."
+        self.made = None
+        if self.picture: self.pair.show(self.original)
+        self.tell_code()
+        self.ready()
+
+# %% ../../nbs/app/13_explorer.ipynb #0d9ef275
+@patch
+def tell_code(self:Editor):
+    "Show the code that belongs to the knobs."
+    source, picture = self.explorer.source, self.picture
+    if source is None or picture is None: return
+    out = edited_name(picture, source)
+    self.code.value = _code_html(edit_code_of(picture.name, source, self.knobs.settings, out, self.explorer.pack))
+
+@patch
+def edit(self:Editor):
+    "Edit the picture."
+    job = self.picture, self.explorer.source, self.knobs.settings
+    self.ready(busy=True)
+    self.explorer._say(f'editing {self.picture.name} …')
+    self.explorer.background.submit('edit', lambda tick: self._edit(*job, tick))
+
+@patch
+def _edit(self:Editor, picture, source, settings, tick):
+    try:
+        edited, said = overheard(lambda: self.explorer.sv.edit(picture, source.sound, **settings.arguments()))
+        tick()
+        self.made = edited, picture, source, settings
+        self.pair.show(edited.still.on_white, replace(edited.still, pixels=edited.picture).on_white)
+        self.explorer._say('; '.join([f'{picture.name}, changed by {source.name}', *said]))
+    except Cancelled: raise
+    except Exception as e: self.explorer._failed(e)
+    self.ready()
+
+@patch
+def end(self:Editor):
+    "Do without what is being made."
+    self.explorer.background.cancel('edit')
+    self.ready()
+    self.explorer._say('cancelled')
+
+# %% ../../nbs/app/13_explorer.ipynb #aef2942b
+@patch
+def write(self:Editor):
+    "Save the edited picture and the code that makes it."
+    explorer = self.explorer
+    try: explorer._say('saved ' + ' and '.join(save_edit(*self.made, explorer.folder, explorer.pack)))
+    except UserError as e: explorer._failed(e)
 
 # %% ../../nbs/app/13_explorer.ipynb #ca05cd71
 def write_app(path, # .ipynb
