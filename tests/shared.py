@@ -96,7 +96,7 @@ class Enough(Callback):
         self.n += self.training and name_of(self.learn) in DOUBLE
         if self.n == epochs(1, 50): raise KeyboardInterrupt
 
-DOUBLE = ('AudioEncoder', 'TrajectoryGenerator')
+DOUBLE = ('AudioEncoder', 'TrajectoryGenerator', 'SceneNet')
 
 def in_double():
     "From the moment when a Learner of these is made, all in 64 bits."
@@ -122,9 +122,9 @@ def in_double():
             learn.model.double()
             return learn
         return made
-    hearing.hearing_learner, training.trajectory_learner = doubled(hearing.hearing_learner), doubled(
-        training.trajectory_learner
-    )
+    training.VideoGrid.after_train = lambda self: setattr(self, 'follows', 0.) # its films are of 32 bits
+    hearing.hearing_learner = doubled(hearing.hearing_learner)
+    training.trajectory_learner, training.Learner = doubled(training.trajectory_learner), doubled(training.Learner)
 
 def run(n, out, stages, parts=1, double=False):
     pids = [
@@ -194,8 +194,8 @@ def both(base, stages, d):
     yield f'read by {" and ".join(stages)}', [
         json.loads(p.read_text()) for p in (one / 'read-0.json', two / 'read-0.json', two / 'read-1.json')
     ]
-    if stages[0] not in ('audio', 'trajectory'): return
-    for way, how in ways.items(): run(out=begin(base, d/f'{way}-double'), stages=stages, double=True, **how)
+    if stages[0] not in ('audio', 'trajectory', *['image_classifier'] * LONG): return
+    for way, how in ways.items(): run(out=begin(base, d/f'{way}-double'), stages=stages[:1], double=True, **how)
     alone, together = d/'one-double', d/'processes-double'
     yield f'steps in 64 bits of {stages[0]}', {k: v for k, v in steps_apart(alone, together).items() if k in DOUBLE}
     for way in ('processes', 'parts'):

@@ -4,13 +4,16 @@ import sys
 from pathlib import Path
 import numpy as np, pytest, soundfile, torch
 from PIL import Image, ImageCms, ImageDraw
+from safetensors.torch import save_file
 from sound_video.app.cli import main
 from sound_video.core.arrays import to_uint8
+from sound_video.core.errors import UserError
 from sound_video.editing.latents import flicker
 from sound_video.media.videos import probe, read_frames, write_video
 from sound_video.media.images import read_image, read_still, write_image
 from sound_video.app.generate import prompt_vector
 from sound_video.app.edit import SoundVideo
+from sound_video.motion.inversion import sample_vectors
 from sound_video.world.clips import render, stills
 sys.path += [str(Path(__file__).parents[1]/'benchmarks'), str(Path(__file__).parent)]
 import table_editing as table, tiny_pack
@@ -148,6 +151,18 @@ def test_what_the_model_knows_is_not_called_unknown(model, rain, capsys):
     pictures = to_uint8(torch.cat([stills(s, torch.tensor([29]), 256) for s in table.SCENES]))
     made = [model.edit(x, rain, steps=2) for x in pictures]
     assert len(made) == 9 and capsys.readouterr().err.count('unlike') <= 1
+
+def test_a_pack_keeps_what_clip_sees_in_its_images(model, tmp_path):
+    torch.testing.assert_close(
+        model.known_vectors, sample_vectors(model.generator, model.hearing.clip), atol=1e-3, rtol=0)
+    pack = tiny_pack.make(tmp_path/'pack', moves=True)
+    kept, file = SoundVideo.load(pack, 'cpu').known_vectors, pack/'pictures.safetensors'
+    for wrong in ({'vectors': kept[:, 1:]}, {'vectors': kept[0]}, {'others': kept}):
+        save_file({k: v.contiguous() for k, v in wrong.items()}, file)
+        with pytest.raises(UserError, match='pictures.safetensors'):
+            SoundVideo.load(pack, 'cpu').known_vectors
+    file.unlink() # as in older packs
+    torch.testing.assert_close(SoundVideo.load(pack, 'cpu').known_vectors, kept, atol=1e-3, rtol=0)
 
 def test_the_same_seed_gives_the_same_edit(model, rain, files):
     a, b, c = (model.edit(files/'hills.png', rain, method='optimised', steps=6, seed=s).w for s in (1, 1, 2))

@@ -37,7 +37,8 @@ def test_first_gradients(found, way):
 @pytest.mark.parametrize('way', ['processes', 'parts'])
 def test_first_gradients_in_64_bits(found, way):
     gradients = of(found, f'gradients in 64 bits, {way}')
-    assert set(gradients) == {'AudioEncoder', 'TrajectoryGenerator-generator', 'TrajectoryGenerator-discriminator'}
+    assert set(gradients) == {
+        'SceneNet', 'AudioEncoder', 'TrajectoryGenerator-generator', 'TrajectoryGenerator-discriminator'}
     assert not {k: v for k, v in gradients.items() if not v < 1e-11}
 
 PLANNED = {
@@ -50,12 +51,11 @@ def test_a_plan_counts_the_steps_that_are_taken(found):
     taken = {PLANNED[k]: n for k, (_, n) in of(found, 'steps of').items()}
     assert taken == {name: found['planned'][name] for name in taken} and len(taken) == (9 if EVERY else 4)
 
-GROWN = {'SceneNet': 5e-3} # what rounding becomes in fifty steps where layers normalise over the batch
-
-def test_losses_of_every_step(found): # fifty of each, if every kind is trained
+def test_losses_of_every_step(found):
+    "Fifty of each, if every kind is trained; in 64 bits where layers normalise over the batch, or slopes jump."
     losses = {k: v for k, v in of(found, 'steps of').items() if k not in LOOSE and k != 'TrajectoryGenerator'}
     losses |= of(found, 'steps in 64 bits')
-    assert not {k: v for k, v in losses.items() if not v[0] < GROWN.get(k, 1e-3)}
+    assert not {k: v for k, v in losses.items() if not v[0] < 1e-3}
     assert not EVERY or all(n >= 50 for _, n in losses.values())
 
 def test_losses_and_metrics(found):
