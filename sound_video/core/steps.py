@@ -99,7 +99,7 @@ class StepLearner(Learner):
 # %% ../../nbs/core/07_steps.ipynb #2b5baa2b
 def _mean_of_terms(values): # {name: number} of this process -> of all
     if n_processes() == 1: return values
-    numbers = [torch.as_tensor(v, dtype=torch.float32, device=values['loss'].device) for v in values.values()]
+    numbers = [torch.as_tensor(v).to(values['loss']) for v in values.values()]
     return dict(zip(values, mean_of_all(torch.stack(numbers))))
 
 def compute(self:StepLearner, *rows): # of a part -> loss, the terms' values, what the step lists as seen
