@@ -100,7 +100,7 @@ def _misty(picture, lk, seeds, h): # horizon [B, 1, 1]
 
 def on_water(picture, seeds, m, horizon, canvas): # as for the scenes; horizon [B, 1, 1]
     "A picture that is mirrored as it is now, where there is a lake."
-    return mirror(picture, horizon, seeds, .4 * m.t + m.flow, 1., .52) if canvas.place == 'lake' else picture
+    return mirror(picture, horizon, seeds, .4 * m.t + m.flow, 1.) if canvas.place == 'lake' else picture
 
 # %% ../../nbs/world/02_land.ipynb #6aabb8bf
 def heard(
@@ -908,8 +908,7 @@ def shells(seeds, m, canvas, n=5, stars=56):
 
 # %% ../../nbs/world/02_land.ipynb #4c9f9125
 def mirror(picture, horizon, seeds, t, # [B, 3, S, S], [B, 1, 1]; ripples move with t [B]
-           wet,   # where there is water: plane or [B, 1, 1]
-           bright=.62): # share of the light that the farthest water throws back
+           wet):  # where there is water: plane or [B, 1, 1]
     "Reflect the upper part of a picture in water below the horizon."
     canvas = Canvas.of(picture)
     x, y = coords(canvas, picture.device)
@@ -918,7 +917,7 @@ def mirror(picture, horizon, seeds, t, # [B, 3, S, S], [B, 1, 1]; ripples move w
     n = noise(ox + 1.5 * (x - .5) / (down + .12), oy + 3.5 / (down + .12) + per(.12 * t), 'fbm', 4 / canvas.unit) - .5
     gx, gy = x + .05 * n * (down * 4).clamp(max=1), horizon + down * 1.05 + .22 * n * (down * 5).clamp(max=1)
     seen = sampled(picture, gx, gy.clamp(0, canvas.top))
-    return over(picture, seen * (bright - .25 * down)[:, None], inside(horizon - y, canvas) * wet)
+    return over(picture, seen * (.62 - .25 * down)[:, None], inside(horizon - y, canvas) * wet)
 
 # %% ../../nbs/world/02_land.ipynb #2e324a60
 def _show(seeds, canvas):
@@ -1315,7 +1314,7 @@ def _in_lake(p, lk, seeds, h, canvas, lamps):
     p = mountains(p, lk, seeds, 'far', h - .02, .3, rock, 1.2)
     p = mountains(p, lk, seeds, 'near', h - .02, .14, green, .7, 1., 'fbm')
     p = forest(p, lk, seeds, 'firs', h - .015, .06, green * .7, .4, 26.)
-    return mirror(p, h, seeds, torch.zeros_like(lk.haze), torch.ones_like(h), .52)
+    return mirror(p, h, seeds, torch.zeros_like(lk.haze), torch.ones_like(h))
 
 def _in_beach(p, lk, seeds, h, canvas, lamps):
     (x, y), deep = coords(canvas, seeds.device), blend(seeds, 'deep', '0e4a5c 12606a 164a78')

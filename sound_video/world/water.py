@@ -174,9 +174,7 @@ def _wet_look(seeds, canvas):
     lk = look(seeds, WET, canvas.hour)
     lk.veil = torch.ones_like(lk.veil)
     lk.haze = lk.haze * 1.1 * by(kind_index('raining', seeds), [1, 1, 1.5, .9, 1, 1, 1.1, .7])
-    if not canvas.asked: return lk
-    far = .6 if canvas.place == 'lake' else 1. # one is to see the other shore
-    return replace(lk, haze=lk.haze * far, exposure=lk.exposure * (1 + lk.night))
+    return replace(lk, exposure=lk.exposure * (1 + lk.night)) if canvas.asked else lk # dark, but one sees the rain
 
 def leaf(x, y, cx, cy, turn, long, wide):
     "A pointed leaf: signed distance, and place across and along it, planes."
