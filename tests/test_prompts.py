@@ -5,9 +5,10 @@ from sound_video.app.cli import main
 from sound_video.app.generate import class_vector
 from sound_video.app.prompts import prompt_latents, prompt_loss
 from sound_video.world.clips import draw
-from sound_video.world.depiction import SEEN, choose_kind, choose_light, labelled_stills, tinted
-from sound_video.world.drawing import Canvas, Light
-from sound_video.world.land import PLACES
+from sound_video.world.depiction import SEEN, choose_kind, choose_light, labelled_stills, stronger, tinted
+from sound_video.world.drawing import Canvas, Light, look, sky
+from sound_video.world.land import PLACES, _hearth, _lower, on_water
+from sound_video.world.renderer import find_seed
 from sound_video.world.score import SCENES, compose
 from sound_video.world.words import ATTRIBUTES, PHRASES, read_prompt
 
@@ -57,6 +58,45 @@ def test_each_place_and_each_asked_hour_changes_each_scene_outdoors():
 def test_fog_hides_what_is_far():
     clear, fog = (still('wind noise', hour=Light('noon', fog=f), place='mountains') for f in (False, True))
     assert fog[..., :40, :].std() < .7 * clear[..., :40, :].std()
+
+def test_no_clouds_in_fog():
+    seeds, horizon = torch.arange(6), torch.full([6, 1, 1], .4)
+    def uneven(hour): return sky(look(seeds, hour=hour), seeds, Canvas(64, hour=hour), horizon).std(3).amax((1, 2))
+    clear, fog = (uneven(Light('noon', fog=f)) for f in (False, True))
+    assert (fog < .01).all() and (clear > .05).all()
+
+def burning(kind, **where): # a fire of this kind
+    return still('fire crackling', find_seed({'fire crackling': kind}, 1), **where)
+
+def test_one_sees_the_hour_over_a_forest_fire():
+    def top(hour): return burning('a brush fire', hour=Light(hour), place='forest')[0, :, :12].mean((1, 2))
+    noon, sunset, night = map(top, ('noon', 'sunset', 'night'))
+    assert noon.mean() > sunset.mean() + .1 and sunset.mean() > night.mean() + .1
+    assert noon[2] > noon[0] + .1 and sunset[0] > sunset[2] + .1
+
+def test_a_campfire_leaves_the_lake_to_be_seen():
+    seeds = torch.tensor([find_seed({'fire crackling': 'a campfire'}, k) for k in range(8)])
+    lake, sand = (_lower(_hearth(seeds), Canvas(64, place=p)) for p in ('lake', 'beach'))
+    assert lake['py'].max() < .22 < sand['py'].max() and lake['tall'].equal(sand['tall'])
+    assert _lower(sand, Canvas(64, hour='night')) is sand # no prompt: as it was
+
+def test_a_mirror_shows_what_is_above_it_now():
+    seeds, t = torch.tensor([3]), torch.tensor([1.])
+    m = compose('explosion', seeds, 3.).at(t)
+    picture, h = torch.zeros(1, 3, 64, 64), torch.full([1, 1, 1], .5)
+    picture[:, :, 10:20, 20:44] = 1
+    assert on_water(picture, seeds, m, h, Canvas(64)) is picture
+    x = on_water(picture, seeds, m, h, Canvas(64, place='lake'))
+    assert x[:, :, :32].equal(picture[:, :, :32]) and x[:, :, 40:, 20:44].mean() > .1
+
+def test_one_sees_that_it_drizzles():
+    seeds = torch.tensor([find_seed({'raining': 'a light drizzle'}, k) for k in range(6)])
+    score = compose('raining', seeds, 3.)
+    def change(hour): # from one moment to another
+        moments = (stronger(score.at(torch.full([6], t)), .2) for t in (1., 1.5))
+        a, b = (draw('raining', seeds, m, Canvas(64, hour=hour)) for m in moments)
+        return (a - b).abs().mean()
+    assert change(Light('overcast')) > 1.4 * change('overcast')
 
 def test_kinds_follow_the_words():
     kind = lambda scene, text, **kw: choose_kind(scene, read_prompt(text, **kw))

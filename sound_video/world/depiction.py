@@ -67,7 +67,8 @@ def choose_light(asked:Prompt, seed=0, scenes=()): # names -> `Light`, or None: 
     "The hour and the weather that a prompt asks for."
     wants, without = asked.attributes, asked.without
     weather = wants.get('weather')
-    if 'hour' in wants: names = _USUAL.get(wants['hour'], HOUR_CLASSES[wants['hour']])
+    if weather == 'fog' and wants.get('hour') == 'day': names = ('morning',)
+    elif 'hour' in wants: names = _USUAL.get(wants['hour'], HOUR_CLASSES[wants['hour']])
     elif 'hour' in without or 'weather' in without:
         classes = [c for c in HOUR_CLASSES if c not in without.get('hour', ())]
         names = [n for c in classes for n in _USUAL.get(c, HOUR_CLASSES[c])]
@@ -82,7 +83,7 @@ STRENGTHS = {'strong': 1.6, 'gentle': .5} # factors of how strong everything is
 _TINTS = {'red': 'e03828', 'orange': 'e08030', 'yellow': 'e8d040', 'green': '48b848', 'blue': '3878e0',
           'purple': '9850d0', 'pink': 'f080b0', 'grey': 'b0b0b0'}
 _LUMA = torch.tensor([.2126, .7152, .0722])
-_TURNED = .42 # of the way to one colour alone
+_TURNED = .5 # of the way to one colour alone
 
 def tint_matrix(colour:str): # -> [3, 3]
     "The matrix that turns screen colours in [0, 1] toward one of `_TINTS`."

@@ -44,6 +44,12 @@ class Canvas:
         return cls(y.shape[-2], x.shape[-1])
 
     @property
+    def asked(self): return self.place is not None or isinstance(self.hour, Light) # for a place, or for an hour
+
+    @property
+    def fog(self): return getattr(self.hour, 'fog', False)
+
+    @property
     def shape(self): return self.height, self.width
 
     @property
@@ -511,9 +517,10 @@ def clouds(lk, seeds, x, y, horizon, # look, seeds [B], coordinates, height of t
 
 # %% ../../nbs/world/01_drawing.ipynb #f5dddd4e
 def sky(lk, seeds, canvas, horizon, kinds=FAIR, drift=0.):
-    "Sky with clouds, down to the horizon [B, 1, 1] and the horizon's colour below: [B, 3, S, S]."
+    "Sky with clouds, down to the horizon [B, 1, 1] and the horizon's colour below, or with fog alone: [B, 3, S, S]."
     x, y = coords(canvas, seeds.device)
     base = dome(lk, seeds, x, y, horizon)
+    if canvas.fog: return base
     return over(base, *clouds(lk, seeds, x, y, horizon, kinds, drift))
 
 # %% ../../nbs/world/01_drawing.ipynb #e913e49e

@@ -7,10 +7,10 @@ Docs: https://sound-video.github.io/sound_video/world/land.html.md"""
 # %% auto #0
 __all__ = ['PLACES', 'STORM_HOURS', 'FIRE_HOURS', 'GLOW', 'SOOT', 'DUST', 'BLAST_HOURS', 'SHELLS', 'LEAFY', 'PALM', 'FIR',
            'GRASS', 'WIND_HOURS', 'recent', 'span', 'some', 'by_kind', 'stirred', 'on_level', 'water_in', 'in_place',
-           'ashore', 'heard', 'shaken', 'zigzag', 'bolt', 'flame_flicker', 'storm', 'draw_thunder', 'flame_light',
-           'flames', 'fire_height', 'sparks', 'capsule', 'logs', 'bricks', 'smoke', 'dancing', 'draw_fire_crackling',
-           'fireball', 'debris', 'houses', 'clouds_alone', 'shells', 'mirror', 'draw_explosion', 'cover', 'crown',
-           'leafy', 'frond', 'palm', 'fir_tree', 'grass', 'sway_plants', 'flying', 'wind_way', 'dust',
+           'ashore', 'on_water', 'heard', 'shaken', 'zigzag', 'bolt', 'flame_flicker', 'storm', 'draw_thunder',
+           'flame_light', 'flames', 'fire_height', 'sparks', 'capsule', 'logs', 'bricks', 'smoke', 'dancing',
+           'draw_fire_crackling', 'fireball', 'debris', 'houses', 'clouds_alone', 'shells', 'mirror', 'draw_explosion',
+           'cover', 'crown', 'leafy', 'frond', 'palm', 'fir_tree', 'grass', 'sway_plants', 'flying', 'wind_way', 'dust',
            'draw_wind_noise']
 
 # %% ../../nbs/world/02_land.ipynb #a3ca80ef
@@ -83,13 +83,24 @@ def _sandy(seeds, x, y, horizon): # plane, 1 where there is sand
 def in_place(picture, lk, seeds, horizon, canvas, lamps=.7, skyline=False): # of the windows of a city; only it?
     "Lay the land of `canvas.place` over a sky, or only what of it is above the horizon."
     land = _IN[canvas.place](picture, lk, seeds, horizon, canvas, lamps)
+    if canvas.fog: land = _misty(land, lk, seeds, horizon)
     return torch.where((coords(canvas, picture.device)[1] > horizon)[:, None], land, picture) if skyline else land
 
-def ashore(picture, lk, seeds, h, one, two, canvas):
+def ashore(picture, lk, seeds, h, foot, one, two, canvas): # horizon, and where something stands [B, 1, 1]
     "The same with dry ground in front, where there is a lake."
     if canvas.place != 'lake': return picture
     dry = ground(picture, lk, seeds, h, one, two)
-    return over(picture, dry, _sandy(seeds, *coords(canvas, picture.device), 1.3 * h))
+    return over(picture, dry, _sandy(seeds, *coords(canvas, picture.device), 1.8 * foot + .1))
+
+def _misty(picture, lk, seeds, h): # horizon [B, 1, 1]
+    "A picture with banks of fog over the land."
+    (x, y), (ox, oy) = coords(Canvas.of(picture), picture.device), somewhere(seeds, 'fog')
+    banks = step(.2, .8, noise(ox + .8 * x, oy + 2.5 * y, 'smooth'))
+    return over(picture, lk.horizon * .95, .25 * banks * exp(-((y - h) / .25)**2))
+
+def on_water(picture, seeds, m, horizon, canvas): # as for the scenes; horizon [B, 1, 1]
+    "A picture that is mirrored as it is now, where there is a lake."
+    return mirror(picture, horizon, seeds, .4 * m.t + m.flow, 1.) if canvas.place == 'lake' else picture
 
 # %% ../../nbs/world/02_land.ipynb #6aabb8bf
 def heard(
@@ -304,7 +315,7 @@ def storm(still,  # `own` light, what lightning has `added` [B, 3, H, W]; `horiz
     for j in range(age.shape[1]):
         power, drift = strength[:, j]**1.5 * (1.3 - .5 * inner.float()), .25 * age[:, j] * inner
         picture = _strike(picture, still, seeds, k[:, j], power, channel[:, j], cloud[:, j], inner, drift)
-    picture = _play(picture, still, seeds, m)
+    picture = on_water(_play(picture, still, seeds, m), seeds, m, still['horizon'], canvas)
     if not wet.any(): return picture
     pour = _pour(*coords(canvas, seeds.device), m, span(seeds, 'slant', -.3, .3))
     return glow(picture, drops, pour * per(wet * (.4 + .5 * cloud.sum(1).clamp(max=2))))
@@ -411,19 +422,25 @@ def _hearth(seeds):
         px=span(seeds, 'fire x', 0.35, 0.65), py=span(seeds, 'fire y', 0.14, 0.28), wide=wide * zoom, tall=tall * zoom
     )
 
+def _lower(at, canvas): # as of `_hearth`
+    "A fire less tall where an hour or a place is to be seen, and nearer where there is a lake behind it."
+    if not canvas.asked: return at
+    return at | dict(tall=.7 * at['tall'], py=.1 + .4 * at['py'] if canvas.place == 'lake' else at['py'])
+
 # %% ../../nbs/world/02_land.ipynb #e165a34a
 def _camp(seeds, canvas):
     "A clearing at night: the picture in its own light, what the fire adds, and the fire's place."
-    lk, at, h = look(seeds, FIRE_HOURS, canvas.hour), _hearth(seeds), on_level(canvas, span(seeds, 'horizon', .3, .5))
+    lk, at = look(seeds, FIRE_HOURS, canvas.hour), _lower(_hearth(seeds), canvas)
+    h = on_level(canvas, span(seeds, 'horizon', .3, .5))
     one, two = blend(seeds, 'one', '5c4c34 4a5434 786850 a0a4ac'), blend(seeds, 'two', '6c5840 566038 887458')
     leaf, trees = blend(seeds, 'leaf', '3c4c30 304430 4c4c34'), span(seeds, 'trees', .1, .55)
     def paint(p, lk):
-        if canvas.place: return ashore(in_place(p, lk, seeds, h, canvas), lk, seeds, h, one, two, canvas)
+        if canvas.place: return ashore(in_place(p, lk, seeds, h, canvas), lk, seeds, h, at['py'], one, two, canvas)
         p = mountains(p, lk, seeds, 'hills', h - .03, span(seeds, 'hills', .02, .25), leaf, .6, 1.2)
         p = forest(p, lk, seeds, 'far', h - .05, trees * .5, leaf, .4, 16)
         p = forest(p, lk, seeds, 'near', h - .08, trees, leaf * .6, .1, 7)
         return ground(p, lk, seeds, h - .03, one, two, rough=1.6)
-    own = paint(sky(lk, seeds, canvas, h, FAIR) * .8, lk)
+    own = paint(sky(lk, seeds, canvas, h, FAIR) * (1 if canvas.asked else .8), lk)
     added = paint(torch.zeros_like(own), _firelit(lk, seeds.device))
     return dict(own=logs(own * .7, seeds, at['px'], at['py'], at['wide']), added=added, exposure=lk.exposure, **at)
 
@@ -503,7 +520,7 @@ def _torch(seeds, canvas):
 # %% ../../nbs/world/02_land.ipynb #e2e75f5a
 def _field(seeds, canvas):
     "A burning field: as `_camp`, with the trees that stand before the fire."
-    lk, at = look(seeds, FIRE_HOURS + ('hazy', 'sunset'), canvas.hour), _hearth(seeds)
+    lk, at = look(seeds, FIRE_HOURS + ('hazy', 'sunset'), canvas.hour), _lower(_hearth(seeds), canvas)
     h = on_level(canvas, span(seeds, 'horizon', .28, .42))
     x, y = coords(canvas, seeds.device)
     smoky = replace(lk, haze=lk.haze * 1.5)
@@ -522,23 +539,25 @@ def _field(seeds, canvas):
             1.2,
         )
         return ground(p, lk, seeds, h, one, two, rough=1.8)
-    own = paint(sky(smoky, seeds, canvas, h, FAIR) * .7, smoky)
+    trees = .2 if canvas.place == 'forest' else 0. # the sky's colours are to be seen above them
+    own = paint(sky(smoky, seeds, canvas, h + trees, FAIR) * (1 if canvas.asked else .7), smoky)
     added = paint(torch.zeros_like(own), _firelit(lk, seeds.device))
+    base = h + .11 if canvas.place == 'lake' else h # beyond the water
     tall, copse, foot = span(seeds, 'stand', 0.15, 0.45), crest(seeds, 'copse', x, 1.0), .12 # below the horizon
-    if canvas.unit <= SIMPLE: stand = h - 0.125 + tall * firs(x, seeds, 'stand', 11) * (copse > 0.5) - y
+    if canvas.unit <= SIMPLE: stand = base - 0.125 + tall * firs(x, seeds, 'stand', 11) * (copse > 0.5) - y
     else: # a copse that ends with smaller trees, with branches and a foot that is hidden in grass
         wood, tufts = step(.42, .6, copse), firs(x, seeds, 'tufts', 60)
         twigs = noise(16 * x, 24 * y, 'fine', 24 / canvas.unit) - .6
-        stand = h - .125 + wood * (tall * torch.maximum(firs(x, seeds, 'stand', 11), .8 * firs(x, seeds, 'more', 17))
+        stand = base - .125 + wood * (tall * torch.maximum(firs(x, seeds, 'stand', 11), .8 * firs(x, seeds, 'more', 17))
             + .03 * twigs) + .02 * tufts * (wood > 0) - y
         foot = .12 + (.035 - .03 * tufts) * (4 * wood).clamp(max=1)
     return dict(
         own=own,
         added=added,
-        before=inside(stand, canvas) * inside(y - h + foot, canvas),
+        before=inside(stand, canvas) * inside(y - base + foot, canvas),
         horizon=h,
         exposure=lk.exposure,
-        **(at | dict(px=torch.full_like(h, 0.5), py=h - 0.06))
+        **(at | dict(px=torch.full_like(h, 0.5), py=base - 0.06))
     )
 
 # %% ../../nbs/world/02_land.ipynb #1a8bf73c
@@ -572,7 +591,7 @@ def _burn(seeds, m, canvas, still, bends=1., lean=0., reach=1.):
     def fields(x, y):
         near = lamp(x, y, px, py + .35 * high, .12 + .3 * high)
         lit = bright * (.06 + near) * dancing(x, y, seeds, m, px, py)
-        halo = .25 * bright * lamp(x, y, px, py + .4 * high, .5 * wide + .06)**2
+        halo = .25 * bright * lamp(x, y, px, py + .4 * high, .5 * wide + .06)**(3 if canvas.asked else 2)
         heat = flames(x, y, seeds, m, px, py, wide, high, bends, lean)
         return lit, halo, flame_light(heat), step(.05, .6, heat) * .8
     lit, halo, light, alpha = softly(canvas, fields, seeds.device)
@@ -604,10 +623,11 @@ def _paint_torch(seeds, m, canvas):
 def _paint_field(seeds, m, canvas):
     still = per_seed(_field, seeds, canvas)
     x, y = coords(canvas, seeds.device)
+    wide = .4 if canvas.asked else .9 # of the smoke: one is to see the sky beside it
     h, rise, lean = still['horizon'], per(m.flow * .8 + .03 * m.t), span(seeds, 'smoke lean', -.5, .5)
     def layers(x, y):
         density, relief = smoke(
-            x, y, seeds, 'smoke', still['px'] + span(seeds, 'smoke x', -0.3, 0.3), h - 0.05, 0.9, 1.1, rise, lean
+            x, y, seeds, 'smoke', still['px'] + span(seeds, 'smoke x', -0.3, 0.3), h - 0.05, wide, 1.1, rise, lean
         )
         yield (
             tint(blend(seeds, 'smoke', '241c1c 4c4440 3c3030')) * (0.5 + 0.8 * relief)[:, None]
@@ -620,7 +640,8 @@ def _paint_field(seeds, m, canvas):
         yield flame_light(far * .8), step(.05, .6, far) * .8
     own = lay_softly(still['own'], layers)
     p = _burn(seeds, m, canvas, still | dict(own=own, wide=still['wide'] * 1.5), 4.)
-    return develop(over(p, torch.tensor([.006, .004, .004], device=x.device), still['before'] * .93), still['exposure'])
+    p = over(p, torch.tensor([.006, .004, .004], device=x.device), still['before'] * .93)
+    return develop(on_water(p, seeds, m, h, canvas), still['exposure'])
 
 # %% ../../nbs/world/02_land.ipynb #163bd935
 def draw_fire_crackling(seeds, m, canvas): # int64 [B], Moment, pixels
@@ -800,7 +821,7 @@ def _paint_blasts(seeds, m, canvas):
     bits = debris(seeds, age, strength, k, px, py, 1.3 * r, canvas, up=.5)
     p = glow(p, torch.tensor([2.2, 1., .3], device=x.device), bits * per(warm.clamp(.2, 1)))
     if vent.any(): p = torch.where(vent[:, None], _lava(p, x, y, seeds, m, cx, cy, canvas), p)
-    return develop(p, lk.exposure)
+    return develop(on_water(p, seeds, m, h, canvas), lk.exposure)
 
 # %% ../../nbs/world/02_land.ipynb #580d15d5
 def _column(x, y, seeds, m, lk, px, py, kind): # coordinates, seeds, moment, look; foot [B, 1, 1]; int64 [B]
@@ -907,7 +928,7 @@ def _show(seeds, canvas):
     p = sky(lk, seeds, canvas, h, ('clear', 'cirrus', 'clear', 'mackerel'))
     if canvas.place:
         p = in_place(p, lk, seeds, h, canvas)
-        return dict(own=p, horizon=h, water=torch.zeros_like(water), exposure=lk.exposure)
+        return dict(own=p, horizon=h, water=torch.full_like(water, canvas.place == 'lake'), exposure=lk.exposure)
     p = mountains(
         p, lk, seeds, 'far', h - 0.03, span(seeds, 'far', 0.02, 0.22), blend(seeds, 'rock', '5c5c64 4c5454'), 0.8, 1.2
     )
@@ -1216,11 +1237,12 @@ def draw_wind_noise(seeds, m, canvas): # int64 [B], Moment, pixels
     flakes, cloud = (per(torch.tensor(_WIND[k], device=x.device)[kind]) for k in ('flakes', 'cloud'))
     kinds, drift = ('cumulus', 'heaps', 'mackerel', 'broken', 'cirrus'), -way * cloud * per(m.flow)
     colour, alpha = softly(canvas, lambda x, y: clouds(lk, seeds, x, y, h, kinds, drift), x.device)
-    p = over(still['own'], colour, alpha * still['open'])
-    p = sway_plants(p, still, seeds, m, way)
+    p = still['own'] if canvas.fog else over(still['own'], colour, alpha * still['open'])
+    p = sway_plants(on_water(p, seeds, m, h, canvas), still, seeds, m, way)
     light = lk.shade * .8 + lk.light
     air = still['dust'] * (lk.shade * .8 + lk.light * .8)
-    p = over(p, air, softly(canvas, lambda x, y: dust(x, y, seeds, m, h), x.device))
+    share = .6 if canvas.asked else 1. # what is asked for is to be seen through it
+    p = over(p, air, share * softly(canvas, lambda x, y: dust(x, y, seeds, m, h), x.device))
     leaf = torch.where(
         white[:, None], 0.9 * light.clamp(max=1), blend(seeds, 'flying', 'a08030 c07030 50602c 806040') * light
     )
@@ -1262,7 +1284,7 @@ def _in_snow(p, lk, seeds, h, canvas, lamps):
     blue, leaf = white * torch.tensor([.85, .93, 1.], device=white.device), blend(seeds, 'leaf', '3c5048 44584c')
     p = ground(p, lk, seeds, h, white, blue, rough=.5)
     large, tall = canvas.unit > SIMPLE, span(seeds, 'firs', .08, .16)
-    p = forest(p, lk, seeds, 'firs', h - .04, tall, leaf * .5 + white * .35, .3, 22 if large else 9)
+    p = forest(p, lk, seeds, 'firs', h - .04, tall, leaf * .5 + white * (.35 if large else .5), .3, 22 if large else 9)
     return _clearing(p, lk, seeds, h - .05, white, blue) if large else p
 
 def _in_desert(p, lk, seeds, h, canvas, lamps):
@@ -1279,6 +1301,7 @@ def _in_city(p, lk, seeds, h, canvas, lamps):
     (x, y), dark = coords(canvas, seeds.device), per(lk.light.mean(1) < .35)
     grey = blend(seeds, 'street', '58585c 64605c 50545c')
     p = ground(p, lk, seeds, h, grey, grey * 1.2, dry=.6)
+    p = glow(p, torch.tensor([.30, .16, .06], device=x.device), .35 * lamps * dark * exp(-(y - h).clamp(min=0) / .25))
     for j, (tall, n, depth) in enumerate(((.5, 11., .5), (.36, 7., .15))):
         d, windows, tone = houses(x, y, seeds, f'town {j}', h - .06 - .05 * j, tall, n)
         walls = tint(blend(seeds, f'walls {j}', '8c8884 948478 7c8490') * (lk.shade * .7 + lk.light * .5))

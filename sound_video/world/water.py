@@ -174,7 +174,7 @@ def _wet_look(seeds, canvas):
     lk = look(seeds, WET, canvas.hour)
     lk.veil = torch.ones_like(lk.veil)
     lk.haze = lk.haze * 1.1 * by(kind_index('raining', seeds), [1, 1, 1.5, .9, 1, 1, 1.1, .7])
-    return lk
+    return replace(lk, exposure=lk.exposure * (1 + lk.night)) if canvas.asked else lk # dark, but one sees the rain
 
 def leaf(x, y, cx, cy, turn, long, wide):
     "A pointed leaf: signed distance, and place across and along it, planes."
@@ -295,7 +295,7 @@ def _wet_land(seeds, canvas):
     h = on_level(canvas, h)
     p = sky(lk, seeds, canvas, h, ('overcast', 'storm')) * .8
     if canvas.place:
-        p = in_place(p, lk, seeds, h, canvas)
+        p = in_place(p, lk, seeds, h, canvas, .4)
         return dict(lk=lk, p=p, pool=water_in(canvas, h, seeds), h=h, rings=_ring_planes(seeds, h, canvas))
     rock, green = blend(seeds, 'rock', '50606a 4a5a50 5c5a64'), blend(seeds, 'leafy', '34502e 46582e 2e4a40')
     p = mountains(p, lk, seeds, 'far', h - .02, .30, rock, 1.5)
@@ -411,8 +411,9 @@ def _falling_rain(seeds, m, canvas, w, amount, ex, ey):
     dots = splat(
         *(torch.cat(v, 1) for v in ((px, sx), (py, sy), (s, strength), (r, torch.full_like(sx, 0.009)))), canvas
     )
+    bright = (0.45 + 0.35 * force(m).clamp(max=1)).clamp(min=0.6 if canvas.asked else 0.0)
     return (
-        _streaks(per_seed(_streak_planes, seeds, canvas), m, amount, canvas) * per(0.45 + 0.35 * force(m).clamp(max=1))
+        _streaks(per_seed(_streak_planes, seeds, canvas), m, amount, canvas) * per(bright)
         + 0.8 * dots
     )
 
@@ -423,14 +424,15 @@ def draw_raining(seeds, m, canvas):  # int64 [B]  # Moment of B pictures  # pixe
     (x, y), kind, g = coords(canvas, seeds.device), kind_index('raining', seeds), force(m)
     w = per_seed(_wet_land, seeds, canvas)
     lk = w['lk']
-    amount = (0.07 + 0.60 * g).clamp(max=0.95) * by(kind, [1, 1, 1, 1, 1, 1, 1, 0.35])
+    least, rings = (0.15, 0.6) if canvas.asked else (0.0, 0.9) # one is to see that it rains, and on what
+    amount = (0.07 + 0.60 * g).clamp(least, 0.95) * by(kind, [1, 1, 1, 1, 1, 1, 1, 0.35])
     _, _, i = latest(m, 2)
     ex, ey = canvas.across(0.15 + 0.7 * hashed(seeds, 'drip x', i)), (w['h'][:, :, 0] - 0.12) * (
         0.2 + 0.6 * hashed(seeds, 'drip y', i)
     )
     light = lk.horizon * 0.8 + lk.light * 0.4 + 0.04
     p = glow(
-        w['p'], light, (0.9 * _rings(w['rings'], m, 1.1 * amount) + 0.8 * ripples(m, x, y, ex, ey, 0.35)) * w['pool']
+        w['p'], light, (rings * _rings(w['rings'], m, 1.1 * amount) + 0.8 * ripples(m, x, y, ex, ey, 0.35)) * w['pool']
     )
     s = per(stir(m))
     thick = per(g.clamp(max=1.3) * by(kind, [0.25, 0.35, 0.5, 0.25, 0.3, 0.3, 0.45, 0.15]))
@@ -513,7 +515,7 @@ def _fall_land(lk, seeds, canvas, top, foot, notch, far): # planes; how much air
     trees = .07 * firs(x, seeds, 'firs', 18.) * notch * step(.25, .6, crest(seeds, 'wood', x, 1., 'smooth'))
     green, rock = blend(seeds, 'leaf', '3c5a30 4c6a2c 2c4a34'), blend(seeds, 'far rock', '7a7c84 6a7a74 8c8078')
     p = sky(lk, seeds, canvas, foot + .1)
-    if canvas.place: p = in_place(p, lk, seeds, foot + .1, canvas)
+    if canvas.place: p = in_place(p, lk, seeds, foot + (.25 if canvas.place == 'mountains' else .1), canvas)
     else: p = mountains(p, lk, seeds, 'far', foot, .55, rock, 1.3)
     p = over(p, green * (lk.shade * .7 + lk.light * .35), inside(top + trees - y, canvas))
     cliff, a = _cliff(lk, seeds, x, y, top, foot)
@@ -1069,7 +1071,8 @@ def draw_splashing_water(seeds, # int64 [B]
     p = _water(w, seeds, x, y, s, .25 + .6 * g, rings)
     down = (w['h'] - y).clamp(min=1e-3)
     lace = softly(canvas, lambda x, y: _lace(x, y, w, s), x.device)
-    tall = per(by(kind, [.75, 1.25, .02, .05, .10, .30, .03, .8]) * (.25 + .45 * m.level + .3 * force(m)))
+    calm = .08 if canvas.asked else .25
+    tall = per(by(kind, [.75, 1.25, .02, .05, .10, .30, .03, .8]) * (calm + .45 * m.level + .3 * force(m)))
     p = _breakers(p, w, m, seeds, tall)
     p = over(
         p,
@@ -1093,7 +1096,10 @@ def press(m, every=1, which=0,         # the events whose number is `which` modu
 # %% ../../nbs/world/03_water.ipynb #3ea0789f
 CLOSE_HOURS = ('morning', 'noon', 'hazy', 'golden hour', 'overcast', 'dawn', 'hazy', 'overcast', 'noon')
 
-def _close_look(seeds, canvas): return look(seeds, CLOSE_HOURS, canvas.hour)
+def _close_look(seeds, canvas):
+    lk = look(seeds, CLOSE_HOURS, canvas.hour)
+    if not canvas.asked: return lk
+    return replace(lk, exposure=lk.exposure * (1 + .5 * step(.3, .9, lk.light.mean(1)))) # as no sky shows the hour
 
 def _thing(colour, a):
     "What a painter of things returns: colour and coverage [B, 4, S, S]."
