@@ -73,58 +73,41 @@ def one_of(i, n, parts, out, stages, store, double):
         dist.init_process_group('gloo', rank=i, world_size=n, init_method=f'file://{store}')
     count, keep = Count(), Keep(out.parent)
     if double: in_double()
-    try:
-        train(
-            out,
-            'brief',
-            stages,
-            cbs=[keep, count, *[Enough()] * double],
-            precision='float32',
-            accumulate=parts,
-        )
-    except KeyboardInterrupt:
-        pass
+    train(out, 'brief', stages, cbs=[keep, count], precision='float32', accumulate=parts)
     (out.parent/f'read-{i}.json').write_text(json.dumps([count.rows, count.pictures]))
     (out.parent/f'losses-{i}.json').write_text(json.dumps(keep.losses))
     if n > 1: dist.destroy_process_group()
 
-class Enough(Callback):
-    "Ends a training that is compared in 64 bits after fifty steps, or where that takes too long, after the first."
-    order = 9.5
-    def __init__(self): self.n = 0
-    def after_batch(self):
-        self.n += self.training and name_of(self.learn) in DOUBLE
-        if self.n == epochs(1, 50): raise KeyboardInterrupt
+def in_64_bits(held):
+    for k, v in vars(held).items() if hasattr(held, '__dict__') and not torch.is_tensor(held) else ():
+        if torch.is_tensor(v) and v.is_floating_point(): vars(held)[k] = v.double()
 
-DOUBLE = ('AudioEncoder', 'TrajectoryGenerator', 'SceneNet')
+def doubled(make):
+    "A function that makes a Learner, made to compute in 64 bits, with what it is given."
+    def made(dls, *args, **kwargs):
+        torch.set_default_dtype(torch.float64)
+        torch.Tensor.float = torch.Tensor.double
+        for data in (dls.train.dataset, dls.valid.dataset):
+            for held in (data, *vars(data).values()): in_64_bits(held)
+        cells = [c.cell_contents for a in args for c in getattr(a, '__closure__', None) or ()]
+        for net in (*args, *kwargs.values(), getattr(dls.train, 'clip', None), *cells):
+            if isinstance(net, torch.nn.Module): net.double()
+        learn = make(dls, *args, **kwargs)
+        learn.model.double()
+        return learn
+    return made
 
 def in_double():
-    "From the moment when a Learner of these is made, all in 64 bits."
+    "From now on, every Learner computes in 64 bits."
     from sound_video.app import training
-    from sound_video.hearing import alignment as hearing
-    def doubled(make):
-        def made(dls, *args, **kwargs):
-            torch.set_default_dtype(torch.float64)
-            torch.Tensor.float = torch.Tensor.double
-            for data in (dls.train.dataset, dls.valid.dataset):
-                vars(data).update(
-                    {k: v.double() for k, v in vars(data).items() if torch.is_tensor(v) and v.is_floating_point()}
-                )
-            nets = [
-                *args,
-                getattr(dls.train, 'clip', None),
-                *[c.cell_contents for a in args for c in getattr(a, '__closure__', None) or ()],
-            ]
-            for net in nets:
-                if isinstance(net, torch.nn.Module):
-                    net.double()
-            learn = make(dls, *args, **kwargs)
-            learn.model.double()
-            return learn
-        return made
+    from sound_video.hearing import alignment, clip_training
     training.VideoGrid.after_train = lambda self: setattr(self, 'follows', 0.) # its films are of 32 bits
-    hearing.hearing_learner = doubled(hearing.hearing_learner)
-    training.trajectory_learner, training.Learner = doubled(training.trajectory_learner), doubled(training.Learner)
+    for module, names in {
+        training: ('Learner', 'stylegan_learner', 'inversion_learner', 'image_learner', 'trajectory_learner'),
+        alignment: ('hearing_learner',),
+        clip_training: ('clip_learner',),
+    }.items():
+        for name in names: setattr(module, name, doubled(getattr(module, name)))
 
 def run(n, out, stages, parts=1, double=False):
     pids = [
@@ -194,14 +177,12 @@ def both(base, stages, d):
     yield f'read by {" and ".join(stages)}', [
         json.loads(p.read_text()) for p in (one / 'read-0.json', two / 'read-0.json', two / 'read-1.json')
     ]
-    if stages[0] not in ('audio', 'trajectory', *['image_classifier'] * LONG): return
-    for way, how in ways.items(): run(out=begin(base, d/f'{way}-double'), stages=stages[:1], double=True, **how)
-    alone, together = d/'one-double', d/'processes-double'
-    yield f'steps in 64 bits of {stages[0]}', {k: v for k, v in steps_apart(alone, together).items() if k in DOUBLE}
+    if not LONG: return
+    for way, how in ways.items(): run(out=begin(base, d/f'{way}-double'), stages=stages, double=True, **how)
+    alone = d/'one-double'
+    yield f'steps in 64 bits of {stages[0]}', steps_apart(alone, d/'processes-double')
     for way in ('processes', 'parts'):
-        yield f'gradients in 64 bits, {way}, of {stages[0]}', {
-            k: v for k, v in gradients(d / 'one-double', d / f'{way}-double') if k.startswith(DOUBLE)
-        }
+        yield f'gradients in 64 bits, {way}, of {stages[0]}', dict(gradients(alone, d/f'{way}-double'))
 
 if __name__ == '__main__':
     with tempfile.TemporaryDirectory() as d:

@@ -31,15 +31,15 @@ def test_first_gradients(found, way):
     assert {'SceneNet', 'Generator16-discriminator', 'Generator16-generator', 'Generator32-generator', 'Clip'} <= set(
         gradients
     )
+    if EVERY: gradients = {k: v for k, v in gradients.items() if 'Generator32' not in k} # after fifty steps of 16 × 16
     assert not {k: v for k, v in gradients.items() if not v < LOOSE.get(k, 1e-4)}
 
 @pytest.mark.skipif(not EVERY, reason='takes minutes: set SOUND_VIDEO_PROCESSES=all')
 @pytest.mark.parametrize('way', ['processes', 'parts'])
 def test_first_gradients_in_64_bits(found, way):
     gradients = of(found, f'gradients in 64 bits, {way}')
-    assert set(gradients) == {
-        'SceneNet', 'AudioEncoder', 'TrajectoryGenerator-generator', 'TrajectoryGenerator-discriminator'}
-    assert not {k: v for k, v in gradients.items() if not v < 1e-11}
+    assert {k.split('-')[0] for k in gradients} == set(PLANNED)
+    assert not {k: v for k, v in gradients.items() if not v < 1e-9}
 
 PLANNED = {
     'SceneNet': 'image classifier', 'Generator16': 'StyleGAN 16', 'Generator32': 'StyleGAN 32', 'Clip': 'CLIP',
@@ -52,12 +52,14 @@ def test_a_plan_counts_the_steps_that_are_taken(found):
     assert taken == {name: found['planned'][name] for name in taken} and len(taken) == (9 if EVERY else 4)
 
 def test_losses_of_every_step(found):
-    "Fifty of each, if every kind is trained; in 64 bits where layers normalise over the batch, or slopes jump."
-    losses = {k: v for k, v in of(found, 'steps of').items() if k not in LOOSE and k != 'TrajectoryGenerator'}
-    losses |= of(found, 'steps in 64 bits')
-    assert not {k: v for k, v in losses.items() if not v[0] < 1e-3}
-    assert not EVERY or all(n >= 50 for _, n in losses.values())
+    "Fifty of each, if every kind is trained, in 64 bits: in 32, a game of two lets rounding grow to tenths by then."
+    if EVERY:
+        losses = of(found, 'steps in 64 bits')
+        assert set(losses) == set(PLANNED) and all(n >= 50 for _, n in losses.values())
+        assert not {k: v for k, v in losses.items() if not v[0] < 1e-6}
+    else: assert not {k: v for k, v in of(found, 'steps of').items() if not v[0] < 1e-3}
 
+@pytest.mark.skipif(EVERY, reason='of trainings of a few steps')
 def test_losses_and_metrics(found):
     stages = {name: f for name, f in found.items() if 'losses' in f}
     assert {'image_classifier', 'stylegan-16', 'stylegan-32', 'clip'} <= set(stages)
