@@ -1,6 +1,7 @@
 """One process, two, and one that works in parts: `python tests/shared.py STAGE,STAGE…` trains the brief recipe in each
 way, and prints how far losses and weights are apart. Run by test_shared.py."""
 import csv, json, math, os, shutil, sys, tempfile
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 import torch, torch.distributed as dist
@@ -114,7 +115,9 @@ def in_double():
     "From now on, every Learner computes in 64 bits."
     from sound_video.app import training
     from sound_video.hearing import alignment, clip_training
-    training.VideoGrid.after_train = lambda self: setattr(self, 'follows', 0.) # its films are of 32 bits
+    # what measures has classifiers and films of 32 bits
+    training.VideoGrid.after_train = lambda self: setattr(self, 'follows', 0.)
+    training.Measure.after_train = lambda self: setattr(self, 'found', defaultdict(float))
     for module, names in {
         training: ('Learner', 'stylegan_learner', 'inversion_learner', 'image_learner', 'trajectory_learner'),
         alignment: ('hearing_learner',),
