@@ -1,6 +1,7 @@
 """One process, two, and one that works in parts: `python tests/shared.py STAGE,STAGE…` trains the brief recipe in each
 way, and prints how far losses and weights are apart. Run by test_shared.py."""
 import csv, json, math, os, shutil, sys, tempfile
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 import torch, torch.distributed as dist
@@ -78,22 +79,35 @@ def one_of(i, n, parts, out, stages, store, double):
     (out.parent/f'losses-{i}.json').write_text(json.dumps(keep.losses))
     if n > 1: dist.destroy_process_group()
 
-def in_64_bits(held):
-    for k, v in vars(held).items() if hasattr(held, '__dict__') and not torch.is_tensor(held) else ():
-        if torch.is_tensor(v) and v.is_floating_point(): vars(held)[k] = v.double()
+FLOAT = torch.Tensor.float
+
+class Afterwards(Callback):
+    "Calls a function when the training has ended."
+    order = 1000
+    def __init__(self, do): self.do = do
+    def after_fit(self): self.do()
+
+def cast(held, nets, dtype):
+    "Give what objects hold, networks, and what is made from now on another precision."
+    torch.set_default_dtype(dtype)
+    torch.Tensor.float = FLOAT if dtype is torch.float32 else torch.Tensor.double
+    for x in held:
+        for k, v in vars(x).items():
+            if torch.is_tensor(v) and v.is_floating_point(): vars(x)[k] = v.to(dtype)
+    for net in nets: net.to(dtype)
 
 def doubled(make):
-    "A function that makes a Learner, made to compute in 64 bits, with what it is given."
+    "A function that makes a Learner, made to compute in 64 bits, with what it is given, until its training ends."
     def made(dls, *args, **kwargs):
-        torch.set_default_dtype(torch.float64)
-        torch.Tensor.float = torch.Tensor.double
-        for data in (dls.train.dataset, dls.valid.dataset):
-            for held in (data, *vars(data).values()): in_64_bits(held)
+        data = (dls.train.dataset, dls.valid.dataset)
+        held = [x for d in data for x in (d, *vars(d).values()) if hasattr(x, '__dict__') and not torch.is_tensor(x)]
         cells = [c.cell_contents for a in args for c in getattr(a, '__closure__', None) or ()]
-        for net in (*args, *kwargs.values(), getattr(dls.train, 'clip', None), *cells):
-            if isinstance(net, torch.nn.Module): net.double()
+        given = (*args, *kwargs.values(), getattr(dls.train, 'clip', None), *cells)
+        nets = [x for x in given if isinstance(x, torch.nn.Module)]
+        cast(held, nets, torch.float64)
         learn = make(dls, *args, **kwargs)
-        learn.model.double()
+        nets.append(learn.model.double())
+        learn.add_cb(Afterwards(lambda: cast(held, nets, torch.float32)))
         return learn
     return made
 
@@ -101,7 +115,9 @@ def in_double():
     "From now on, every Learner computes in 64 bits."
     from sound_video.app import training
     from sound_video.hearing import alignment, clip_training
-    training.VideoGrid.after_train = lambda self: setattr(self, 'follows', 0.) # its films are of 32 bits
+    # what measures has classifiers and films of 32 bits
+    training.VideoGrid.after_train = lambda self: setattr(self, 'follows', 0.)
+    training.Measure.after_train = lambda self: setattr(self, 'found', defaultdict(float))
     for module, names in {
         training: ('Learner', 'stylegan_learner', 'inversion_learner', 'image_learner', 'trajectory_learner'),
         alignment: ('hearing_learner',),

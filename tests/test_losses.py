@@ -25,7 +25,8 @@ from sound_video.hearing.classifier import ClassStep, class_terms
 from sound_video.hearing.finetuning import finetune_head
 from sound_video.motion.inversion import (
     Inverter, InverterConfig, ImageEncoder, ImageEncoderConfig, latent_statistics)
-from sound_video.motion.inversion_training import SoundVectors, inversion_learner, image_learner, vector_dls
+from sound_video.motion.inversion_training import (
+    ImageStep, SoundVectors, image_learner, image_terms, inversion_learner, vector_dls)
 from sound_video.motion.trajectory import N_CURVES, TrajectoryConfig, TrajectoryGenerator, latent_axes
 from sound_video.stylegan.stylegan2 import Discriminator, Generator, StyleGAN2Config
 from sound_video.motion.reactive import layer_groups
@@ -340,6 +341,22 @@ def test_pictures_weigh_as_they_say(frozen, clip):
         torch.testing.assert_close(
             g, sum(w * alone[t][n] for t, w in zip(TERMS, (1.0, 2.0, 1.0, 0.01, 1.0))), rtol=1e-3, atol=1e-5
         )
+
+def image_step(n=2):
+    images, made = torch.rand(2, 2*n, 3, 8, 8)
+    w, known, std = torch.randn(2*n, 3, 8), torch.randn(n, 3, 8), torch.full((8,), 2.)
+    return ImageStep(images, w, made, known, torch.zeros(8), std, None)
+
+def test_picture_latents_are_those_of_the_generators_own():
+    "Only these are known: the second half of the batch."
+    s = image_step()
+    torch.testing.assert_close(image_terms()['latents'].loss(s), ((s.w[2:] - s.known) / 2).square().mean())
+
+def test_picture_distances_count_for_both_halves():
+    s = image_step()
+    found, _ = weighted_sum({'pixels': image_terms()['pixels']}, s, 0)
+    own, others = ((s.made - s.images).abs()[half].mean() for half in (slice(2), slice(2, 4)))
+    torch.testing.assert_close(found, own + others)
 
 def test_picture_terms_of_weight_0_are_not_computed(frozen, clip, monkeypatch):
     norms, distances = counted(monkeypatch, inversion_training, 'latent_norm'), counted(
