@@ -64,7 +64,7 @@ class Count(Callback):
             self.pictures[name] = self.pictures.get(name, 0) + len(i)
             return type(data).images_at(data, i)
         name, data.images_at = self._name(), counted
-    def after_train(self): vars(self.dl.dataset).pop('pictures_at', None)
+    def after_train(self): vars(self.dl.dataset).pop('images_at', None)
     def before_batch(self):
         if self.training: self.rows[self._name()] = self.rows.get(self._name(), 0) + len(self.xb[0])
 

@@ -527,17 +527,8 @@ def _field(seeds, canvas):
     one, two = blend(seeds, 'one', '6c5c34 4c3c2c 7c6c3c'), blend(seeds, 'two', '3c3024 5c4c30')
     def paint(p, lk):
         if canvas.place: return in_place(p, lk, seeds, h, canvas)
-        p = mountains(
-            p,
-            lk,
-            seeds,
-            'hills',
-            h - 0.03,
-            span(seeds, 'hills', 0.03, 0.3),
-            blend(seeds, 'rock', '5c5448 4c5438'),
-            0.8,
-            1.2,
-        )
+        rock = blend(seeds, 'rock', '5c5448 4c5438')
+        p = mountains(p, lk, seeds, 'hills', h - 0.03, span(seeds, 'hills', 0.03, 0.3), rock, 0.8, 1.2)
         return ground(p, lk, seeds, h, one, two, rough=1.8)
     trees = .2 if canvas.place == 'forest' else 0. # the sky's colours are to be seen above them
     own = paint(sky(smoky, seeds, canvas, h + trees, FAIR) * (1 if canvas.asked else .7), smoky)
