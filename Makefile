@@ -18,7 +18,7 @@ demo: $(READY)  ## A thunderstorm's sound, and a film of it by each of the two e
 	@echo "Watch out/demo-world.mp4, drawn by the world's renderer, and out/demo.mp4, made by the generator"
 
 test: $(READY)  ## Every notebook and every test, with a count
-	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## Lines of at most 120 columns, no unused or undefined names
 	$(BIN)/ruff check -q .

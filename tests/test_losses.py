@@ -12,7 +12,8 @@ from sound_video.hearing import alignment
 from sound_video.motion import inversion_training
 from sound_video.motion import trajectory_training
 from sound_video.stylegan.adversarial import (
-    GANModels, GANState, AdaptiveAugment, path_lengths, r1_penalty, stylegan_learner)
+    GANModels, GANState, AdaptiveAugment, as_dls, image_moments, moments_distance, path_lengths, r1_penalty,
+    stylegan_learner)
 from sound_video.core.callbacks import ComputeIn
 from sound_video.core.steps import StepLoss, weighted_sum
 from sound_video.hearing.clip_training import agreement, clip_learner, contrast
@@ -101,7 +102,7 @@ def new_generator(size=16):
 @pytest.fixture(scope='module')
 def frozen(): return new_generator().eval().requires_grad_(False)
 
-# StyleGAN: D logistic (real, fake), G non-saturating, R1, path length, and the sign that ADA follows
+# StyleGAN: D logistic (real, fake), G non-saturating, R1, path length, moments, and the sign that ADA follows
 
 def stylegan(**kwargs):
     G = new_generator()
@@ -195,6 +196,41 @@ def test_mean_path_length_follows():
             if self.turn == 'generator': raise CancelFitException
     with learn.no_bar(), learn.no_logging(), learn.added_cbs(Once()): learn.fit(1)
     assert learn.state.path > 0
+
+def test_stylegan_moments():
+    learn, plain = stylegan(moments=3.), stylegan()
+    term = difference(first_step(learn, 'generator'), first_step(plain, 'generator'))
+    G, wanted = learn.model.G, image_moments(learn.dls.train[0][0])
+    z, c = torch.randn(64, 8), torch.arange(64) % 2
+    distance = lambda: moments_distance(image_moments(G.synthesis(G.mapping(z, c), 'const')), wanted)
+    assert improves(learn, term, distance) < 0
+    assert reached(term) >= {n for n in names(learn.model, 'G.synthesis') if n.endswith('affine.weight')}
+    assert set(term) <= names(learn.model, 'G.')
+
+def test_moments_distance_by_hand():
+    "In data of mean 0 and variance 4: a mean of 1 is 1/4 away, a mean square of 6 another 4/16."
+    moments = lambda mean, square: torch.tensor([mean, square]).view(2, 1, 1, 1).expand(2, 3, 8, 8)
+    torch.testing.assert_close(moments_distance(moments(1., 6.), moments(0., 4.)), torch.tensor(.5))
+
+def test_running_moments_follow():
+    "All real images count alike, at first, and a new batch of generated ones a tenth."
+    learn, seen = stylegan(moments=3.), []
+    class Watched(Callback):
+        order = 90
+        def after_step(self):
+            if self.turn == 'generator': seen.append((self.state.steps, self.state.moments.clone()))
+    batches = [(torch.rand(4, 3, 16, 16) + i, torch.tensor([0, 1, 0, 1])) for i in range(3)]
+    learn.dls = as_dls(batches)
+    made, make = [], learn.make_step
+    def kept(*rows):
+        made.append(make(*rows))
+        return made[-1]
+    learn.make_step = kept
+    with learn.no_bar(), learn.no_logging(), learn.added_cbs(Watched()): learn.fit(1)
+    real = [image_moments(x) for x, _ in batches]
+    fake = [image_moments(s.fake.detach()) for s in made[1::2]] # the generator's turns
+    torch.testing.assert_close(seen[-1][1][0], sum(real) / 3)
+    torch.testing.assert_close(seen[-1][1][1], fake[0].lerp(fake[1], .1).lerp(fake[2], .1))
 
 def test_path_lengths_of_a_plain_sum():
     w = torch.randn(6, 3, 5).requires_grad_()

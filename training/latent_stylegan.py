@@ -13,7 +13,6 @@ from sound_video.stylegan.adversarial import GANModels, GANState, stylegan_learn
 from sound_video.stylegan.autoencoder import (
     Autoencoder, AutoencoderConfig, LatentGenerator, autoencoder_learner, fit_cosine,
                                      fit_whitening, load_autoencoder, save_autoencoder)
-from sound_video.core.steps import Term
 from sound_video.core.callbacks import TrainingState, keeping, read_checkpoint, term_values
 from sound_video.core.arrays import to_uint8
 from sound_video.core.devices import default_device, seed_all
@@ -206,24 +205,6 @@ class Samples(Callback):
         sheet = torch.cat(list(generated(self.model.ema, ae, classes, psi=.7)))
         save_sheet(self.work/'generator'/f'{n:08d}.png', sheet, self.per_scene)
 
-class Moments:
-    """How far the mean and the mean square of what is generated are from those of the data, at each position and
-    channel: a term of the generator's loss.
-
-    The discriminator is slow to notice that one texture repeats at fixed places, and without this the generator fills
-    all pictures with a grid of dots. Running means over batches are compared; the gradient flows through the last."""
-    def __init__(self, latents, beta=.9): # batches [n, C, H, W] of all data
-        means = lambda f: sum(f(z).sum(0) for z in latents) / sum(map(len, latents))
-        self.wanted, self.beta, self.found = (means(lambda z: z), means(torch.square)), beta, None
-        self.variance = (self.wanted[1] - self.wanted[0]**2).mean((1, 2), keepdim=True)
-
-    def __call__(self, s): # a `GANStep` -> []
-        now = s.fake.float().mean(0), s.fake.float().square().mean(0)
-        before = self.found or [a.detach() for a in now]
-        means = [b.lerp(a, 1 - self.beta) for a, b in zip(now, before)]
-        self.found = [a.detach() for a in means]
-        return sum(((a - b)**2 / self.variance**k).mean() for k, (a, b) in enumerate(zip(means, self.wanted), 1))
-
 def halves(nets): return {k: v.half().contiguous() for k, v in nets.state_dict().items()}
 
 def start_from(folder, nets, state):
@@ -233,8 +214,7 @@ def start_from(folder, nets, state):
     vars(state).update({k: v for k, v in memory.items() if hasattr(state, k)})
 
 def train_generator(
-    work, images=3_000_000, start=None, lr=2e-3, gamma=.5, moments_weight=100., bs=16, every=20_000, seed=0,
-    device='cpu'
+    work, images=3_000_000, start=None, lr=2e-3, gamma=.5, bs=16, every=20_000, seed=0, device='cpu'
 ):
     "The StyleGAN2 of the latents; `start`: a folder that `keep` wrote, to go on from where there is no checkpoint."
     seed_all(seed)
@@ -247,10 +227,8 @@ def train_generator(
     nets, dls = GANModels(Generator(cfg), Discriminator(cfg)).to(device), DataLoaders(data, data, device=device)
     state = GANState()
     if start and not (folder/'generator.pt').exists(): start_from(start, nets, state)
-    learn = stylegan_learner(dls, cfg, nets, lr, gamma=gamma, mapping_lr=20., mixing=.5, seed=seed, state=state)
-    rows = np.array_split(file.rows(), max(1, len(file) // 800))
-    moments = Moments([white(torch.from_numpy(np.array(z)).to(device)) for z in rows])
-    learn.terms['generator']['moments'] = Term(moments, moments_weight)
+    learn = stylegan_learner(
+        dls, cfg, nets, lr, gamma=gamma, moments=100., mapping_lr=20., mixing=.5, seed=seed, state=state)
     learn.add_cbs([Samples(state, work, every), Pace(state, images + state.images)])
     learn.add_cbs(keeping(folder, 'generator', None, True, seed, 2000, state))
     learn.fit(-(-images // epoch))
@@ -299,7 +277,8 @@ def keep(work, folder):
     if (work/'generator'/'generator.pt').exists():
         nets, memory = networks_of(work)
         with atomic(folder/'generator.safetensors') as tmp: save_file(halves(nets), tmp)
-        about |= dict(config=nets.cfg.to_dict(), memory={k: v for k, v in memory.items() if k != 'rows'})
+        memory = {k: v for k, v in memory.items() if k not in ('rows', 'moments')}
+        about |= dict(config=nets.cfg.to_dict(), memory=memory)
     with atomic(folder/'state.json') as tmp: tmp.write_text(json.dumps(about, indent=1) + '\n')
     say(f"{sum(p.stat().st_size for p in folder.iterdir()):,} bytes in '{folder}'")
 

@@ -91,6 +91,7 @@ class Recipe(Config):
     )
     d_lr:float = 1.               # of the discriminator, times `lr`
     path_length:float = 0.        # weight of path length regularisation
+    moments:float = 100.          # weight of the distance of moments of generated images to those of the data
     half_life:int = 10_000        # of the generator's running average, pictures
     mirror:bool = False           # learn from mirror images too
     stream:bool = False           # read pictures when they are needed, and keep none: for shards larger than the disk
@@ -204,6 +205,7 @@ def _paper(kind, size):
         mapping_lr=1.0,
         mirror=True,
         ada=0.6,
+        moments=0.0,
         **own,
     )
 

@@ -168,7 +168,8 @@ def train_resolution(dls, recipe:Recipe, resolution:int,
     every = max(images // 20, 1)
     if nets is None: nets = GANModels(new_generator(cfg), Discriminator(cfg))
     elif nets.cfg.img_resolution < resolution: nets = grow(nets, resolution)
-    same = {k: getattr(recipe, k) for k in ('gamma', 'mapping_lr', 'd_lr', 'mixing', 'path_length', 'half_life')}
+    names = 'gamma', 'mapping_lr', 'd_lr', 'mixing', 'path_length', 'moments', 'half_life'
+    same = {k: getattr(recipe, k) for k in names}
     learn = stylegan_learner(dls, cfg, nets, recipe.lr, ada_target=recipe.ada, **same, **kwargs)
     shown = min(8, max(1, every // max(cfg.c_dim, 1))) # of each class: no more in all than are trained on in between
     grid = SampleGrid(learn.state, run.work/f'samples-{resolution}', every, shown)
