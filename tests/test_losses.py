@@ -208,9 +208,9 @@ def test_stylegan_moments():
     assert set(term) <= names(learn.model, 'G.')
 
 def test_moments_distance_by_hand():
-    "In data of mean 0 and variance 4: a mean of 1 is 1/4 away, a mean square of 6 another 4/16."
+    "In data of mean 0 and variance 4: a mean of 1 is 1/4 away, a mean square of 8 another 16/16."
     moments = lambda mean, square: torch.tensor([mean, square]).view(2, 1, 1, 1).expand(2, 3, 8, 8)
-    torch.testing.assert_close(moments_distance(moments(1., 6.), moments(0., 4.)), torch.tensor(.5))
+    torch.testing.assert_close(moments_distance(moments(1., 8.), moments(0., 4.)), torch.tensor(1.25))
 
 def test_running_moments_follow():
     "All real images count alike, at first, and a new batch of generated ones a tenth."
