@@ -212,6 +212,17 @@ def test_moments_distance_by_hand():
     moments = lambda mean, square: torch.tensor([mean, square]).view(2, 1, 1, 1).expand(2, 3, 8, 8)
     torch.testing.assert_close(moments_distance(moments(1., 8.), moments(0., 4.)), torch.tensor(1.25))
 
+def test_moments_take_a_pattern_away():
+    data, drawn = torch.randn(2, 400, 2, 6, 6, generator=torch.Generator().manual_seed(0))
+    dots = torch.zeros(2, 6, 6)
+    dots[:, ::3, ::3] = 1.
+    loss = lambda x: moments_distance(image_moments(x), image_moments(data))
+    assert loss(drawn) < .1 * loss(drawn + dots) and loss(drawn) < .1 * loss(drawn * (1 + 2 * dots))
+    wrong = (drawn + dots).requires_grad_()
+    pull = torch.autograd.grad(loss(wrong), wrong)[0].sum(0)
+    assert (pull[:, ::3, ::3] > 0).all() # less of it where the dots are
+    assert pull[dots > 0].mean() > 10 * pull[dots == 0].abs().mean()
+
 def test_running_moments_follow():
     "All real images count alike, at first, and a new batch of generated ones a tenth."
     learn, seen = stylegan(moments=3.), []
