@@ -13,7 +13,7 @@ from sound_video.stylegan.adversarial import GANModels, GANState, stylegan_learn
 from sound_video.stylegan.autoencoder import (
     Autoencoder, AutoencoderConfig, LatentGenerator, autoencoder_learner, fit_cosine,
                                      fit_whitening, load_autoencoder, save_autoencoder)
-from sound_video.core.callbacks import TrainingState, keeping, read_checkpoint, term_values
+from sound_video.core.callbacks import ComputeIn, TrainingState, keeping, read_checkpoint, term_values
 from sound_video.core.arrays import to_uint8
 from sound_video.core.devices import default_device, seed_all
 from sound_video.core.errors import UserError, atomic
@@ -229,7 +229,7 @@ def train_generator(
     if start and not (folder/'generator.pt').exists(): start_from(start, nets, state)
     learn = stylegan_learner(
         dls, cfg, nets, lr, gamma=gamma, moments=100., mapping_lr=20., mixing=.5, seed=seed, state=state)
-    learn.add_cbs([Samples(state, work, every), Pace(state, images + state.images)])
+    learn.add_cbs([ComputeIn(), Samples(state, work, every), Pace(state, images + state.images)])
     learn.add_cbs(keeping(folder, 'generator', None, True, seed, 2000, state))
     learn.fit(-(-images // epoch))
 
