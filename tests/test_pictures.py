@@ -128,12 +128,13 @@ def test_without_classes_interrupted_ends_the_same(tmp_path, preset, seed):
     assert_same(weights(whole), weights(again))
     kept = [read_checkpoint(tmp_path/f'{name}.training'/'stylegan-16.pt')['memory'] for name in ('whole', 'broken')]
     for memory in kept: memory.pop('rows') # a table's averages over the epoch that was interrupted are of its rest
+    assert torch.equal(*(memory.pop('moments') for memory in kept))
     assert kept[0] == kept[1] and kept[0]['images'] == 96
     sv = SoundVideo.load(again)
     assert (
         sv.class_names == ()
         and set(sv.config.metrics) == {'fid_mini'}
-        and set(weights(again)) == {'generator.safetensors'}
+        and set(weights(again)) == {'generator.safetensors', 'discriminator.safetensors'}
     )
     assert 'no distance by Inception' in (again/'README.md').read_text()
     table = list(csv.DictReader((tmp_path/'whole.training'/'metrics-stylegan-16.csv').open()))

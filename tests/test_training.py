@@ -57,6 +57,8 @@ def read_picture(b): return np.asarray(Image.open(io.BytesIO(b)).convert('RGB'))
 def files(pack): return {p.relative_to(pack).as_posix() for p in pack.rglob('*') if p.is_file()}
 def weights(pack): return {f: load_file(pack/f) for f in sorted(files(pack)) if f.endswith('.safetensors')}
 
+SEEING_FILES = {f'{name}.safetensors' for name in ('generator', 'discriminator', 'image_classifier')}
+
 def assert_same(a, b):
     assert set(a) == set(b)
     for f in a: assert all(torch.equal(a[f][k], b[f][k]) for k in a[f]), f
@@ -67,7 +69,7 @@ def test_resumed_training_ends_the_same(tmp_path, brief, whole, resolution):
     with pytest.raises(KeyboardInterrupt): train(broken, 'tiny', SEEING, cbs=Stop(resolution, 32))
     assert not broken.exists()
     again = weights(train(broken, 'tiny', SEEING, resume=True))
-    assert set(again) == {'generator.safetensors', 'image_classifier.safetensors'}
+    assert set(again) == SEEING_FILES
     assert_same({f: w for f, w in weights(whole).items() if f in again}, again)
 
 def test_later_stages_interrupted_end_the_same(tmp_path, brief, whole):
@@ -103,6 +105,7 @@ def test_a_pack_says_how_it_was_made(whole):
     }
     assert files(pack) == {
         'config.json',
+        'discriminator.safetensors',
         'generator.safetensors',
         'image_classifier.safetensors',
         'video_classifier.safetensors',
@@ -137,7 +140,7 @@ def test_stages_one_by_one(tmp_path, brief, whole):
     whole, pack = weights(whole), beside(whole, tmp_path/'pack', ['image_classifier'])
     assert train(pack, 'tiny', ['image_classifier'], resume=True) is None and not pack.exists()
     seen = weights(train(pack, 'tiny', ['stylegan']))
-    assert set(seen) == {'generator.safetensors', 'image_classifier.safetensors'}
+    assert set(seen) == SEEING_FILES
     with pytest.raises(UserError, match='stage clip'): train(pack, 'tiny', ['audio'])
     assert train(pack, 'tiny', ['clip']) is None
     hears = weights(train(pack, 'tiny', ['audio']))

@@ -182,10 +182,10 @@ def train_resolution(dls, recipe:Recipe, resolution:int,
     return learn.model
 
 def train_stylegan(dls, recipe:Recipe, classifiers:dict, run:Run, nets=None, **kwargs): # nets: to start from
-    "Train a generator, growing; checkpoints, samples and metrics go to the folder `run.work`."
+    "Train a generator, growing, and give the `GANModels`; checkpoints, samples and metrics go to `run.work`."
     for resolution in recipe.resolutions:
         nets = train_resolution(dls, recipe, resolution, nets, classifiers, run, **kwargs)
-    return nets.ema
+    return nets
 
 # %% ../../nbs/app/09_training.ipynb #c092c1d8
 def start_from(path, recipe:Recipe): # -> Recipe, `GANModels`, is the discriminator new?
@@ -698,13 +698,12 @@ def _train_generator(recipe, preset, stages, run, start, inception):
     anew = 'image_classifier' in stages and not run.resume
     classifiers = _classifiers(dls, recipe, varied, anew, inception)
     if 'stylegan' not in stages: return None
-    G = train_stylegan(dls, recipe, classifiers, run, **own)
+    nets = train_stylegan(dls, recipe, classifiers, run, **own)
+    G, weights = nets.ema, dict(discriminator=nets.D.state_dict())
+    if 'fid' in classifiers: weights['image_classifier'] = classifiers['fid'].state_dict()
     training, metrics = _description(recipe, preset, start, run), measure(G, classifiers, dls.valid, dls.vocab)
-    return Parts(
-        G,
-        describe(G, dls.vocab, training=training, data=str(run.data), metrics=metrics),
-        weights={'image_classifier': classifiers['fid'].state_dict()} if 'fid' in classifiers else {},
-    )
+    config = describe(G, dls.vocab, training=training, data=str(run.data), metrics=metrics)
+    return Parts(G, config, weights=weights)
 
 def _with_ears(new:Parts, old:Parts):
     "What the earlier pack heard with, and said about it, goes with the new generator."
