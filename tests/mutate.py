@@ -40,7 +40,6 @@ MUTATIONS = [  # file, what stands there, what it becomes, tests
             'r1_penalty(s.score, s.real)',
             'generator_loss(s.fake_scores)',
             '(s.lengths - s.mean_length).square().mean()',
-            'moments_distance(s.moments[1], s.moments[0])',
         )
         for new in (f'-{term}', f'{term}.detach()')
     ],
@@ -53,6 +52,8 @@ MUTATIONS = [  # file, what stands there, what it becomes, tests
     ('stylegan/adversarial', '(s.lengths - s.mean_length)', '(s.lengths + s.mean_length)', GAN),
     ('stylegan/adversarial', '(img*y).sum(), w, create_graph=True', '(img*y).sum(), w', GAN),
     ('stylegan/adversarial', 'for x in (self.real, self.fake)', 'for x in (self.fake, self.real)', GAN),
+    ('stylegan/adversarial', '(slope * (s.moments[1]', '(-slope * (s.moments[1]', GAN),
+    ('stylegan/adversarial', 's.moments[1] - s.past[1]', 's.moments[1].detach() - s.past[1]', GAN),
     ('stylegan/adversarial', 'squares / variance**2', 'means / variance', GAN),
     ('stylegan/adversarial', 'self.state.path += self.decay', 'self.state.path -= self.decay', GAN),
     ('stylegan/adversarial', 's.sign += scores', 's.sign -= scores', GAN),

@@ -6,9 +6,9 @@ Docs: https://sound-video.github.io/sound_video/stylegan/adversarial.html.md"""
 
 # %% auto #0
 __all__ = ['discriminator_loss', 'generator_loss', 'r1_penalty', 'path_lengths', 'image_moments', 'moments_distance',
-           'mix_styles', 'GANModels', 'GANStep', 'r1_weight', 'stylegan_terms', 'GANState', 'GANLearner',
-           'StyleGANLearner', 'PathMean', 'RunningMoments', 'RunningAverage', 'AdaptiveAugment', 'WarmUp', 'class_grid',
-           'SampleGrid', 'save_grid', 'as_dls', 'stylegan_learner', 'grow']
+           'mix_styles', 'GANModels', 'GANStep', 'moments_loss', 'r1_weight', 'stylegan_terms', 'GANState',
+           'GANLearner', 'StyleGANLearner', 'PathMean', 'RunningMoments', 'RunningAverage', 'AdaptiveAugment', 'WarmUp',
+           'class_grid', 'SampleGrid', 'save_grid', 'as_dls', 'stylegan_learner', 'grow']
 
 # %% ../../nbs/stylegan/06_adversarial.ipynb #861fd435
 import copy, math
@@ -59,7 +59,7 @@ def path_lengths(synthesis, # w [B, L, D] -> pictures
 # %% ../../nbs/stylegan/06_adversarial.ipynb #59479b38
 def image_moments(x): # images [B, C, H, W]
     "Mean and mean square over a batch, at each position and channel [2, C, H, W]."
-    x = x.float()
+    x = x.to(torch.promote_types(x.dtype, torch.float32)) # sums need more than half precision
     return torch.stack([x.mean(0), x.square().mean(0)])
 
 def moments_distance(found, wanted): # both [2, C, H, W]
@@ -114,13 +114,23 @@ class GANStep:
     def lengths(self): return self.some_lengths()
     @cached_property
     def moments(self): # with this batch: of all real images, and of about the last ten batches generated
-        now = torch.stack([image_moments(all_rows(x)) for x in (self.real, self.fake)])
+        own = torch.stack([image_moments(x) for x in (self.real, self.fake)])
+        now = all_rows(own[None]).mean(0)
         if self.past is None: return now
         rates = torch.tensor([max(1 / (self.steps + 1), .001), .1], device=now.device)
         return self.past.lerp(now, rates.view(2, 1, 1, 1, 1))
     @property
     def seen(self):
         return {k: vars(self)[k] for k in ('w', 'real_scores', 'lengths', 'moments') if k in vars(self)}
+
+def moments_loss(s): # a `GANStep`
+    """The distance of the moments before this batch, and, linear in this batch, how it changes: so parts of a batch add
+    up, and no batch is asked to vary less."""
+    if s.past is None: return 0. * s.moments.sum()
+    wanted, found = s.past[0], s.past[1].clone().requires_grad_()
+    distance = moments_distance(found, wanted)
+    slope, = torch.autograd.grad(distance, found)
+    return distance.detach() + (slope * (s.moments[1] - s.past[1])).sum()
 
 def r1_weight(s): # a `GANStep`
     "The heuristic of Karras et al. 2020: γ/2, with a γ of 0.0002 times pixels by batch."
@@ -137,7 +147,7 @@ def stylegan_terms(gamma=None,     # weight of R1; a heuristic if None
         generator=dict(
             loss_G=Term(lambda s: generator_loss(s.fake_scores)),
             path=Term(lambda s: (s.lengths - s.mean_length).square().mean(), path_length, every=8),
-            moments=Term(lambda s: moments_distance(s.moments[1], s.moments[0]), moments)))
+            moments=Term(moments_loss, moments)))
 
 # %% ../../nbs/stylegan/06_adversarial.ipynb #4e8360a9
 @dataclass
