@@ -157,10 +157,11 @@ def gradients(one, other): # folders
         yield p.name[:-7], float((a - b).norm() / a.norm())
 
 def steps_apart(one, two): # folders
-    "How far the losses of two trainings are apart at most, for each network, and after how many steps."
+    """How far the losses of two trainings are apart at most, for each network, and after how many steps; those above 1
+    in parts of their size."""
     a, b = (json.loads((folder/'losses-0.json').read_text()) for folder in (one, two))
     assert {k: len(v) for k, v in a.items()} == {k: len(v) for k, v in b.items()}
-    return {k: (max(abs(x - y) for x, y in zip(a[k], b[k])), len(a[k])) for k in a}
+    return {k: (max(abs(x - y) / max(1, abs(x)) for x, y in zip(a[k], b[k])), len(a[k])) for k in a}
 
 def begin(base, folder):
     "A place for a training that begins as others do."
