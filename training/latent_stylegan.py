@@ -277,7 +277,7 @@ def keep(work, folder):
     if (work/'generator'/'generator.pt').exists():
         nets, memory = networks_of(work)
         with atomic(folder/'generator.safetensors') as tmp: save_file(halves(nets), tmp)
-        memory = {k: v for k, v in memory.items() if k not in ('rows', 'moments')}
+        memory = {k: v for k, v in memory.items() if k not in ('rows', 'moments', 'averaged')}
         about |= dict(config=nets.cfg.to_dict(), memory=memory)
     with atomic(folder/'state.json') as tmp: tmp.write_text(json.dumps(about, indent=1) + '\n')
     say(f"{sum(p.stat().st_size for p in folder.iterdir()):,} bytes in '{folder}'")

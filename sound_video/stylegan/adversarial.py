@@ -104,7 +104,7 @@ class GANStep:
     some_lengths:Callable # -> path lengths of other latents, half as many
     mean_length:float     # of the paths so far
     past:torch.Tensor=None # moments of real and generated images so far [2, 2, C, H, W]
-    steps:int = 0          # batches so far
+    averaged:int = 0       # over so many batches
 
     @cached_property
     def real_scores(self): return self.score(self.real)
@@ -117,7 +117,7 @@ class GANStep:
         own = torch.stack([image_moments(x) for x in (self.real, self.fake)])
         now = all_rows(own[None]).mean(0)
         if self.past is None: return now
-        rates = torch.tensor([max(1 / (self.steps + 1), .001), .1], device=now.device)
+        rates = torch.tensor([max(1 / (self.averaged + 1), .001), .1], device=now.device)
         return self.past.lerp(now, rates.view(2, 1, 1, 1, 1))
     @property
     def seen(self):
@@ -158,6 +158,7 @@ class GANState(TrainingState):
     sign:float = 0. # of real scores, since `p` was adapted
     r_t:float = 0.  # that of the time before
     moments:torch.Tensor = None # of real and generated images [2, 2, C, H, W]
+    averaged:int = 0 # batches that they are of
 
 class GANLearner(StepLearner):
     "Two turns a batch, in each of which the other network is frozen."
@@ -181,7 +182,7 @@ class StyleGANLearner(GANLearner):
         score = self.in_half(lambda x: D(augment(x, self.state.p), c))
         w, past = make_w(c), self.state.moments
         return GANStep(real, c, w, make(w), score, lambda: path_lengths(make, make_w(some)), self.state.path,
-            None if past is None else past.to(real.device), self.state.steps)
+            None if past is None else past.to(real.device), self.state.averaged)
 
     def _do_one_batch(self):
         super()._do_one_batch()
@@ -202,6 +203,7 @@ class RunningMoments(Callback):
     def after_step(self):
         if 'moments' not in self.seen: return
         self.state.moments = self.seen['moments'].unflatten(0, (-1, 2)).mean(0) # over the parts of the batch
+        self.state.averaged += 1
 
 # %% ../../nbs/stylegan/06_adversarial.ipynb #e61c3b36
 class RunningAverage(Callback):
