@@ -222,6 +222,7 @@ class Fitting:
         if not self.known: return torch.zeros(1)
         return 1 - self.weather.share(t) if self.weather else torch.ones(1)
 
+# %% ../../nbs/app/07_edit.ipynb #d282c84a
 @dataclass(repr=False)
 class EditedImage:
     "A picture changed by a sound; all pictures are uint8 [H, W, 3]."
@@ -248,6 +249,7 @@ class EditedImage:
     def _repr_jpeg_(self):
         return Image.fromarray(np.concatenate([*self.strip(1, 384)], 1))._repr_jpeg_()
 
+# %% ../../nbs/app/07_edit.ipynb #9d6b653a
 def _telling_time(weather, sound): # -> s
     "When most happens in the weather."
     t = torch.linspace(0, sound.seconds, 102)[1:-1]

@@ -29,6 +29,7 @@ class Windows(NamedTuple):
     weights:torch.Tensor # how much each counts [T]: their sum is 1, or 0 in silence
     classes:torch.Tensor=None # log-probabilities of the classes that the encoder's classifier knows [T, classes]
 
+# %% ../../nbs/hearing/03_sound.ipynb #38b38b92
 class Sound:
     """A sound, decoded once. `features` and `windows` are computed when they are first asked for, and kept; where an
     encoder is given, the pass that computes the features lets it listen, too."""

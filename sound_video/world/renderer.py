@@ -105,6 +105,7 @@ def _keep_memory():
 def _stronger(m, factor): # a moment of b frames, [b] -> likewise
     return replace(m, level=(m.level * factor).clamp(0, 1), strengths=(m.strengths * factor[:, None]).clamp(0, 1))
 
+# %% ../../nbs/world/07_renderer.ipynb #edaa6bf6
 @dataclass(frozen=True)
 class WorldFrames:
     "The frames of a film, drawn when they are asked for."
