@@ -273,7 +273,7 @@ def keep(work, folder):
     folder.mkdir(parents=True, exist_ok=True)
     ae = autoencoder_of(work)
     save_autoencoder(folder/'autoencoder.safetensors', ae)
-    about = dict(stills=len(still_file(work, 'train')))
+    about = dict(stills=len(latent_file(work, 'train', ae.cfg.latent_channels)) // 2) # beside their mirror images
     if (work/'generator'/'generator.pt').exists():
         nets, memory = networks_of(work)
         with atomic(folder/'generator.safetensors') as tmp: save_file(halves(nets), tmp)
