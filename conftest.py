@@ -46,7 +46,7 @@ class NotebookItem(pytest.Item):
     def repr_failure(self, excinfo): return str(excinfo.value)
     def reportinfo(self): return self.path, None, self.path.name
 
-# Files that take long come first, so that two processes that take whole files end at the same time
+# Files that take long come first, so that processes that take whole files end at the same time
 LONGEST = '''
     tests/test_training tests/test_wild_arguments tests/test_kernels tests/test_hearing tests/test_cli
     tests/test_editing tests/test_shared tests/test_robust tests/test_trajectory tests/test_own_videos

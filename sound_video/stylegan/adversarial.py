@@ -12,7 +12,7 @@ __all__ = ['discriminator_loss', 'generator_loss', 'r1_penalty', 'path_lengths',
 
 # %% ../../nbs/stylegan/06_adversarial.ipynb #861fd435
 import copy, math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Callable
@@ -117,7 +117,7 @@ class GANStep:
         own = torch.stack([image_moments(x) for x in (self.real, self.fake)])
         now = all_rows(own[None]).mean(0)
         if self.past is None: return now
-        rates = torch.tensor([max(1 / (self.averaged + 1), .001), .1], device=now.device)
+        rates = torch.tensor([max(1 / (self.averaged + 1), .001), .1]).to(now)
         return self.past.lerp(now, rates.view(2, 1, 1, 1, 1))
     @property
     def seen(self):
@@ -157,7 +157,7 @@ class GANState(TrainingState):
     path:float = 0. # mean path length
     sign:float = 0. # of real scores, since `p` was adapted
     r_t:float = 0.  # that of the time before
-    moments:torch.Tensor = None # of real and generated images [2, 2, C, H, W]
+    moments:torch.Tensor = field(default=None, repr=False, compare=False) # real and generated [2, 2, C, H, W]
     averaged:int = 0 # batches that they are of
 
 class GANLearner(StepLearner):
