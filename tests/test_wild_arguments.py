@@ -179,7 +179,7 @@ INSIDE = { # modules whose callers are other modules, and notebooks that study t
     'world.renderer', 'hearing.augmentation',
     'hearing.clip', 'hearing.captions', 'hearing.clip_training', 'hearing.alignment', 'hearing.naming',
     'hearing.finetuning', 'stylegan.cpu_extension', 'stylegan.kernels', 'stylegan.operators', 'stylegan.filtered_lrelu',
-    'stylegan.autoencoder', 'app.cli', 'app.explorer', 'app.plan',
+    'stylegan.autoencoder', 'stylegan.autoencoder_training', 'app.cli', 'app.explorer', 'app.plan',
 }
 
 def public():

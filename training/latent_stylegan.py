@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from torchvision.utils import make_grid, save_image
 from sound_video.stylegan.adversarial import GANModels, GANState, stylegan_learner
 from sound_video.stylegan.autoencoder import (
-    Autoencoder, AutoencoderConfig, LatentGenerator, autoencoder_learner, fit_cosine,
-                                     fit_whitening, load_autoencoder, save_autoencoder)
+    Autoencoder, AutoencoderConfig, fit_whitening, load_autoencoder, save_autoencoder, with_decoder)
+from sound_video.stylegan.autoencoder_training import autoencoder_learner, fit_cosine
 from sound_video.core.callbacks import ComputeIn, TrainingState, keeping, read_checkpoint, term_values
 from sound_video.core.arrays import to_uint8
 from sound_video.core.devices import default_device, seed_all
@@ -188,7 +188,7 @@ def some_classes(per_scene):
 def generated(G, ae, c, seed=0, psi=1., bs=8):
     "Batches of images [B, 3, 256, 256] in [-1, 1] of these classes."
     z, device = torch.randn(len(c), G.cfg.z_dim, generator=torch.Generator().manual_seed(seed)), G.mapping.w_avg.device
-    make = LatentGenerator(G, ae.to(device))
+    make = with_decoder(G, ae.to(device))
     for z, c in zip(z.split(bs), c.split(bs)): yield make(z.to(device), c.to(device), psi).clamp(-1, 1).cpu()
 
 class Samples(Callback):

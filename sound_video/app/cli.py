@@ -1375,7 +1375,7 @@ def _pack_state():
     return dict(
         path=str(default_pack()),
         architecture=c.generator['architecture'],
-        resolution=c.generator['config']['img_resolution'],
+        resolution=sv.generator.cfg.img_resolution,
         classes=list(c.class_names),
         hearing=_hearing_state(sv),
         metrics=c.metrics,

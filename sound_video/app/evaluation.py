@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np, torch
 from ..core.errors import UserError, atomic, readable_os_errors
 from ..core.arrays import to_float, to_uint8
-from ..core.devices import default_device, progress, seed_all
+from ..core.devices import progress, seed_all
 from ..core.processes import my_rows, n_rows
 from ..media.timing import n_frames
 from ..data.clips import FolderClips, WorldClips, usable_clips
 from ..hearing.features import sound_windows
 from ..hearing.sound import Sound
+from ..stylegan.autoencoder import smaller
 from ..motion.inversion import Inverter, truncated_latents
 from ..motion.reactive import truncated
 from ..motion.trajectory import LearnedPath, ResidualGRU, Targets, TrajectoryGenerator
@@ -34,7 +35,7 @@ from .request import Request
 from .model import SoundVideo
 from .generate import PathFrames, Shown, choose_classes, sound_vectors, toward_class
 from .recipes import PRESETS
-from .training import Run, video_data, read_parts, train_trajectory
+from .training import Run, frozen_generator, read_parts, train_trajectory, video_data
 
 # %% ../../nbs/app/11_evaluation.ipynb #cfb1aa19
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def train_rows(out,            # a complete pack, to which the networks are adde
     parts, r = read_parts(out), PRESETS[preset].trajectory
     if not parts or 'trajectory' not in parts.networks:
         raise UserError(f"there is no complete pack at '{out}': train it first")
-    G, E, work = parts.G.to(default_device()), parts.networks['inverter'], Path(f'{out}.training')
+    G, E, work = frozen_generator(parts), parts.networks['inverter'], Path(f'{out}.training')
     with readable_os_errors(work): work.mkdir(exist_ok=True)
     run = Run(work, data, resume, seed, cbs)
     films = [
@@ -278,6 +279,7 @@ def evaluate(pack=None,    # folder; the model that comes with the package by de
     "The table of results on test sounds."
     of, pack = str(pack or 'mini'), pack or default_pack()
     sv, classifiers = SoundVideo.load(pack), read_classifiers(pack)
+    sv.generator = smaller(sv.generator, 64) # pixels that these look at
     names, sizes = _rows_of(sv, rows), (clips, seconds, fps, sv.generator.cfg.img_resolution)
     reference = _looks(sv, classifiers, data, 'valid', sizes, ['reference'])['reference']
     looks = _looks(sv, classifiers, data, 'test', sizes, names)

@@ -16,12 +16,17 @@ from safetensors.torch import load_file, save as to_bytes
 from ..core.errors import UserError, atomic, check_path, value_met
 from ..stylegan.stylegan2 import Generator, StyleGAN2Config
 from ..stylegan.stylegan3 import StyleGAN3, StyleGAN3Config
+from ..stylegan.autoencoder import LatentGANConfig, LatentGenerator
 from ..motion.inversion import sample_vectors
 from ..motion.reactive import layer_groups
 from .pack_config import PackConfig, first_line, read_config, scene_and_kind
 
 # %% ../../nbs/app/01_packs.ipynb #3bf9946e
-_ARCHITECTURES = {'stylegan2': (StyleGAN2Config, Generator), 'stylegan3': (StyleGAN3Config, StyleGAN3)}
+_ARCHITECTURES = {
+    'stylegan2': (StyleGAN2Config, Generator),
+    'stylegan3': (StyleGAN3Config, StyleGAN3),
+    'latent-stylegan2': (LatentGANConfig, LatentGenerator),
+}
 
 def describe(G, class_names=(), **kw)->PackConfig:
     "The configuration of a pack for this generator; `kw` may say more."
@@ -44,6 +49,11 @@ def _write(file, weights): file.write_bytes(to_bytes({k: v.detach().cpu().contig
 def halved(weights): # of a network
     "In half precision, where that can hold them."
     return {k: half if v.is_floating_point() and (half := v.half()).isfinite().all() else v for k, v in weights.items()}
+
+def _same_halved(weights): # of a network
+    "In half precision, where that changes no number."
+    half = halved(weights)
+    return {k: half[k] if torch.equal(half[k].to(v.dtype), v) else v for k, v in weights.items()}
 
 def _write_hearing(folder, hearing, class_names, edits): # edits: its generator, if it can edit
     "The parts of a pack that can hear."
@@ -91,9 +101,8 @@ _MEASURES = {  # and what they mean
 }
 
 # %% ../../nbs/app/01_packs.ipynb #fad4aa6f
-def _card(name, config:PackConfig):
+def _card(name, config:PackConfig, size): # pixels
     "A model card in Markdown."
-    size = config.generator['config']['img_resolution']
     facts = {
         'Architecture': f"{config.generator['architecture']}, {size} × {size} pixels",
         'Data': config.data or 'not stated',
@@ -159,12 +168,12 @@ def save_pack(path, # folder to be made, or replaced
     with atomic(path) as tmp:
         tmp.mkdir()
         config.save(tmp/'config.json')
-        _write(tmp/'generator.safetensors', G.state_dict())
+        _write(tmp/'generator.safetensors', _same_halved(G.state_dict()))
         for name, w in weights.items(): _write(tmp/f'{name}.safetensors', halved(w))
         for name, net in networks.items():
             _write(tmp / f"{name.replace(' ', '-')}.safetensors", halved(_own_weights(name, networks)))
         if hearing: _write_hearing(tmp, hearing, config.class_names, 'image_encoder' in networks and G)
-        (tmp/'README.md').write_text(card or _card(path.name, config), encoding='utf-8')
+        (tmp/'README.md').write_text(card or _card(path.name, config, G.cfg.img_resolution), encoding='utf-8')
     return path
 
 # %% ../../nbs/app/01_packs.ipynb #594403f4

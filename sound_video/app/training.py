@@ -10,7 +10,7 @@ __all__ = ['STAGES', 'ToScene', 'Varied', 'train_image_classifier', 'samples', '
            'similar_classes', 'for_classes', 'train_clip', 'measure_hearing', 'train_hearing', 'hear_all',
            'class_words', 'sound_data', 'LatentGrid', 'train_inverter', 'train_image_encoder', 'video_data', 'Watched',
            'VideoClassifierLoader', 'WatchedScene', 'train_video_classifier', 'motion_correlation', 'VideoGrid',
-           'Follows', 'train_trajectory', 'Parts', 'read_parts', 'ways', 'train', 'check_kinds']
+           'Follows', 'train_trajectory', 'Parts', 'read_parts', 'frozen_generator', 'ways', 'train', 'check_kinds']
 
 # %% ../../nbs/app/09_training.ipynb #db8f95d3
 import hashlib, shutil
@@ -42,6 +42,7 @@ from ..data.clips import (
 from ..core.callbacks import Accumulate, ComputeIn, chosen_precision, keeping
 from ..hearing.encoder import AudioEncoder
 from ..stylegan.stylegan2 import Discriminator, StyleGAN2Config
+from ..stylegan.autoencoder import smaller
 from ..stylegan.adversarial import (
     GANModels, SampleGrid, class_grid, grow, save_grid, stylegan_learner)
 from ..motion.inversion import (
@@ -722,9 +723,14 @@ def _train_ears(parts:Parts, base:Parts, recipe, clip, run:Run, files):
     r = r if files else replace(r, recorded=0)
     parts.say(dict(clip=recipe.clip.to_dict(), hearing=r.to_dict()), heard)
 
+def frozen_generator(parts:Parts):
+    "The frozen generator whose images the later stages learn from: of 64 pixels where it can, and CLIP sees no more."
+    G = parts.G.to(default_device()).eval().requires_grad_(False)
+    return smaller(G, 64) if parts.hearing.clip.size <= 64 else G
+
 def _train_latents(parts:Parts, base:Parts, recipe, run:Run):
     "The stage inversion."
-    r, G, clip = recipe.inversion, parts.G.to(default_device()).eval().requires_grad_(False), parts.hearing.clip
+    r, G, clip = recipe.inversion, frozen_generator(parts), parts.hearing.clip
     sounds = sound_data(r, parts.hearing, parts.config.class_names, run)
     parts.networks |= dict(
         inverter=train_inverter(r, G, clip, sounds, run, base.networks.get('inverter')),
@@ -744,7 +750,7 @@ def _new_trajectory(parts:Parts, recipe:TrajectoryRecipe, films:Videos, start, r
 
 def _train_paths(parts:Parts, base:Parts, recipe, run:Run):
     "The stage trajectory."
-    r, G = recipe.trajectory, parts.G.to(default_device()).eval().requires_grad_(False)
+    r, G = recipe.trajectory, frozen_generator(parts)
     films, valid = (
         video_data(r, split, n, parts.hearing.encoder, G.cfg.img_resolution, run)
         for split, n in (('train', r.clips), ('valid', r.valid))

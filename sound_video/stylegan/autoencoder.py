@@ -6,31 +6,21 @@ Docs: https://sound-video.github.io/sound_video/stylegan/autoencoder.html.md"""
 
 # %% auto #0
 __all__ = ['AutoencoderConfig', 'patch_components', 'PatchEncoder', 'with_neighbours', 'PatchDecoder', 'ResBlock', 'blocks',
-           'Encoder', 'Decoder', 'sample_posterior', 'Autoencoder', 'laplacian_pyramid', 'pyramid_distance',
-           'kl_divergence', 'hinge_discriminator_loss', 'hinge_generator_loss', 'PatchDiscriminator',
-           'gradient_balance', 'AutoencoderGAN', 'AutoencoderStep', 'deceive', 'discriminate', 'autoencoder_terms',
-           'AutoencoderLoss', 'RandomCrops', 'EncoderRests', 'AdversarialFrom', 'autoencoder_learner', 'fit_cosine',
-           'fit_whitening', 'save_autoencoder', 'load_autoencoder', 'LatentGANConfig', 'DecodedSynthesis',
-           'LatentGenerator']
+           'Encoder', 'Decoder', 'sample_posterior', 'Autoencoder', 'fit_whitening', 'save_autoencoder',
+           'load_autoencoder', 'LatentGANConfig', 'DecodedSynthesis', 'LatentGenerator', 'with_decoder', 'smaller']
 
 # %% ../../nbs/stylegan/09_autoencoder.ipynb #3d9beeaa
 import json
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 import torch, torch.nn.functional as F
-from fastai.callback.core import Callback
-from fastai.callback.schedule import ParamScheduler, combined_cos
-from fastai.learner import Learner
-from fastai.optimizer import OptimWrapper
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
-from torch.func import functional_call
 from ..core.errors import UserError, atomic
 from ..core.config import Config
-from ..core.callbacks import TrainingState
-from ..core.steps import Term, weighted_sum
-from .stylegan2 import Generator, StyleGAN2Config
+from .operators import no_grad_for
+from .stylegan2 import AT_ONCE, Generator, StyleGAN2Config
 
 # %% ../../nbs/stylegan/09_autoencoder.ipynb #6fb78dc5
 @dataclass(frozen=True)
@@ -87,8 +77,11 @@ class PatchDecoder(nn.Module):
         weight = torch.linalg.solve(x @ x.T + noise**2 * x.shape[1] * torch.eye(len(x)), x @ y.T).T
         self.weight.copy_(weight); self.bias.copy_((my - weight @ mx)[:, 0])
 
-    def forward(self, z):
-        return F.pixel_shuffle(F.conv2d(with_neighbours(z), self.weight[..., None, None], self.bias), 8)
+    def forward(self, z, shrink=1): # the images averaged over squares of so many pixels: 1, 2, 4 or 8
+        n = 8 // shrink
+        mean = lambda x: x.unflatten(0, (-1, n, shrink, n, shrink)).mean((2, 4)).flatten(0, 2)
+        weight, bias = mean(self.weight), mean(self.bias)
+        return F.pixel_shuffle(F.conv2d(with_neighbours(z), weight[..., None, None], bias), n)
 
 # %% ../../nbs/stylegan/09_autoencoder.ipynb #74fbb3e8
 class ResBlock(nn.Module):
@@ -173,159 +166,16 @@ class Autoencoder(nn.Module):
         "Whitened latents [B, C, h, w]: the posterior's mean, zero mean and unit variance by channel over a data set."
         return (self.posterior(x)[0] - self.mean[:, None, None]) / self.std[:, None, None]
 
-    def decode(self, z): # whitened latents [B, C, h, w]
-        "Images [B, 3, 8h, 8w], about [-1, 1]."
-        return self.decoder(z * self.std[:, None, None] + self.mean[:, None, None])
+    def decode(self, z, shrink=1): # whitened latents [B, C, h, w]; 1, 2, 4 or 8
+        """Images [B, 3, 8h/shrink, 8w/shrink], about [-1, 1]; small ones by the linear part alone, since what the
+        network adds is finer."""
+        z = z * self.std[:, None, None] + self.mean[:, None, None]
+        return self.decoder(z) if shrink == 1 else self.decoder.linear(z, shrink)
 
     def forward(self, x): # images [B, 3, 8h, 8w]
         "Reconstructed images, and mean and log variance of the latents they were sampled from, not whitened."
         mean, logvar = self.posterior(x)
         return self.decoder(sample_posterior(mean, logvar) if self.training else mean), mean, logvar
-
-# %% ../../nbs/stylegan/09_autoencoder.ipynb #9b33b83f
-def laplacian_pyramid(x, levels=4): # images [B, C, H, W], H and W multiples of 2**levels
-    "Bands from fine to coarse: what averaging over 2 × 2 pixels loses, again and again, and the rest."
-    bands = []
-    for _ in range(levels):
-        smaller = F.avg_pool2d(x, 2)
-        bands.append(x - F.interpolate(smaller, scale_factor=2))
-        x = smaller
-    return bands + [x]
-
-def pyramid_distance(a, b, levels=4): # images [B, C, H, W]
-    "Sum over the bands of a Laplacian pyramid of the mean absolute difference."
-    return sum(band.abs().mean() for band in laplacian_pyramid(a - b, levels)) # the pyramid is linear
-
-def kl_divergence(mean, logvar): # latents [B, C, h, w]
-    "Mean over all numbers of KL(N(mean, exp(logvar)) ‖ N(0, 1)), in nats."
-    return .5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-
-# %% ../../nbs/stylegan/09_autoencoder.ipynb #073e86f3
-def hinge_discriminator_loss(real, fake): # scores of any shape
-    "2 when the discriminator knows nothing, 0 when real scores are above 1 and fake ones below -1."
-    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-
-def hinge_generator_loss(fake): # scores of reconstructions [B, 1, h, w]
-    "Minus the mean score."
-    return -fake.mean()
-
-# %% ../../nbs/stylegan/09_autoencoder.ipynb #e82a238d
-class PatchDiscriminator(nn.Module):
-    "Images [B, 3, H, W] -> scores [B, 1, H/8, W/8], each of a patch of about 50 × 50 pixels."
-    def __init__(self, img_channels=3, width=32):
-        super().__init__()
-        size = [width, 2 * width, 3 * width]
-        self.layers = nn.Sequential(
-            nn.PixelUnshuffle(2), nn.Conv2d(4 * img_channels, size[0], 3, padding=1), nn.LeakyReLU(.2),
-            nn.Conv2d(size[0], size[1], 4, 2, 1), nn.GroupNorm(4, size[1]), nn.LeakyReLU(.2),
-            nn.Conv2d(size[1], size[2], 4, 2, 1), nn.GroupNorm(4, size[2]), nn.LeakyReLU(.2),
-            nn.Conv2d(size[2], size[2], 3, padding=1), nn.LeakyReLU(.2), nn.Conv2d(size[2], 1, 3, padding=1))
-
-    def forward(self, x): return self.layers(x)
-
-# %% ../../nbs/stylegan/09_autoencoder.ipynb #fc2de454
-def gradient_balance(loss, other, weight): # weight: a parameter that both reach
-    "The factor that makes the gradient of `other` as long as that of `loss`, at most 1000."
-    a, b = (torch.autograd.grad(l, weight, retain_graph=True)[0].norm() for l in (loss, other))
-    return (a / (b + 1e-8)).clamp(max=1e3).detach()
-
-# %% ../../nbs/stylegan/09_autoencoder.ipynb #5cf3f782
-class AutoencoderGAN(nn.Module):
-    "An autoencoder, and the patch discriminator that its reconstructions are to deceive."
-    def __init__(self, autoencoder, discriminator=None):
-        super().__init__()
-        self.cfg, self.autoencoder = autoencoder.cfg, autoencoder
-        self.discriminator = discriminator or PatchDiscriminator(self.cfg.img_channels)
-    def forward(self, x): return self.autoencoder(x)
-
-@dataclass(frozen=True)
-class AutoencoderStep:
-    "What the losses of an autoencoder and its discriminator read."
-    images:torch.Tensor # [B, 3, H, W]
-    fake:torch.Tensor   # reconstructions [B, 3, H, W]
-    mean:torch.Tensor   # of the latents [B, C, h, w]
-    logvar:torch.Tensor # likewise
-    model:AutoencoderGAN
-
-    @cached_property
-    def pyramid(self): return pyramid_distance(self.fake, self.images)
-
-def deceive(s): # an `AutoencoderStep`
-    """What the discriminator says of reconstructions, with a gradient as long as the reconstruction's; reaches the
-    autoencoder only."""
-    frozen = {name: p.detach() for name, p in s.model.discriminator.named_parameters()}
-    loss = hinge_generator_loss(functional_call(s.model.discriminator, frozen, (s.fake,)))
-    return loss * gradient_balance(s.pyramid, loss, s.model.autoencoder.decoder.last.weight)
-
-def discriminate(s): # an `AutoencoderStep`
-    "What the discriminator is to learn; reaches the discriminator only."
-    D = s.model.discriminator
-    return hinge_discriminator_loss(D(s.images), D(s.fake.detach()))
-
-def autoencoder_terms(kl_weight, adversarial=0.): # weights
-    "Every loss of an autoencoder, and of the discriminator where `adversarial` is above 0."
-    return dict(
-        pyramid=Term(lambda s: s.pyramid),
-        kl=Term(lambda s: kl_divergence(s.mean, s.logvar), kl_weight),
-        deceive=Term(deceive, adversarial),
-        loss_D=Term(discriminate, float(adversarial > 0)))
-
-class AutoencoderLoss:
-    "The sum of these; of validation images, the reconstruction only."
-    def __init__(self, model:AutoencoderGAN, kl_weight):
-        self.model, self.kl_weight, self.adversarial, self.term_values = model, kl_weight, 0., {}
-
-    def __call__(self, pred, images): # what `Autoencoder` returns
-        terms = autoencoder_terms(self.kl_weight, self.adversarial)
-        if not self.model.training: terms = dict(pyramid=terms['pyramid'])
-        loss, self.term_values = weighted_sum(terms, AutoencoderStep(images, *pred, self.model))
-        return loss
-
-# %% ../../nbs/stylegan/09_autoencoder.ipynb #bb38f953
-class RandomCrops(Callback):
-    "Trains on a random square of each batch's images; the target is the image itself."
-    order = 7.1 # after what divides batches among processes
-    def __init__(self, state:TrainingState, size:int): self.state, self.size = state, size # pixels, a multiple of 16
-    def before_batch(self):
-        x, n = self.xb[0], self.size
-        if self.training and min(x.shape[-2:]) > n:
-            i, j = (int(torch.randint(0, side - n + 1, ())) for side in x.shape[-2:])
-            x = x[..., i:i+n, j:j+n]
-        self.learn.xb = self.learn.yb = (x,)
-        self.state.images += len(x) * self.training
-
-class EncoderRests(Callback):
-    "After the share `start` of the training only the decoder learns, and latents stay what they are."
-    def __init__(self, start=.75): self.start = start
-    def before_batch(self): self.model.autoencoder.encoder.requires_grad_(self.pct_train < self.start)
-
-class AdversarialFrom(Callback):
-    "Brings the discriminator in after the share `start` of the training, its weight rising over `ramp`."
-    def __init__(self, start=.75, weight=.5, ramp=.03): self.start, self.weight, self.ramp = start, weight, ramp
-    def before_batch(self):
-        self.loss_func.adversarial = self.weight * min(max((self.pct_train - self.start) / self.ramp, 0.), 1.)
-
-# %% ../../nbs/stylegan/09_autoencoder.ipynb #812b9267
-def autoencoder_learner(dls,                   # DataLoaders of (images [B, 3, H, W] in [-1, 1], …)
-                        cfg:AutoencoderConfig,
-                        crop=128,              # pixels of the squares that are learnt from
-                        kl_weight=3e-3,
-                        encoder_rests=.75,     # after this share of the training; 0: its latents are the linear ones
-                        adversarial_from=.75,  # likewise; 1: no discriminator
-                        adversarial_weight=.5, # of the generator's gradient, beside the reconstruction's
-                        state:TrainingState=None, # counts images
-                        cbs=None, **kwargs):
-    "A Learner that trains an autoencoder; `learn.model.autoencoder` is the result."
-    model = AutoencoderGAN(Autoencoder(cfg))
-    adam = lambda params, lr: OptimWrapper(params, torch.optim.Adam, lr=lr, betas=(.9, .99), foreach=True)
-    learn = Learner(dls, model, loss_func=AutoencoderLoss(model, kl_weight), opt_func=adam, cbs=cbs, **kwargs)
-    crops = RandomCrops(state or TrainingState(), crop)
-    game = AdversarialFrom(adversarial_from, adversarial_weight)
-    return learn.add_cbs([crops, EncoderRests(encoder_rests), game])
-
-def fit_cosine(learn, epochs, lr=8e-4, warm_up=.02):
-    "Train with a learning rate that rises over the share `warm_up` and falls to nothing as a cosine."
-    learn.fit(epochs, lr, cbs=ParamScheduler({'lr': combined_cos(warm_up, lr/20, lr, lr/1000)}))
 
 # %% ../../nbs/stylegan/09_autoencoder.ipynb #12097dc3
 @torch.no_grad()
@@ -358,13 +208,15 @@ class LatentGANConfig(Config):
     "What shapes a generator of latents with its decoder."
     latents:StyleGAN2Config       # img_resolution and img_channels are those of the latents
     autoencoder:AutoencoderConfig
+    shrink:int = 1                # images are averaged over squares of so many pixels: 1, 2, 4 or 8
 
     def __post_init__(self):
         made, read = self.latents.img_channels, self.autoencoder.latent_channels
         if made != read: raise UserError(f'the generator makes latents of {made} channels, the decoder reads {read}')
+        if self.shrink not in (1, 2, 4, 8): raise UserError(f'shrink is {self.shrink}: it must be 1, 2, 4 or 8')
 
     @property
-    def img_resolution(self): return 8 * self.latents.img_resolution # pixels
+    def img_resolution(self): return 8 * self.latents.img_resolution // self.shrink # pixels
     @property
     def img_channels(self): return self.autoencoder.img_channels
     @property
@@ -377,17 +229,38 @@ class LatentGANConfig(Config):
     def num_ws(self): return self.latents.num_ws
 
 class DecodedSynthesis(nn.Module):
-    "w [B, L, D] -> images [B, 3, 8h, 8w], about [-1, 1], by way of whitened latents."
-    def __init__(self, synthesis, autoencoder):
+    "w [B, L, D] -> images [B, 3, H, W], about [-1, 1], by way of whitened latents."
+    def __init__(self, synthesis, autoencoder, shrink):
         super().__init__()
-        self.latents, self.autoencoder = synthesis, autoencoder
+        self.latents, self.autoencoder, self.shrink = synthesis, autoencoder, shrink
         self.num_ws, self.w_dim = synthesis.num_ws, synthesis.w_dim
-    def forward(self, w, noise_mode='const'): return self.autoencoder.decode(self.latents(w, noise_mode))
+
+    def forward(self, w, noise_mode='const'):
+        z = self.latents(w, noise_mode)
+        few = no_grad_for(w, *self.parameters()) and z.device.type == 'cpu'
+        n = max(1, AT_ONCE // (64 * z[0, 0].numel())) if few else max(1, len(z))
+        return torch.cat([self.autoencoder.decode(part, self.shrink) for part in z.split(n)])
 
 class LatentGenerator(nn.Module):
     "A StyleGAN2 of latents and a decoder, used like a `Generator` of images."
-    def __init__(self, G:Generator, autoencoder:Autoencoder):
+    def __init__(self, cfg:LatentGANConfig, G=None, autoencoder=None): # networks to share: a `Generator`, its decoder
         super().__init__()
-        self.cfg = LatentGANConfig(G.cfg, autoencoder.cfg)
-        self.mapping, self.synthesis = G.mapping, DecodedSynthesis(G.synthesis, autoencoder)
+        G, autoencoder = G or Generator(cfg.latents), autoencoder or Autoencoder(cfg.autoencoder)
+        autoencoder.decoder.to(memory_format=torch.channels_last) # a third of the time on a CPU
+        self.cfg, self.mapping, self.synthesis = cfg, G.mapping, DecodedSynthesis(G.synthesis, autoencoder, cfg.shrink)
+
+    @property
+    def latents(self): # the `Generator` of latents
+        return SimpleNamespace(cfg=self.cfg.latents, mapping=self.mapping, synthesis=self.synthesis.latents)
+
     def forward(self, z, c=None, psi=1., noise_mode='const'): return self.synthesis(self.mapping(z, c, psi), noise_mode)
+
+def with_decoder(G:Generator, autoencoder:Autoencoder)->LatentGenerator: # which it shares
+    "The generator of images that a generator of latents and an autoencoder make."
+    return LatentGenerator(LatentGANConfig(G.cfg, autoencoder.cfg), G, autoencoder).train(G.training)
+
+def smaller(G, size:int): # any generator; pixels
+    "The same generator for images of at most `size` pixels where it is a `LatentGenerator`; others as they are."
+    if not isinstance(G, LatentGenerator) or G.cfg.img_resolution <= size: return G
+    cfg = replace(G.cfg, shrink=8 * G.cfg.latents.img_resolution // size)
+    return LatentGenerator(cfg, G.latents, G.synthesis.autoencoder).train(G.training)
