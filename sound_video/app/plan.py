@@ -38,11 +38,12 @@ class Job:
 
 def jobs(recipe:Recipe, stages=STAGES)->list:
     "What is trained, in its order."
-    r, c, h, i, t = recipe, recipe.clip, recipe.hearing, recipe.inversion, recipe.trajectory
+    r, a, c, h, i, t = recipe, recipe.autoencoder, recipe.clip, recipe.hearing, recipe.inversion, recipe.trajectory
     epoch = min(max(min(r.stills, 10_000), sum(r.images) // 250), *r.images) // r.batch # steps of StyleGAN's
     of = lambda n, batch: n // min(batch, n)
     found = [
         Job('image_classifier', 'image classifier', r.image_classifier_epochs * epoch, r.batch),
+        *[Job('stylegan', 'autoencoder', of(a.crops, a.batch), a.batch)] * r.of_latents,
         *[Job('stylegan', f'StyleGAN {size}', max(1, round(n / (epoch * r.batch))) * epoch, r.batch, 4)
           for size, n in zip(r.resolutions, r.images)],
         Job('clip', 'CLIP', c.epochs * of(c.stills, c.batch), min(c.batch, c.stills)),
@@ -121,8 +122,9 @@ def small(recipe:Recipe)->dict: # settings
     most = 32 if default_device().type == 'cuda' else 8 if recipe.generator.img_resolution <= 64 else 4
     few = lambda batch: min(batch, most)
     r, b, pair = recipe, few(recipe.batch), min(2, recipe.trajectory.batch)
+    own = {'autoencoder.stills': 18, 'autoencoder.crops': 5 * r.autoencoder.batch} if r.of_latents else {}
     rows = dict(clip=few(r.clip.batch), hearing=few(r.hearing.batch), inversion=few(r.inversion.batch), trajectory=pair)
-    return {
+    return own | {
         'batch': b, 'images': [5 * b] * len(r.images), 'stills': 5 * b, 'valid': 9, 'image_classifier_epochs': 1,
         'clip.stills': max(18, 2 * rows['clip']), 'clip.valid': 9, 'clip.epochs': 3,
         'hearing.sounds': 18, 'hearing.valid': 9, 'hearing.takes': 2, 'hearing.epochs': 3,
@@ -163,19 +165,20 @@ def data_of(recipe:Recipe, stages=STAGES)->list: # of `Made`
     "Stills, sounds and clips of the world that a recipe needs."
     from sound_video.hearing.alignment import WorldSounds, guises # not above: they take seconds
     r, size, cfg = recipe, recipe.generator.img_resolution, recipe.hearing.encoder
+    seen = 64 if r.of_latents else size # by the later stages
     m, t = cfg.mel, recipe.trajectory
     frames, of_mel = round(t.seconds * t.rate), m.bands * (1 + int(cfg.seconds * m.rate) // m.hop)
     some, seeds = SCENES[::4], split_seeds('train', 8)
     still = {n: _timed(lambda: [stills(s, seeds, n) for s in some], len(some) * len(seeds)) for n in {size, 64}}
     sound = _timed(lambda: guises(WorldSounds('train', 9, cfg.seconds + 1, m.rate), cfg, 4), 36)
-    clip = t.seconds * _timed(lambda: WorldClips('train', 1, seconds=1., fps=t.rate, size=size)[0], 1)
+    clip = t.seconds * _timed(lambda: WorldClips('train', 1, seconds=1., fps=t.rate, size=seen)[0], 1)
     found = [
         Made('stylegan', f'stills of {size} pixels', r.stills + r.valid, still[size], 3 * size**2),
         Made('clip', 'stills for CLIP', r.clip.stills + r.clip.valid, still[64], 3 * 64**2),
         Made('audio', 'sounds', r.hearing.sounds * r.hearing.takes + 2 * r.hearing.valid, sound, of_mel),
         Made('inversion', 'sounds for latents', r.inversion.sounds * r.inversion.takes, sound, 4 * 128),
-        Made('inversion', 'stills for the encoder', r.inversion.stills, still[size], 3 * size**2),
-        Made('trajectory', f'clips of {t.seconds:g} s', t.clips + t.valid, clip, frames * 3 * size**2)]
+        Made('inversion', 'stills for the encoder', r.inversion.stills, still[seen], 3 * seen**2),
+        Made('trajectory', f'clips of {t.seconds:g} s', t.clips + t.valid, clip, frames * 3 * seen**2)]
     return [d for d in found if d.stage in stages or d.stage == 'stylegan' and 'image_classifier' in stages]
 
 # %% ../../nbs/app/10_plan.ipynb #1b15fd4c

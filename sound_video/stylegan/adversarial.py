@@ -253,8 +253,9 @@ def class_grid(G, per_class=8, psi=.7, seed=0):
 class SampleGrid(Callback):
     "Writes `FOLDER/00012345.png` about every so many images."
     order = 80
-    def __init__(self, state:GANState, folder, every:int, per_class=8, psi=.7):
+    def __init__(self, state:GANState, folder, every:int, per_class=8, psi=.7, seen=lambda G: G): # generator of images
         self.state,self.folder,self.every,self.per_class,self.psi = state,Path(folder),every,per_class,psi
+        self.seen = seen
     def before_fit(self):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.last = self.state.images // self.every
@@ -262,7 +263,7 @@ class SampleGrid(Callback):
         if self.state.images // self.every == self.last: return
         self.last = self.state.images // self.every
         save_grid(
-            class_grid(self.model.ema, self.per_class, self.psi),
+            class_grid(self.seen(self.model.ema), self.per_class, self.psi),
             self.per_class,
             self.folder / f"{self.state.images:08d}.png",
             self.learn,
