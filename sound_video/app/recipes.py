@@ -96,6 +96,7 @@ class Recipe(Config):
     gamma:float = .5              # weight of R1; None: 0.0002 times pixels by batch
     mapping_lr:float = 20.        # of the mapping network, times `lr`
     mixing:float = .5             # probability of mixed styles
+    alike:int = 4                 # pictures of each class that is in a batch, which the discriminator compares
     precision: str = (
         'auto'  # of all stages: bfloat16 where the machine has it, else float32; or one of these, or 'float16'
     )
@@ -242,6 +243,7 @@ def _paper(kind, size):
         mirror=True,
         ada=0.6,
         moments=0.0,
+        alike=1,
         **own,
     )
 

@@ -13,7 +13,7 @@ __all__ = ['STAGES', 'ToScene', 'Varied', 'train_image_classifier', 'samples', '
            'Follows', 'train_trajectory', 'Parts', 'read_parts', 'frozen_generator', 'ways', 'train', 'check_kinds']
 
 # %% ../../nbs/app/09_training.ipynb #db8f95d3
-import hashlib, shutil
+import hashlib, math, shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -727,6 +727,7 @@ def _train_generator(recipe, preset, stages, run, start, inception):
         nets = _fitting(nets, load_pack(start)[1].class_names, stills, seen)
         own = dict(nets=nets, rampup=None, warm_up=min(20_000, recipe.images[0] // 20) if is_new else 0)
     recipe = recipe.with_stylegan(c_dim=len(dls.vocab))
+    if len(dls.vocab) > 1: dls.train.alike = math.gcd(recipe.batch, recipe.alike)
     nets = train_stylegan(dls, recipe, classifiers, run, seen=seen, **own)
     G, weights = seen(nets.ema), dict(discriminator=nets.D.state_dict())
     if 'fid' in classifiers: weights['image_classifier'] = classifiers['fid'].state_dict()

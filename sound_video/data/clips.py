@@ -965,6 +965,17 @@ class StreamedStills(Stills):
 class StillLoader(SeededLoader):
     "Loads `(picture, label)`, a batch at a time: pictures of this share, labels of all."
     share, per_item = (0, 1), 1 # rows of input that an item gives
+    alike = 1 # so many pictures of each class that is in a batch, `bs / alike` rows apart
+
+    def _order(self):
+        order, n = super()._order(), self.bs // self.alike
+        if self.alike == 1: return order
+        d, rng = self.dataset, np.random.default_rng([self.seed, self.playing, 1])
+        labels = np.tile(np.asarray(d.labels), 1 + d.mirror)
+        of = {c: np.flatnonzero(labels == c) for c in set(labels.tolist())}
+        def whole(first): return [*first, *np.transpose([rng.choice(of[labels[k]], self.alike - 1) for k in first]).flat]
+        return [int(k) for rows in chunked(order, self.bs) for k in whole(rows[:n])][:len(order)]
+
     def create_batches(self, samps):
         for idxs in chunked(samps, self.bs, self.drop_last):
             yield self.dataset.images_at(self.mine(idxs)), self.dataset.labels_at(np.array(idxs))
