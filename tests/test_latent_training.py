@@ -1,24 +1,73 @@
-"The script that trains a generator of latents goes from stills to samples, keeps what it learnt, and goes on from it."
-import importlib.util, json
-from pathlib import Path
+"A generator of latents: trained from nothing, interrupted, gone on with, moved by sounds."
+from dataclasses import replace
+import numpy as np, pytest, torch
+from fastai.callback.core import Callback
+from sound_video.app.edit import SoundVideo
+from sound_video.app.packs import load_pack
+from sound_video.app.recipes import PRESETS, AutoencoderRecipe
+from sound_video.app.training import train
+from sound_video.core.errors import UserError
+from sound_video.stylegan.autoencoder import AutoencoderConfig, LatentGANConfig
+from sound_video.stylegan.stylegan2 import StyleGAN2Config
 
-def script():
-    file = Path(__file__).parents[1]/'training/latent_stylegan.py'
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+LATENTS = StyleGAN2Config(
+    z_dim=16, w_dim=16, img_resolution=16, img_channels=8, channel_base=128, channel_max=16, num_layers=2)
+SMALL = replace(
+    PRESETS['tiny'], generator=LatentGANConfig(LATENTS, AutoencoderConfig(channels=(8, 8, 16), blocks=(1, 1, 1))),
+    start=16, images=(48,), stills=36, valid=18, batch=8, mirror=True, autoencoder=AutoencoderRecipe(18, 40))
+SEES = ['image_classifier', 'stylegan']
 
-def test_from_stills_to_a_kept_generator(tmp_path):
-    train, work, kept = script(), tmp_path/'work', tmp_path/'kept'
-    train.render(work, n=9)
-    train.start_autoencoder(work)
-    train.encode(work)
-    train.train_generator(work, 16, bs=8, every=16)
-    train.keep(work, kept)
-    assert json.loads((kept/'state.json').read_text())['memory']['images'] == 16
-    assert {p.name for p in kept.iterdir()} == {'autoencoder.safetensors', 'generator.safetensors', 'state.json'}
-    assert [p.name for p in (work/'generator').glob('*.png')] == ['00000016.png']
-    for file in (work/'generator').glob('*.pt'): file.unlink() # another machine has only what was kept
-    train.train_generator(work, 16, start=kept, bs=8, every=16)
-    assert [p.name for p in sorted((work/'generator').glob('*.png'))] == ['00000016.png', '00000032.png']
+@pytest.fixture(autouse=True)
+def presets(monkeypatch): monkeypatch.setitem(PRESETS, 'latents', SMALL)
+
+@pytest.fixture(scope='module')
+def pack(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as m:
+        m.setitem(PRESETS, 'latents', SMALL)
+        return train(tmp_path_factory.mktemp('latents')/'pack', 'latents', SEES)
+
+def weights(path): return {k: v for k, v in load_pack(path)[0].state_dict().items()}
+def same(a, b): return all(torch.equal(v, b[k]) for k, v in a.items())
+
+def test_images_and_card(pack):
+    G, config = load_pack(pack)
+    assert (G.cfg.img_resolution, config.generator['architecture']) == (128, 'latent-stylegan2')
+    assert '128 × 128 pixels' in (pack/'README.md').read_text() and {'fid', 'scene'} <= set(config.metrics)
+    assert G(torch.randn(2, 16), torch.tensor([0, 65])).shape == (2, 3, 128, 128)
+    assert (pack/'discriminator.safetensors').exists()
+
+class Stop(Callback):
+    "Ends the training of a network in the middle, as a signal would."
+    order = 95
+    def __init__(self, of, after): self.of, self.left = of, after
+    def after_batch(self):
+        if self.training and hasattr(self.model, self.of):
+            self.left -= 1
+            if not self.left: raise KeyboardInterrupt
+
+@pytest.mark.parametrize('of', ['autoencoder', 'ema'])
+def test_interrupted_ends_the_same(pack, tmp_path, of):
+    with pytest.raises(KeyboardInterrupt): train(tmp_path/'pack', 'latents', SEES, cbs=Stop(of, 4))
+    assert not (tmp_path/'pack').exists()
+    assert same(weights(train(tmp_path/'pack', 'latents', SEES, resume=True)), weights(pack))
+
+def test_goes_on_from_a_pack(pack, tmp_path):
+    again = train(tmp_path/'more', 'latents', ['stylegan'], start=pack, settings=dict(images=[16]))
+    old, new = weights(pack), weights(again)
+    assert same({k: v for k, v in old.items() if k.startswith('autoencoder.')}, new)
+    assert not same({k: v for k, v in old.items() if k.startswith('latents.')}, new)
+    with pytest.raises(UserError, match='of latents, 128 pixels, and the preset means a StyleGAN2, 32 pixels'):
+        train(tmp_path/'other', 'tiny', ['stylegan'], start=pack)
+
+def test_moves_with_sounds(pack, tmp_path):
+    from sound_video.app.training import read_parts, Parts
+    from sound_video.app.pack_config import default_pack
+    ears, parts = read_parts(default_pack()), read_parts(pack)
+    parts.hearing = ears.hearing
+    parts.save(tmp_path/'pack')
+    few = {'inversion.sounds': 18, 'inversion.epochs': 1, 'inversion.stills': 18, 'inversion.image_epochs': 1,
+           'trajectory.clips': 9, 'trajectory.valid': 1, 'trajectory.epochs': 1}
+    train(tmp_path/'pack', 'latents', ['inversion', 'trajectory'], settings=few)
+    sv = SoundVideo.load(tmp_path/'pack', device='cpu')
+    film = sv.generate((np.random.default_rng(0).normal(size=(1, 16000)).astype(np.float32) * .1, 16000), 8, seed=1)
+    assert np.asarray(film).shape == (8, 128, 128, 3)

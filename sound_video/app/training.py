@@ -678,12 +678,7 @@ def _still_data(recipe, run):
     return still_dls(run.data, size, recipe.batch, recipe.stills, recipe.valid, epoch, cache, run.seed,
         num_workers=2 * recipe.stream, mirror=recipe.mirror)
 
-# %% ../../nbs/app/09_training.ipynb #a4908ffc
-def _description(recipe, preset, start, run):
-    "What a pack says of how its generator was trained."
-    own = {k: v for k, v in recipe.to_dict().items() if k not in _OWN}
-    return own | dict(preset=preset, seed=run.seed) | ({'from': Path(start).name} if start else {})
-
+# %% ../../nbs/app/09_training.ipynb #f24804bb
 def _autoencoder_of(dls, recipe, run, start):
     "The autoencoder of a generator of latents: that of the pack at `start`, or trained, or read from the work folder."
     if start: return load_pack(start)[0].autoencoder
@@ -708,6 +703,13 @@ def _latents_of(dls, ae, recipe, run):
     kept = _kept(run.work, 'latents', f'{about[:10]}.npy', lambda tmp: encode_stills(ae, d, np.lib.format.open_memmap(
         tmp, 'w+', np.float16, shape)))
     return latent_dls(dls, np.load(kept, mmap_mode='r'))
+
+
+# %% ../../nbs/app/09_training.ipynb #a4908ffc
+def _description(recipe, preset, start, run):
+    "What a pack says of how its generator was trained."
+    own = {k: v for k, v in recipe.to_dict().items() if k not in _OWN}
+    return own | dict(preset=preset, seed=run.seed) | ({'from': Path(start).name} if start else {})
 
 def _train_generator(recipe, preset, stages, run, start, inception):
     "The first two stages: `Parts` with a generator; None if the stage stylegan was not asked for."

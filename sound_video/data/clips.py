@@ -973,8 +973,8 @@ class StillLoader(SeededLoader):
         d, rng = self.dataset, np.random.default_rng([self.seed, self.playing, 1])
         labels = np.tile(np.asarray(d.labels), 1 + d.mirror)
         of = {c: np.flatnonzero(labels == c) for c in set(labels.tolist())}
-        def whole(first): return [*first, *np.transpose([rng.choice(of[labels[k]], self.alike - 1) for k in first]).flat]
-        return [int(k) for rows in chunked(order, self.bs) for k in whole(rows[:n])][:len(order)]
+        def more(first): return np.transpose([rng.choice(of[labels[k]], self.alike - 1) for k in first]).flatten()
+        return [int(k) for rows in chunked(order, self.bs) for k in (*rows[:n], *more(rows[:n]))][:len(order)]
 
     def create_batches(self, samps):
         for idxs in chunked(samps, self.bs, self.drop_last):
