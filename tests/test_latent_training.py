@@ -60,7 +60,7 @@ def test_goes_on_from_a_pack(pack, tmp_path):
         train(tmp_path/'other', 'tiny', ['stylegan'], start=pack)
 
 def test_moves_with_sounds(pack, tmp_path):
-    from sound_video.app.training import read_parts, Parts
+    from sound_video.app.training import read_parts
     from sound_video.app.pack_config import default_pack
     ears, parts = read_parts(default_pack()), read_parts(pack)
     parts.hearing = ears.hearing
