@@ -30,6 +30,12 @@ class AutoencoderConfig(Config):
     channels:tuple = (32, 56, 96) # of the decoder at 1/2, 1/4 and 1/8 of the image's size
     blocks:tuple = (1, 1, 3)      # residual blocks at each of these sizes
     groups:int = 4                # of the group normalisation
+    noise:tuple = (.1, .3)        # error that the decoder counts on, in the first latent channel and in the others
+
+    @property
+    def errors(self): # of latents of unit variance, by channel [C, 1, 1]
+        first, other = self.noise
+        return torch.tensor([first] + [other] * (self.latent_channels - 1))[:, None, None]
 
 # %% ../../nbs/stylegan/09_autoencoder.ipynb #b8397cca
 def patch_components(images, n): # images [B, C, 8h, 8w]
@@ -66,13 +72,14 @@ class PatchDecoder(nn.Module):
         self.register_buffer('weight', torch.zeros(64 * cfg.img_channels, 9 * cfg.latent_channels))
         self.register_buffer('bias', torch.zeros(64 * cfg.img_channels))
 
-    def fit(self, z, images, noise=.05): # latents [B, C, h, w], images [B, 3, 8h, 8w], error expected in latents
-        "Least squares, in which errors of latents are as large as `noise`."
+    def fit(self, z, images, errors=0.): # latents [B, C, h, w], images [B, 3, 8h, 8w]; number, or by channel [C, 1, 1]
+        "Least squares for latents with errors of these standard deviations."
         x = with_neighbours(z).transpose(0, 1).flatten(1)                         # [9 C, N]
         y = F.pixel_unshuffle(images, 8).transpose(0, 1).flatten(1)               # [192, N]
         mx, my = x.mean(1, keepdim=True), y.mean(1, keepdim=True)
         x, y = x - mx, y - my
-        weight = torch.linalg.solve(x @ x.T + noise**2 * x.shape[1] * torch.eye(len(x)), x @ y.T).T
+        spread = torch.as_tensor(errors, dtype=x.dtype).flatten().expand(z.shape[1]).repeat_interleave(9)
+        weight = torch.linalg.solve(x @ x.T + torch.diag(spread.square() + 1e-8) * x.shape[1], x @ y.T).T
         self.weight.copy_(weight); self.bias.copy_((my - weight @ mx)[:, 0])
 
     def forward(self, z, shrink=1): # the images averaged over squares of so many pixels: 1, 2, 4 or 8
@@ -125,7 +132,7 @@ class Autoencoder(nn.Module):
     def fit_linear(self, images): # [B, 3, 8h, 8w]
         "Set the linear parts, which do not learn further, and the scales, by a few hundred images."
         self.encoder.fit(images)
-        self.decoder.linear.fit(self.encoder(images), images)
+        self.decoder.linear.fit(self.encoder(images), images, self.cfg.errors)
         return weigh_channels(self, images)
 
     def encode(self, x): # images [B, 3, 8h, 8w] in [-1, 1]

@@ -74,15 +74,15 @@ def gradient_balance(loss, other, weight): # weight: a parameter that both reach
 # %% ../../nbs/stylegan/10_autoencoder_training.ipynb #5cf3f782
 class AutoencoderGAN(nn.Module):
     "An autoencoder, and the patch discriminator that its reconstructions are to deceive."
-    def __init__(self, autoencoder, discriminator=None, noise=0.): # noise: as for `autoencoder_learner`
+    def __init__(self, autoencoder, discriminator=None):
         super().__init__()
-        self.cfg, self.autoencoder, self.noise = autoencoder.cfg, autoencoder, noise
+        self.cfg, self.autoencoder = autoencoder.cfg, autoencoder
         self.discriminator = discriminator or PatchDiscriminator(self.cfg.img_channels)
 
-    def forward(self, x):
-        z = self.autoencoder.encode(x)
-        if self.training: z = z + self.noise * torch.rand_like(z[:, :1, :1, :1]) * torch.randn_like(z)
-        return self.autoencoder.decode(z)
+    def forward(self, x): # in training of latents with errors, of another strength for each image
+        z = self.autoencoder.encoder(x)
+        strength = torch.rand(len(z), 1, 1, 1, device=z.device) * self.training
+        return self.autoencoder.decoder(z + strength * self.cfg.errors.to(z) * torch.randn_like(z))
 
 @dataclass(frozen=True)
 class AutoencoderStep:
@@ -146,13 +146,12 @@ class AdversarialFrom(Callback):
 def autoencoder_learner(dls,                   # DataLoaders of (images [B, 3, H, W] in [-1, 1], …)
                         ae:Autoencoder,        # with linear parts that fit
                         crop=128,              # pixels of the squares that are learnt from
-                        noise=.15,             # largest standard deviation of what is added to latents
                         adversarial_from=.75,  # share of the training before the discriminator; 1: none
                         adversarial_weight=.5, # of the generator's gradient, beside the reconstruction's
                         state:TrainingState=None, # counts images
                         cbs=None, **kwargs):
     "A Learner that trains the decoder of an autoencoder; `learn.model.autoencoder` is the result."
-    model = AutoencoderGAN(ae.requires_grad_(True), noise=noise)
+    model = AutoencoderGAN(ae.requires_grad_(True))
     adam = lambda params, lr: OptimWrapper(params, torch.optim.Adam, lr=lr, betas=(.9, .99), foreach=True)
     learn = Learner(dls, model, loss_func=AutoencoderLoss(model), opt_func=adam, cbs=cbs, **kwargs)
     crops = RandomCrops(state or TrainingState(), crop)
