@@ -11,10 +11,10 @@ from sound_video.stylegan.autoencoder import AutoencoderConfig, LatentGANConfig
 from sound_video.stylegan.stylegan2 import StyleGAN2Config
 
 LATENTS = StyleGAN2Config(
-    z_dim=16, w_dim=16, img_resolution=16, img_channels=8, channel_base=128, channel_max=16, num_layers=2)
+    z_dim=16, w_dim=16, img_resolution=8, img_channels=8, channel_base=128, channel_max=16, num_layers=2)
 SMALL = replace(
     PRESETS['tiny'], generator=LatentGANConfig(LATENTS, AutoencoderConfig(channels=(8, 8, 16), blocks=(1, 1, 1))),
-    start=16, images=(48,), stills=36, valid=18, batch=8, mirror=True, autoencoder=AutoencoderRecipe(18, 40))
+    start=8, images=(48,), stills=36, valid=18, batch=8, mirror=True, autoencoder=AutoencoderRecipe(18, 40))
 SEES = ['image_classifier', 'stylegan']
 
 @pytest.fixture(autouse=True)
@@ -31,9 +31,9 @@ def same(a, b): return all(torch.equal(v, b[k]) for k, v in a.items())
 
 def test_images_and_card(pack):
     G, config = load_pack(pack)
-    assert (G.cfg.img_resolution, config.generator['architecture']) == (128, 'latent-stylegan2')
-    assert '128 × 128 pixels' in (pack/'README.md').read_text() and {'fid', 'scene'} <= set(config.metrics)
-    assert G(torch.randn(2, 16), torch.tensor([0, 65])).shape == (2, 3, 128, 128)
+    assert (G.cfg.img_resolution, config.generator['architecture']) == (64, 'latent-stylegan2')
+    assert '64 × 64 pixels' in (pack/'README.md').read_text() and {'fid', 'scene'} <= set(config.metrics)
+    assert G(torch.randn(2, 16), torch.tensor([0, 65])).shape == (2, 3, 64, 64)
     assert (pack/'discriminator.safetensors').exists()
 
 class Stop(Callback):
@@ -56,7 +56,7 @@ def test_goes_on_from_a_pack(pack, tmp_path):
     old, new = weights(pack), weights(again)
     assert same({k: v for k, v in old.items() if k.startswith('autoencoder.')}, new)
     assert not same({k: v for k, v in old.items() if k.startswith('latents.')}, new)
-    with pytest.raises(UserError, match='of latents, 128 pixels, and the preset means a StyleGAN2, 32 pixels'):
+    with pytest.raises(UserError, match='of latents, 64 pixels, and the preset means a StyleGAN2, 32 pixels'):
         train(tmp_path/'other', 'tiny', ['stylegan'], start=pack)
 
 def test_moves_with_sounds(pack, tmp_path):
@@ -70,4 +70,4 @@ def test_moves_with_sounds(pack, tmp_path):
     train(tmp_path/'pack', 'latents', ['inversion', 'trajectory'], settings=few)
     sv = SoundVideo.load(tmp_path/'pack', device='cpu')
     film = sv.generate((np.random.default_rng(0).normal(size=(1, 16000)).astype(np.float32) * .1, 16000), 8, seed=1)
-    assert np.asarray(film).shape == (8, 128, 128, 3)
+    assert np.asarray(film).shape == (8, 64, 64, 3)
