@@ -51,7 +51,8 @@ def images_of(frames):
 def _video_frame(x, # uint8 [H, W, 3]
                  k, fps, pixels='yuv420p',
                  scaler=None): # one for all frames of a film: each new one takes longer than a small picture
-    x = np.pad(x, ((0, x.shape[0] % 2), (0, x.shape[1] % 2), (0, 0)), 'edge')
+    odd = x.shape[0] % 2, x.shape[1] % 2
+    if any(odd): x = np.pad(x, ((0, odd[0]), (0, odd[1]), (0, 0)), 'edge')
     f = (scaler or VideoReformatter()).reformat(
         av.VideoFrame.from_ndarray(np.ascontiguousarray(x), format='rgb24'),
         format=pixels,
