@@ -28,8 +28,8 @@ def command(words): return next(n for n in COMMANDS if words[:len(n.split())] ==
 def of(*commands, without='$^'): # -> examples
     return [e for e, words in EXAMPLES.items() if command(words) in commands and not re.search(without, e)]
 QUICK, MANY = of('generate', 'edit', 'name', 'doctor', 'data check', without=r'\bsounds\b'), of(
-    'generate', without=r'^(?!.*\bsounds\b)|--ray'
-)
+    'generate', without=r'^(?!.*\bsounds\b)|--ray|--workers'
+) # these are in test_bulk.py
 def parsed(words): return cli._parser().parse_args(words)
 
 @pytest.mark.parametrize('words', EXAMPLES.values(), ids=EXAMPLES)
