@@ -1,5 +1,5 @@
 "The tiny recipe made shorter still, and processes that are forked from one that has imported everything."
-import os, sys, traceback
+import importlib.util, os, sys, traceback
 from dataclasses import replace
 import torch
 from sound_video.hearing.encoder import EncoderConfig
@@ -17,6 +17,13 @@ BRIEF = replace(
     inversion=InversionRecipe(18, 2, 2, 18, 2, 16, 9),
     trajectory=TrajectoryRecipe(9, 4, 2, 2, 1.0, 10.0, 4, 8, 4),
 )
+
+def get_ready():
+    "Import and make once what every process that is forked from this one would need."
+    import sound_video.hearing.clip_training, sound_video.hearing.alignment # noqa: F401 (with all that they import)
+    from sound_video.data.clips import still_dls
+    if importlib.util.find_spec('tensorboard'): import torch.utils.tensorboard # noqa: F401
+    for size in (BRIEF.resolutions[-1], 64): still_dls('world', size, n=9, n_valid=9) # textures, and what names a cache
 
 def fork(f, *args, log=os.devnull):
     "Run f in a process of its own, with its words in a file; gives the process's number."

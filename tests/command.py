@@ -1,5 +1,6 @@
 "`sound-video …` in a process of its own: forked from one that has imported everything, so that this is paid for once."
 import multiprocessing.process, os, runpy, subprocess, sys, tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from unittest.mock import patch
@@ -42,6 +43,20 @@ def _start(process):
         process.start()
         multiprocessing.process._children.discard(process)
 
+@contextmanager
+def begun(*words, cwd=None, **env):
+    "`sound-video` while it runs: the process, and what gives a `CompletedProcess` with what it said so far."
+    words = list(map(str, words))
+    with tempfile.TemporaryDirectory() as d:
+        out, err = Path(d) / 'out', Path(d) / 'err'
+        out.touch()
+        err.touch()
+        p = _server().Process(target=_become, args=(words, cwd and str(cwd), env, str(out), str(err)))
+        _start(p)
+        read = lambda path: path.read_text(errors='replace')
+        try: yield p, lambda: subprocess.CompletedProcess(words, p.exitcode, read(out), read(err))
+        finally: p.kill() # if it has not ended
+
 def run(*words, cwd=None, timeout=300, **env):
     "Run `sound-video` to its end: a `CompletedProcess` with what it said."
     words = list(map(str, words))
@@ -54,16 +69,7 @@ def run(*words, cwd=None, timeout=300, **env):
             env=os.environ | dict(OMP_NUM_THREADS='1') | env,
             timeout=timeout,
         )
-    with tempfile.TemporaryDirectory() as d:
-        out, err = Path(d) / 'out', Path(d) / 'err'
-        out.touch()
-        err.touch()
-        p = _server().Process(target=_become, args=(words, cwd and str(cwd), env, str(out), str(err)))
-        _start(p)
+    with begun(*words, cwd=cwd, **env) as (p, said):
         p.join(timeout)
-        if p.exitcode is None:
-            p.kill()
-            raise subprocess.TimeoutExpired(words, timeout)
-        return subprocess.CompletedProcess(
-            words, p.exitcode, out.read_text(errors='replace'), err.read_text(errors='replace')
-        )
+        if p.exitcode is None: raise subprocess.TimeoutExpired(words, timeout)
+        return said()

@@ -2,8 +2,7 @@
 with the same files. Run by test_robust.py."""
 import json, os, random, signal, sys, tempfile, time
 from pathlib import Path
-from brief import BRIEF, fork
-import sound_video.hearing.clip_training, sound_video.hearing.alignment  # noqa: F401 (with all that they import)
+from brief import BRIEF, fork, get_ready
 from sound_video.app import training
 
 STAGES = sys.argv[3:] or training.STAGES
@@ -37,6 +36,7 @@ def finished(status, out):
 def main(kills, seed):
     rng, done, moments, trainings, equal = random.Random(seed), 0, [], 0, True
     training.PRESETS['brief'] = BRIEF
+    get_ready()
     with tempfile.TemporaryDirectory() as d:
         d, start = Path(d), time.time()
         (d/'0').mkdir()

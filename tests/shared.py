@@ -5,8 +5,7 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 import torch, torch.distributed as dist
-from brief import BRIEF, fork
-import sound_video.hearing.clip_training, sound_video.hearing.alignment  # noqa: F401 (with all that they import)
+from brief import BRIEF, fork, get_ready
 from fastai.callback.core import Callback
 from sound_video.core.callbacks import read_checkpoint
 from sound_video.data.clips import Stills
@@ -212,6 +211,7 @@ if __name__ == '__main__':
             ['trajectory'],
         ]
         (d/'base').mkdir()
+        get_ready()
         PRESETS['brief'] = BRIEF
         if set(sum(groups, [])) & {'audio', 'inversion', 'trajectory'}: run(1, d/'base'/'pack', STAGES)
         PRESETS['brief'] = SHARED

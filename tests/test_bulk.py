@@ -60,8 +60,8 @@ def cut(tmp_path_factory):
     curate(d/'films', d/'one', **ASK)
     return d/'films', contents(d/'one')
 
-def test_curate_gives_the_same_bytes(cut, way, tmp_path):
-    curate(cut[0], tmp_path/'out', **ASK, workers=2, ray=way.get('ray'))
+def test_curate_gives_the_same_bytes_on_ray(cut, ray, tmp_path): # in processes: below, with one that is killed
+    curate(cut[0], tmp_path/'out', **ASK, workers=2, ray=ray)
     assert contents(tmp_path/'out') == cut[1]
 
 def children(): # process ids

@@ -295,15 +295,14 @@ SLOW = ('fastai', 'matplotlib', 'pandas', 'scipy.signal', 'scipy.interpolate', '
     'librosa', 'numba', 'open_clip', 'timm', 'torchvision', 'sympy', 'IPython')
 
 @pytest.mark.skipif(not default_pack().is_dir(), reason='the package comes without a model')
-@pytest.mark.parametrize('words', [['generate', '--fps', '2', '-o', 'out.mp4'], ['name']], ids=lambda words: words[0])
-def test_commands_import_what_they_need(place, tmp_path, words):
+def test_commands_import_what_they_need(place, tmp_path):
     "Whole packages that take seconds are not imported to name a sound, or to make a video of it."
-    command, *options = words
-    argv = [command, str(place/'noise.wav'), *options]
-    script = f'import sys; from sound_video.app.cli import main; s = main({argv}); ' \
+    sound = str(place/'noise.wav')
+    script = 'import sys; from sound_video.app.cli import main\n' \
+        f'for words in (["name"], ["generate", "--fps", "2", "-o", "out.mp4"]): s = main([*words, {sound!r}]); ' \
         f'print(s, [m for m in {SLOW} if m in sys.modules])'
     r = subprocess.run([sys.executable, '-c', script], cwd=tmp_path, capture_output=True, text=True)
-    assert r.stdout.splitlines()[-1] == '0 []', r.stdout + r.stderr
+    assert r.stdout.splitlines().count('0 []') == 2, r.stdout + r.stderr
 
 @pytest.mark.parametrize('words', [
     ['generate', 'gone.wav'], ['generate', 'noise.wav', '--fps', '0'], ['generate', 'noise.wav', '--class', 'roar'],

@@ -14,6 +14,7 @@ from sound_video.stylegan import cpu_extension as native
 from sound_video.stylegan import operators as ops
 from sound_video.core.errors import UserError
 import emulator
+from together import needs_fork, together
 
 try: NVRTC = kernels.nvrtc_version()
 except (ImportError, RuntimeError): NVRTC = None
@@ -549,20 +550,17 @@ def test_no_space_left(cache, monkeypatch):
     assert kernels.cached_kernel(*CASE)[:4] == b'\x7fELF' and not list(cache.iterdir())
 
 @needs_nvrtc
+@needs_fork
 def test_processes_that_start_together(cache):
-    script = f'from sound_video.stylegan import kernels; print(len(kernels.cached_kernel(*{CASE!r})))'
-    several = [
-        subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    said = [p.communicate() for p in several]
-    assert len({out for out,_ in said}) == 1 and all(p.returncode == 0 for p in several), said
+    first, *others = together(3, kernels.cached_kernel, *CASE)
+    assert all(code == first for code in others)
     file, = cache.iterdir() # and no temporary one
-    assert len(native.kept(file)) == int(said[0][0])
+    assert native.kept(file) == first
 
 def test_importing_compiles_nothing(tmp_path):
+    "Neither for the GPU nor for the CPU."
     script = (
-        'import sys, sound_video.stylegan.kernels; print([m for m in sys.modules if'
+        'import sys, sound_video.stylegan.kernels, sound_video.stylegan.stylegan3; print([m for m in sys.modules if'
         ' m.startswith(("cuda.bindings.nvrtc", "cuda.bindings.driver"))])'
     )
     said = subprocess.check_output(

@@ -6,6 +6,7 @@ from sound_video.stylegan import cpu_extension as native
 from sound_video.stylegan import operators as ops
 from sound_video.core.errors import UserError
 from sound_video.stylegan.stylegan2 import Generator, StyleGAN2Config
+from together import needs_fork, together
 
 needs_compiler = pytest.mark.skipif(not native.compiler(), reason='no C++ compiler here')
 
@@ -162,23 +163,13 @@ def test_a_compiler_that_hangs_is_stopped(anew, monkeypatch, tmp_path):
     started = (tmp_path/'started').read_text().split()
     assert started and all(state(pid)[:1] in ('', 'Z') for pid in started) # gone, or ended and not yet taken note of
 
+def computed(): return native.conv_cpp(torch.ones(1, 1, 5, 5), torch.ones(1, 1, 3, 3), 1).sum().item()
+
 @needs_compiler
-def test_processes_that_start_together(tmp_path):
-    script = (
-        'import torch; from sound_video.stylegan.cpu_extension import conv_cpp;'
-        ' print(conv_cpp(torch.ones(1, 1, 5, 5), torch.ones(1, 1, 3, 3), 1).sum().item())'
-    )
-    several = [
-        subprocess.Popen(
-            [sys.executable, '-c', script],
-            env=os.environ | {'SOUND_VIDEO_CACHE': str(tmp_path)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    assert [p.communicate()[0].strip() for p in several] == ['169.0']*2
-    file, = tmp_path.iterdir()
+@needs_fork
+def test_processes_that_start_together(anew):
+    assert together(2, computed) == [169.]*2
+    file, = anew.iterdir()
     assert native.kept(file)
 
 @needs_compiler
@@ -217,14 +208,6 @@ def test_without_a_compiler(anew, monkeypatch, capsys):
     assert filtered.filtered_lrelu(rand(1, 3, 9, 9), rand(3), f, f, 2, 2, (9, 10)).isfinite().all()
     said = capsys.readouterr()
     assert said.out == said.err == ''
-
-def test_importing_compiles_nothing(tmp_path):
-    subprocess.run(
-        [sys.executable, '-c', 'import sound_video.stylegan.cpu_extension, sound_video.stylegan.stylegan3'],
-        env=os.environ | {'SOUND_VIDEO_CACHE': str(tmp_path / 'cache')},
-        check=True,
-    )
-    assert not (tmp_path/'cache').exists()
 
 # ---------------------------------------------------------------- memory
 def test_memory_is_used_again_and_never_twice():

@@ -50,8 +50,9 @@ def _as_array(f): # packed float frame -> float32 [C, n] in [-1, 1]
     return x
 
 def _meant(p, f): # how many samples of frame f packet p means; None for all
-    n = round(p.duration * p.time_base * f.sample_rate) if p.duration else f.samples
-    return n if 0 < n < f.samples and 'mp4' in p.stream.container.format.name else None
+    if not p.duration or 'mp4' not in p.stream.container.format.name: return None
+    n = round(p.duration * p.time_base * f.sample_rate)
+    return n if 0 < n < f.samples else None
 
 # %% ../../nbs/media/02_sounds.ipynb #52384cd1
 def ac_power(x): # samples [..., N], array or tensor -> mean square [...], in which nothing is left of a constant offset

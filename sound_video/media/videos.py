@@ -12,6 +12,7 @@ __all__ = ['images_of', 'write_movie', 'write_video', 'stream_frames', 'read_fra
 import base64, math, tempfile
 import av, numpy as np
 from PIL import Image
+from av.video.reformatter import VideoReformatter
 from dataclasses import dataclass, replace
 from fastcore.basics import patch
 from fractions import Fraction
@@ -48,10 +49,15 @@ def images_of(frames):
 
 # %% ../../nbs/media/04_videos.ipynb #2cfa7019
 def _video_frame(x, # uint8 [H, W, 3]
-                 k, fps, pixels='yuv420p'):
-    x = np.pad(x, ((0, x.shape[0] % 2), (0, x.shape[1] % 2), (0, 0)), 'edge')
-    f = av.VideoFrame.from_ndarray(np.ascontiguousarray(x), format='rgb24').reformat(
-        format=pixels, dst_colorspace='itu601', dst_color_range=1
+                 k, fps, pixels='yuv420p',
+                 scaler=None): # one for all frames of a film: each new one takes longer than a small picture
+    odd = x.shape[0] % 2, x.shape[1] % 2
+    if any(odd): x = np.pad(x, ((0, odd[0]), (0, odd[1]), (0, 0)), 'edge')
+    f = (scaler or VideoReformatter()).reformat(
+        av.VideoFrame.from_ndarray(np.ascontiguousarray(x), format='rgb24'),
+        format=pixels,
+        dst_colorspace='itu601',
+        dst_color_range=1,
     )
     f.pts, f.time_base = k, 1/fps
     return f
@@ -112,8 +118,9 @@ def write_movie(
     with av.open(f'file:{path}', 'w', format=fmt.muxer, options=fmt.options) as c:
         v = _video_stream(c, fmt, fps, first.shape)
         a = sound is not None and _SoundTrack(c, fmt, sound)
+        scaler = VideoReformatter()
         for k, x in enumerate(chain([first], pictures)):
-            c.mux(v.encode(_video_frame(x, k, fps, fmt.pixels)))
+            c.mux(v.encode(_video_frame(x, k, fps, fmt.pixels, scaler)))
             if a: a.write_until((k+1)/fps)
         c.mux(v.encode(None))
         if a: a.finish((k+1)/fps, 1/fps)
@@ -254,7 +261,7 @@ def stream_frames(path,         # a video
         s = _need(c, 'video', path)
         s.codec_context.thread_count, scaler = (
             1,
-            av.video.reformatter.VideoReformatter(),
+            VideoReformatter(),
         )  # several threads only wait for each other here
         rate = s.average_rate or Fraction(25) if fps is None else parse_fps(fps)
         k, n, held, shown = 0, math.inf if seconds is None else round(seconds * rate), None, None

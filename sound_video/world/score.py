@@ -26,14 +26,24 @@ def _scramble(x): # int64, low 32 bits used
     x = (x ^ (x >> 15)).mul_(0x846ca68b).bitwise_and_(_MASK)
     return x ^ (x >> 16)
 
+def _scramble_32(x): # array of int64
+    "The same in NumPy's 32 bits, which takes a third of the time on a CPU."
+    x = x.astype(np.uint32)
+    x ^= x >> 16; x *= np.uint32(0x7feb352d)
+    x ^= x >> 15; x *= np.uint32(0x846ca68b)
+    x ^= x >> 16
+    return x
+
 def hashed(seeds,    # int64 [B]
            key:str,  # what the number is for
            index,    # int64 [B, ...] or [1, ...]
           ): # float32 in [0, 1) [B, ...]
     "A uniform number for each seed and index, the same on every device."
-    s = _scramble(seeds ^ (seeds >> 32) ^ zlib.crc32(key.encode()))
-    x = _scramble(s.view(-1, *[1]*(index.ndim - 1)) + _scramble(index + 0x9e3779b9))
-    return (x >> 8).float() / 2**24
+    scramble, cpu = _scramble, seeds.device.type == 'cpu' == index.device.type
+    if cpu: scramble, seeds, index = _scramble_32, seeds.numpy(), index.numpy()
+    s = scramble(seeds ^ (seeds >> 32) ^ zlib.crc32(key.encode()))
+    x = scramble(s.reshape(-1, *[1]*(index.ndim - 1)) + scramble(index + 0x9e3779b9)) >> 8
+    return (torch.from_numpy(x.astype(np.float32)) if cpu else x.float()) / 2**24
 
 # %% ../../nbs/world/00_score.ipynb #94b929bf
 def uniform(seeds,      # int64 [B]
