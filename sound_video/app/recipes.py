@@ -284,6 +284,8 @@ def adjusted(recipe:Recipe, settings)->Recipe: # {'batch': 8, …}
             f'images are {list(recipe.images)}: give as many numbers as there are resolutions from {recipe.start} to'
             f' {recipe.stylegan.img_resolution} pixels'
         )
+    if recipe.of_latents and (recipe.ada or recipe.stream):
+        raise UserError('ada and stream are for generators of images, and this is one of latents: leave them out')
     chosen_precision(recipe.precision) # is there such a one?
     return recipe
 

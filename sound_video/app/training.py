@@ -106,8 +106,7 @@ def shrink(x, size:int): # pictures [B, 3, H, W]
 def measure(G, classifiers:dict, valid, # {'fid': a network, …}; batches (pictures, classes) of the validation stills
             vocab)->dict:          # names of the classes
     """Fréchet distances of a generator's samples, as many as there are validation stills; with an image classifier,
-    how often it
-    sees the right scene."""
+    how often it sees the right scene."""
     if 'fid_inception' not in classifiers: G = smaller(G, 64) # pixels that the others look at
     real, n = [shrink(x, G.cfg.img_resolution) for x, _ in valid], sum(len(x) for x, _ in valid)
     found = {key: round(fid(real, (x for x, _ in samples(G, n)), net), 2) for key, net in classifiers.items()}
@@ -191,7 +190,7 @@ def train_stylegan(dls, recipe:Recipe, classifiers:dict, run:Run, nets=None, **k
     return nets
 
 # %% ../../nbs/app/09_training.ipynb #c092c1d8
-def _shown(c): # a generator's configuration -> 'a StyleGAN2 of 64 pixels'
+def _shown(c): # a generator's configuration -> 'a StyleGAN2, 64 pixels'
     kind = type(c).__name__.removesuffix('Config').replace('LatentGAN', 'StyleGAN2 of latents')
     R = {1: '-R', 3: '-T'}.get(getattr(c, 'conv_kernel', None), '')
     return f'a {kind}{R}, {c.img_resolution} pixels'
@@ -681,7 +680,7 @@ def _still_data(recipe, run):
 # %% ../../nbs/app/09_training.ipynb #f24804bb
 def _autoencoder_of(dls, recipe, run, start):
     "The autoencoder of a generator of latents: that of the pack at `start`, or trained, or read from the work folder."
-    if start: return load_pack(start)[0].autoencoder
+    if start: return load_pack(start)[0].autoencoder.to(dls.device)
     file, r = run.work/'autoencoder.safetensors', recipe.autoencoder
     if from_first(lambda: not (run.resume and file.exists())):
         seed_all(run.seed)
@@ -698,18 +697,20 @@ def _autoencoder_of(dls, recipe, run, start):
 def _latents_of(dls, ae, recipe, run):
     "The data that a generator of latents learns from: encoded once."
     d, side = dls.train.dataset, recipe.stylegan.img_resolution
-    about = hashlib.sha256(to_bytes(ae.encoder.state_dict()) + repr((len(d), run.data, run.seed)).encode()).hexdigest()
+    some = d.images_at(np.arange(0, len(d), -(-len(d) // 64)))
+    about = hashlib.sha256(to_bytes(ae.encoder.state_dict() | dict(some=some))).hexdigest()
     shape = len(d), ae.cfg.latent_channels, side, side
     kept = _kept(run.work, 'latents', f'{about[:10]}.npy', lambda tmp: encode_stills(ae, d, np.lib.format.open_memmap(
         tmp, 'w+', np.float16, shape)))
     return latent_dls(dls, np.load(kept, mmap_mode='r'))
 
-
 # %% ../../nbs/app/09_training.ipynb #a4908ffc
 def _description(recipe, preset, start, run):
     "What a pack says of how its generator was trained."
     own = {k: v for k, v in recipe.to_dict().items() if k not in _OWN}
-    return own | dict(preset=preset, seed=run.seed) | ({'from': Path(start).name} if start else {})
+    if start: return own | dict(preset=preset, seed=run.seed) | {'from': Path(start).name}
+    first = dict(autoencoder=recipe.autoencoder.to_dict()) if recipe.of_latents else {}
+    return own | first | dict(preset=preset, seed=run.seed)
 
 def _train_generator(recipe, preset, stages, run, start, inception):
     "The first two stages: `Parts` with a generator; None if the stage stylegan was not asked for."
