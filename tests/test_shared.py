@@ -9,7 +9,10 @@ EVERY = os.environ.get('SOUND_VIDEO_PROCESSES') == 'all' # some minutes longer
 LOOSE = {
     'AudioEncoder': 3e-2,
     'TrajectoryGenerator-generator': 5e-3,
-}  # which maximum, which side of an absolute value: rounding decides between slopes, as 64 bits show
+    'Generator32-generator': 2e-3,
+    'Generator32-discriminator': 2e-3,
+}  # which maximum, which side of an absolute value: rounding decides between slopes, as 64 bits show; 32 × 32 pixels
+# come after some steps at 16 × 16, in which rounding has grown
 
 @pytest.fixture(scope='module')
 def found():
