@@ -164,10 +164,10 @@ def weigh_channels(ae:Autoencoder, images, n=30)->Autoencoder: # [B, 3, 8h, 8w];
     return ae
 
 # %% ../../nbs/stylegan/09_autoencoder.ipynb #d62807b2
-def save_autoencoder(path, ae:Autoencoder, dtype=torch.float16, **notes): # notes: what the file says about itself, JSON
+def save_autoencoder(path, ae:Autoencoder, dtype=torch.float16):
     "Write weights and configuration as one safetensors file."
     state = {k: v.to(dtype).contiguous() for k, v in ae.state_dict().items()}
-    about = dict(config=json.dumps(ae.cfg.to_dict()), notes=json.dumps(notes))
+    about = dict(config=json.dumps(ae.cfg.to_dict()))
     with atomic(path) as tmp: save_file(state, tmp, about)
 
 def load_autoencoder(path)->Autoencoder: # of what `save_autoencoder` wrote
@@ -206,6 +206,7 @@ class LatentGANConfig(Config):
     @property
     def num_ws(self): return self.latents.num_ws
 
+# %% ../../nbs/stylegan/09_autoencoder.ipynb #1a05944d
 class DecodedSynthesis:
     "w [B, L, D] -> images [B, 3, H, W] in float32, about [-1, 1], by way of latents."
     def __init__(self, latents, autoencoder, shrink): # a `Generator`, its decoder
