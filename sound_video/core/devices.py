@@ -10,6 +10,7 @@ __all__ = ['default_device', 'best_precision', 'check_device', 'seed_all', 'prog
 # %% ../../nbs/core/02_devices.ipynb #62c6c8e4
 import random, sys
 import numpy as np, torch
+from tqdm import tqdm as plain_tqdm
 from tqdm.auto import tqdm
 from .errors import UserError, check_seed, value_met
 
@@ -46,6 +47,17 @@ def seed_all(seed:int):
     seed = check_seed(seed)
     random.seed(seed); np.random.seed(seed % 2**32); torch.manual_seed(seed)
 
+_EVERY = 60. # seconds between lines
+
+class _Lines(plain_tqdm):
+    "Progress for a log file: a line now and then."
+    monitor_interval = 0 # no thread
+    @staticmethod
+    def status_printer(file): return lambda text: text.strip() and print(text.strip(), file=file, flush=True)
+
 def progress(it, total=None, desc=''):
-    "A progress bar with the time left on standard error; nothing where that is no terminal."
-    return tqdm(it, total=total, desc=desc, file=sys.stderr, leave=False, disable=None, dynamic_ncols=True)
+    "A progress bar with the time left on standard error; where that is no terminal, a line every minute."
+    o = dict(total=total, desc=desc, file=sys.stderr, leave=False)
+    if getattr(sys.stderr, 'isatty', bool)(): return tqdm(it, dynamic_ncols=True, **o)
+    form = '{desc}: {n_fmt} of {total_fmt}, {remaining} left'
+    return _Lines(it, bar_format=form, delay=_EVERY, mininterval=_EVERY, miniters=1, **o)
