@@ -8,7 +8,7 @@ WANTED = -c constraints.txt -e '.[dev]'
 
 $(READY): settings.ini setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check uv
+	-$(BIN)/pip install -q --disable-pip-version-check uv
 	@# uv does what pip does in a quarter of the time, but does not know pip's settings: where it fails, pip has a go
 	$(BIN)/uv pip install -q --python $(BIN)/python $(WANTED) || $(BIN)/pip install -q --disable-pip-version-check $(WANTED)
 	touch $(READY)

@@ -14,6 +14,7 @@ from sound_video.app.pack_config import default_pack
 from sound_video.app.training import mini_image_classifier, shrink
 from sound_video.core.devices import progress
 from sound_video.metrics.images import fid, scene_accuracy
+from sound_video.stylegan.autoencoder_training import laplacian_pyramid
 from sound_video.world.clips import split_seeds, stills
 from sound_video.world.score import KIND_NAMES, SCENES, kind_label
 
@@ -36,9 +37,8 @@ def diversity(images, classes): # [N, 3, 64, 64], [N]
     return float(torch.stack([torch.pdist(y).mean() for y in of if len(y) > 2]).mean())
 
 def detail(images): # batches [B, 3, H, W]
-    "Mean square of what averaging over 2 × 2 pixels loses."
-    lost = [x - F.interpolate(F.avg_pool2d(x, 2), scale_factor=2) for x in images]
-    return sum(float(x.square().mean()) for x in lost) / len(lost)
+    "Mean square of the finest band."
+    return sum(float(laplacian_pyramid(x, 1)[0].square().mean()) for x in images) / len(images)
 
 def measure(images, classes, real, net):
     "The measures of batches of images, as shares of the stills' where the name says so."
@@ -57,10 +57,13 @@ def main():
     parser.add_argument('--n', type=int, default=450, help='stills and samples (default: 450)')
     parser.add_argument('--sheet', type=Path, help='folder for a sheet of samples of each pack')
     a = parser.parse_args()
+    generators = {path: load_pack(path)[0] for path in a.packs}
+    for path, G in generators.items():
+        if G.cfg.c_dim != len(KIND_NAMES): parser.error(f"'{path}' does not make the world's {len(KIND_NAMES)} kinds")
     (real, classes), net = world(a.n), mini_image_classifier()
     print(json.dumps(dict(stills=len(classes))))
-    for path in a.packs:
-        images = samples(load_pack(path)[0], classes)
+    for path, G in generators.items():
+        images = samples(G, classes)
         print(json.dumps(dict(pack=path.name) | measure(images, classes, real, net)), flush=True)
         if a.sheet:
             a.sheet.mkdir(exist_ok=True, parents=True)

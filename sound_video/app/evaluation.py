@@ -21,7 +21,6 @@ from ..media.timing import n_frames
 from ..data.clips import FolderClips, WorldClips, usable_clips
 from ..hearing.features import sound_windows
 from ..hearing.sound import Sound
-from ..stylegan.autoencoder import smaller
 from ..motion.inversion import Inverter, truncated_latents
 from ..motion.reactive import truncated
 from ..motion.trajectory import LearnedPath, ResidualGRU, Targets, TrajectoryGenerator
@@ -35,7 +34,7 @@ from .request import Request
 from .model import SoundVideo
 from .generate import PathFrames, Shown, choose_classes, sound_vectors, toward_class
 from .recipes import PRESETS
-from .training import Run, frozen_generator, read_parts, train_trajectory, video_data
+from .training import Run, as_seen, frozen_generator, read_parts, train_trajectory, video_data
 
 # %% ../../nbs/app/11_evaluation.ipynb #cfb1aa19
 @dataclass(frozen=True)
@@ -279,7 +278,7 @@ def evaluate(pack=None,    # folder; the model that comes with the package by de
     "The table of results on test sounds."
     of, pack = str(pack or 'mini'), pack or default_pack()
     sv, classifiers = SoundVideo.load(pack), read_classifiers(pack)
-    sv.generator = smaller(sv.generator, 64) # pixels that these look at
+    sv.generator = as_seen(sv.generator, classifiers.clip) # the others look at 64 pixels
     names, sizes = _rows_of(sv, rows), (clips, seconds, fps, sv.generator.cfg.img_resolution)
     reference = _looks(sv, classifiers, data, 'valid', sizes, ['reference'])['reference']
     looks = _looks(sv, classifiers, data, 'test', sizes, names)

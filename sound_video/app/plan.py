@@ -119,7 +119,7 @@ def _cost_of(clock): # after a fit -> `Cost`
 # %% ../../nbs/app/10_plan.ipynb #824c00d1
 def small(recipe:Recipe)->dict: # settings
     "What makes a training of the same networks short: few rows, and hardly any data."
-    most = 32 if default_device().type == 'cuda' else 8 if recipe.generator.img_resolution <= 64 else 4
+    most = 32 if default_device().type == 'cuda' else 8 if recipe.stylegan.img_resolution <= 64 else 4
     few = lambda batch: min(batch, most)
     r, b, pair = recipe, few(recipe.batch), min(2, recipe.trajectory.batch)
     own = {'autoencoder.stills': 18, 'autoencoder.crops': 5 * r.autoencoder.batch} if r.of_latents else {}

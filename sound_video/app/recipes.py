@@ -161,6 +161,7 @@ PRESETS = {
     ),
 }
 
+# %% ../../nbs/app/08_recipes.ipynb #0fe003c1
 _latents = StyleGAN2Config(
     z_dim=128, w_dim=128, img_resolution=32, img_channels=8, channel_base=1536, channel_max=160, num_layers=4
 )

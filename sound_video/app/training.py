@@ -10,7 +10,8 @@ __all__ = ['STAGES', 'ToScene', 'Varied', 'train_image_classifier', 'samples', '
            'similar_classes', 'for_classes', 'train_clip', 'measure_hearing', 'train_hearing', 'hear_all',
            'class_words', 'sound_data', 'LatentGrid', 'train_inverter', 'train_image_encoder', 'video_data', 'Watched',
            'VideoClassifierLoader', 'WatchedScene', 'train_video_classifier', 'motion_correlation', 'VideoGrid',
-           'Follows', 'train_trajectory', 'Parts', 'read_parts', 'frozen_generator', 'ways', 'train', 'check_kinds']
+           'Follows', 'train_trajectory', 'Parts', 'read_parts', 'as_seen', 'frozen_generator', 'ways', 'train',
+           'check_kinds']
 
 # %% ../../nbs/app/09_training.ipynb #db8f95d3
 import hashlib, math, shutil
@@ -755,10 +756,13 @@ def _train_ears(parts:Parts, base:Parts, recipe, clip, run:Run, files):
     r = r if files else replace(r, recorded=0)
     parts.say(dict(clip=recipe.clip.to_dict(), hearing=r.to_dict()), heard)
 
+def as_seen(G, clip):
+    "The generator for images of 64 pixels, where it can make these and CLIP sees no more."
+    return smaller(G, 64) if clip.size <= 64 else G
+
 def frozen_generator(parts:Parts):
-    "The frozen generator whose images the later stages learn from: of 64 pixels where it can, and CLIP sees no more."
-    G = parts.G.to(default_device()).eval().requires_grad_(False)
-    return smaller(G, 64) if parts.hearing.clip.size <= 64 else G
+    "The generator that the later stages learn from."
+    return as_seen(parts.G.to(default_device()).eval().requires_grad_(False), parts.hearing.clip)
 
 def _train_latents(parts:Parts, base:Parts, recipe, run:Run):
     "The stage inversion."

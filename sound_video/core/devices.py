@@ -10,8 +10,7 @@ __all__ = ['default_device', 'best_precision', 'check_device', 'seed_all', 'prog
 # %% ../../nbs/core/02_devices.ipynb #62c6c8e4
 import random, sys
 import numpy as np, torch
-from tqdm import tqdm as plain_tqdm
-from tqdm.auto import tqdm
+from tqdm import tqdm
 from .errors import UserError, check_seed, value_met
 
 # %% ../../nbs/core/02_devices.ipynb #179a34c0
@@ -47,9 +46,10 @@ def seed_all(seed:int):
     seed = check_seed(seed)
     random.seed(seed); np.random.seed(seed % 2**32); torch.manual_seed(seed)
 
+# %% ../../nbs/core/02_devices.ipynb #c59ede45
 _EVERY = 60. # seconds between lines
 
-class _Lines(plain_tqdm):
+class _Lines(tqdm):
     "Progress for a log file: a line now and then."
     monitor_interval = 0 # no thread
     @staticmethod

@@ -150,9 +150,9 @@ class Autoencoder(nn.Module):
 
     def forward(self, x): return self.decode(self.encode(x)) # images [B, 3, 8h, 8w] -> reconstructed ones
 
-def weigh_channels(ae:Autoencoder, images, n=30)->Autoencoder: # [B, 3, 8h, 8w]; how many to look at
+def weigh_channels(ae:Autoencoder, images)->Autoencoder: # [B, 3, 8h, 8w], of which it looks at thirty
     "Scale latents by how much each channel changes the images when it is another image's: mean square 1."
-    z = ae.encoder(images[:n])
+    z = ae.encoder(images[:30])
     base, changes = ae.decoder(z), []
     for c in range(z.shape[1]):
         other = z.clone()
@@ -219,7 +219,8 @@ class DecodedSynthesis:
     def __call__(self, w, noise_mode='const'):
         z = self.latents.synthesis(w, noise_mode)
         few = no_grad_for(z, *self.autoencoder.parameters()) and z.device.type == 'cpu'
-        n = max(1, AT_ONCE // (64 * z[0, 0].numel())) if few and len(z) else max(1, len(z))
+        pixels = max(1, z[:, 0].numel() * 64 // self.shrink**2)
+        n = max(1, AT_ONCE * len(z) // pixels) if few else max(1, len(z))
         return torch.cat([self.autoencoder.decode(part, self.shrink) for part in z.split(n)]).float() # also of bfloat16
 
 class LatentGenerator(nn.Module):
@@ -241,7 +242,8 @@ def with_decoder(G:Generator, autoencoder:Autoencoder)->LatentGenerator: # which
     return LatentGenerator(LatentGANConfig(G.cfg, autoencoder.cfg), G, autoencoder).train(G.training)
 
 def smaller(G, size:int): # any generator; pixels
-    "The same generator for images of at most `size` pixels where it is a `LatentGenerator`; others as they are."
+    """The same generator for images of at most `size` pixels where it is a `LatentGenerator`, others as they are; a
+    `UserError` where `size` is not its size, or half, a quarter or an eighth of it."""
     if not isinstance(G, LatentGenerator) or G.cfg.img_resolution <= size: return G
-    cfg = replace(G.cfg, shrink=8 * G.cfg.latents.img_resolution // size)
+    cfg = replace(G.cfg, shrink=-(-8 * G.cfg.latents.img_resolution // size))
     return LatentGenerator(cfg, G.latents, G.autoencoder).train(G.training)

@@ -21,7 +21,6 @@ from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
 from torch import nn
 from torch.func import functional_call
-from ..core.callbacks import TrainingState
 from ..core.devices import progress
 from ..core.steps import Term, weighted_sum
 from ..data.clips import StillLoader, Stills
@@ -40,7 +39,6 @@ def laplacian_pyramid(x, levels=4): # images [B, C, H, W], H and W multiples of 
 def pyramid_distance(a, b, levels=4): # images [B, C, H, W]
     "Sum over the bands of a Laplacian pyramid of the mean absolute difference."
     return sum(band.abs().mean() for band in laplacian_pyramid(a - b, levels)) # the pyramid is linear
-
 
 # %% ../../nbs/stylegan/10_autoencoder_training.ipynb #073e86f3
 def hinge_discriminator_loss(real, fake): # scores of any shape
@@ -74,15 +72,17 @@ def gradient_balance(loss, other, weight): # weight: a parameter that both reach
 # %% ../../nbs/stylegan/10_autoencoder_training.ipynb #5cf3f782
 class AutoencoderGAN(nn.Module):
     "An autoencoder, and the patch discriminator that its reconstructions are to deceive."
-    def __init__(self, autoencoder, discriminator=None):
+    def __init__(self, autoencoder):
         super().__init__()
         self.cfg, self.autoencoder = autoencoder.cfg, autoencoder
-        self.discriminator = discriminator or PatchDiscriminator(self.cfg.img_channels)
+        self.discriminator = PatchDiscriminator(self.cfg.img_channels)
 
     def forward(self, x): # in training of latents with errors, of another strength for each image
         z = self.autoencoder.encoder(x)
-        strength = torch.rand(len(z), 1, 1, 1, device=z.device) * self.training
-        return self.autoencoder.decoder(z + strength * self.cfg.errors.to(z) * torch.randn_like(z))
+        if self.training:
+            strength = torch.rand(len(z), 1, 1, 1, device=z.device)
+            z = z + strength * self.cfg.errors.to(z) * torch.randn_like(z)
+        return self.autoencoder.decoder(z)
 
 @dataclass(frozen=True)
 class AutoencoderStep:
@@ -127,35 +127,31 @@ class AutoencoderLoss:
 class RandomCrops(Callback):
     "Trains on a random square of each batch's images; the target is the image itself."
     order = 7.1 # after what divides batches among processes
-    def __init__(self, state:TrainingState, size:int): self.state, self.size = state, size # pixels, a multiple of 16
+    def __init__(self, size:int): self.size = size # pixels, a multiple of 16
     def before_batch(self):
         x, n = self.xb[0], self.size
         if self.training and min(x.shape[-2:]) > n:
             i, j = (int(torch.randint(0, side - n + 1, ())) for side in x.shape[-2:])
             x = x[..., i:i+n, j:j+n]
         self.learn.xb = self.learn.yb = (x,)
-        self.state.images += len(x) * self.training
 
 class AdversarialFrom(Callback):
-    "Brings the discriminator in after the share `start` of the training, its weight rising over `ramp`."
-    def __init__(self, start=.75, weight=.5, ramp=.03): self.start, self.weight, self.ramp = start, weight, ramp
-    def before_batch(self):
-        self.loss_func.adversarial = self.weight * min(max((self.pct_train - self.start) / self.ramp, 0.), 1.)
+    "Brings the discriminator in after the share `start` of the training, its weight rising over the share `ramp`."
+    def __init__(self, start, ramp=.03): self.start, self.ramp = start, ramp
+    def before_batch(self): # at last its gradient weighs half of the reconstruction's
+        self.loss_func.adversarial = .5 * min(max((self.pct_train - self.start) / self.ramp, 0.), 1.)
 
 # %% ../../nbs/stylegan/10_autoencoder_training.ipynb #812b9267
 def autoencoder_learner(dls,                   # DataLoaders of (images [B, 3, H, W] in [-1, 1], …)
                         ae:Autoencoder,        # with linear parts that fit
                         crop=128,              # pixels of the squares that are learnt from
                         adversarial_from=.75,  # share of the training before the discriminator; 1: none
-                        adversarial_weight=.5, # of the generator's gradient, beside the reconstruction's
-                        state:TrainingState=None, # counts images
-                        cbs=None, **kwargs):
+                        cbs=None):
     "A Learner that trains the decoder of an autoencoder; `learn.model.autoencoder` is the result."
     model = AutoencoderGAN(ae.requires_grad_(True))
     adam = lambda params, lr: OptimWrapper(params, torch.optim.Adam, lr=lr, betas=(.9, .99), foreach=True)
-    learn = Learner(dls, model, loss_func=AutoencoderLoss(model), opt_func=adam, cbs=cbs, **kwargs)
-    crops = RandomCrops(state or TrainingState(), crop)
-    return learn.add_cbs([crops, AdversarialFrom(adversarial_from, adversarial_weight)])
+    learn = Learner(dls, model, loss_func=AutoencoderLoss(model), opt_func=adam, cbs=cbs)
+    return learn.add_cbs([RandomCrops(crop), AdversarialFrom(adversarial_from)])
 
 def fit_cosine(learn, epochs, lr=8e-4, warm_up=.02):
     "Train with a learning rate that rises over the share `warm_up` and falls to nothing as a cosine."
