@@ -1,4 +1,4 @@
-"""A training step of the mini preset's StyleGAN in one process, in one with two threads, and in two.
+"""A training step of the preset mini64's StyleGAN in one process, in one with two threads, and in two.
 
     python benchmarks/bench_scaling.py [--rounds 5] [--steps 5] [--resolution 64] [--batch 16]
 
@@ -24,7 +24,7 @@ class Times(Callback):
     def after_batch(self): self.seconds.append(time.perf_counter() - self.begun)
 
 def steps(n, resolution, batch, work): # -> seconds of each, bytes of gradients
-    recipe = PRESETS['mini']
+    recipe = PRESETS['mini64']
     g = torch.Generator().manual_seed(0)
     data = [(torch.randn(batch, 3, resolution, resolution, generator=g), torch.zeros(batch, dtype=torch.long))] * n
     times = Times()
@@ -69,7 +69,7 @@ def main():
             found[way].append(statistics.median(seconds))
     load = os.getloadavg()[0]
     print(f'{os.cpu_count()} cores, load {load:.1f}; {a.rounds} rounds in turns, {a.steps - 1} steps each')
-    print(f'StyleGAN of the mini preset, {a.resolution} pixels, batch {a.batch}; gradients {sent / 1e6:.1f} MB a step')
+    print(f'StyleGAN of the preset mini64, {a.resolution} pixels, batch {a.batch}; gradients {sent / 1e6:.1f} MB a step')
     print('\n| | seconds a step | times as fast |\n|---|---|---|')
     one = found['one process']
     for way, x in found.items():

@@ -12,8 +12,8 @@ from brief import BRIEF
 
 FEW = replace(
     BRIEF,
-    generator=replace(PRESETS['mini'].generator, c_dim=0),
-    start=64,
+    generator=PRESETS['mini'].with_stylegan(c_dim=0).generator,
+    start=32,
     images=(16,),
     inversion=InversionRecipe(18, 2, 1, 18, 1, 16, 36),
     trajectory=TrajectoryRecipe(9, 4, 1, 1, 1.0, 15.0, 4, 8, 4),

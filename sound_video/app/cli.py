@@ -977,7 +977,7 @@ def _settings(words): # ['batch=8', …] -> {'batch': 8, …}
 
 # %% ../../nbs/app/12_cli.ipynb #a43e11b4
 _STAGES = ('image_classifier', 'stylegan', 'clip', 'audio', 'inversion', 'trajectory', 'table')
-_PRESETS = ('tiny', 'mini', 'mini256', 'finetune', 'landscape256', *(
+_PRESETS = ('tiny', 'mini64', 'mini', 'finetune', 'landscape256', *(
     f'{kind}-{size}' for kind in ('stylegan2', 'stylegan3-t', 'stylegan3-r') for size in (256, 512, 1024)))
 
 def _check_train(a):
@@ -1036,7 +1036,7 @@ _TRAIN_DATA_ARGS = (
         '--preset',
         default='mini',
         help=(
-            'tiny, mini, mini256 (a generator of latents and a decoder), finetune (a few dozen clips, --from mini),'
+            'tiny, mini64 (64 x 64 pixels, learns in an hour), mini (256 x 256), finetune (a few dozen clips, --from mini),'
             ' landscape256, or the settings of the papers:'
             ' stylegan2, stylegan3-t or stylegan3-r with -256, -512 or -1024 (default: mini)'
         ),

@@ -147,7 +147,7 @@ PRESETS = {
         InversionRecipe(108, 2, 6, 108, 3, 64, 36),
         TrajectoryRecipe(36, 9, 2, 3, 3.0, 12, 24),
     ),
-    'mini': Recipe(
+    'mini64': Recipe(
         StyleGAN2Config(**_mini, img_resolution=64),
         32,
         (120_000, 230_000),
@@ -165,8 +165,8 @@ PRESETS = {
 _latents = StyleGAN2Config(
     z_dim=128, w_dim=128, img_resolution=32, img_channels=8, channel_base=1536, channel_max=160, num_layers=4
 )
-PRESETS['mini256'] = replace(
-    PRESETS['mini'],
+PRESETS['mini'] = replace(
+    PRESETS['mini64'],
     generator=LatentGANConfig(_latents, AutoencoderConfig()),
     start=32,
     images=(1_000_000,),
@@ -178,20 +178,17 @@ PRESETS['mini256'] = replace(
 
 # %% ../../nbs/app/08_recipes.ipynb #3437f6ee
 PRESETS |= {
-    'finetune': Recipe(
-        StyleGAN2Config(**_mini, img_resolution=64),
-        64,
-        (20_000,),
-        3_000,
-        300,
-        4,
-        ClipRecipe(1_200, 300, 4, 64, 3e-4),
-        HearingRecipe(EncoderConfig(), 900, 180, 4, 6, 32, 3e-4),
-        InversionRecipe(900, 4, 20, 1_200, 2, lr=3e-4),
-        TrajectoryRecipe(90, 18, 2, 6, lr=1e-3),
+    'finetune': replace(
+        PRESETS['mini'],
+        images=(20_000,),
+        stills=3_000,
+        valid=300,
+        image_classifier_epochs=4,
+        clip=ClipRecipe(1_200, 300, 4, 64, 3e-4),
+        hearing=HearingRecipe(EncoderConfig(), 900, 180, 4, 6, 32, 3e-4),
+        inversion=InversionRecipe(900, 4, 20, 1_200, 2, lr=3e-4),
+        trajectory=TrajectoryRecipe(90, 18, 2, 6, lr=1e-3),
         lr=1e-3,
-        mirror=True,
-        ada=0.6,
     ),
     'landscape256': Recipe(
         StyleGAN2Config(img_resolution=256, channel_base=16384),
