@@ -69,7 +69,7 @@ def main():
             found[way].append(statistics.median(seconds))
     load = os.getloadavg()[0]
     print(f'{os.cpu_count()} cores, load {load:.1f}; {a.rounds} rounds in turns, {a.steps - 1} steps each')
-    print(f'StyleGAN of the preset mini64, {a.resolution} pixels, batch {a.batch}; gradients {sent / 1e6:.1f} MB a step')
+    print(f'StyleGAN of mini64, {a.resolution} pixels, batch {a.batch}; gradients {sent / 1e6:.1f} MB a step')
     print('\n| | seconds a step | times as fast |\n|---|---|---|')
     one = found['one process']
     for way, x in found.items():

@@ -40,6 +40,7 @@ from sound_video.motion.inversion import clip_distance
 from sound_video.metrics.images import perceptual_distance
 from sound_video.app.edit import (
     Fitting, SoundVideo, _telling_time, as_generator_sees, find_edit_targets, find_weather, heard_timeline, invert)
+from sound_video.app.model import as_seen
 from sound_video.app.pack_config import default_pack
 from sound_video.app.request import EditRequest
 from sound_video.hearing.sound import Sound
@@ -48,6 +49,8 @@ from sound_video.world.clips import render, split_seeds, stills
 
 LAYERS = 'coarse,mid,fine'
 
+def seen(sv): return as_seen(sv.generator, sv.hearing.clip) # makes images of 64 pixels
+
 def pictures(n): return torch.cat([stills(s, split_seeds('test', n), 64) for s in SCENES])
 
 @torch.no_grad()
@@ -55,14 +58,15 @@ def nearest(
     sv, x, looks, n=10_000, batch=250
 ):  # -> mean squared error and perceptual distance of the nearest sample, by each [B], [B]
     "A search over samples of the generator."
+    G = seen(sv)
     mse, far = (torch.full((len(x),), torch.inf) for _ in range(2))
     rng = torch.Generator().manual_seed(0)
     for i in range(0, n, batch):
         z, c = (
-            torch.randn(batch, sv.generator.cfg.z_dim, generator=rng),
-            torch.arange(i, i + batch) % sv.generator.cfg.c_dim,
+            torch.randn(batch, G.cfg.z_dim, generator=rng),
+            torch.arange(i, i + batch) % G.cfg.c_dim,
         )
-        y = sv.generator.synthesis(sv.generator.mapping(z, c)).clamp(-1, 1)
+        y = G.synthesis(G.mapping(z, c)).clamp(-1, 1)
         d = torch.cdist(x.flatten(1), y.flatten(1)).square() / x[0].numel()
         mse = torch.minimum(mse, d.amin(1))
         for k in range(len(x)):
@@ -77,12 +81,12 @@ def inversion(sv, x, steps, samples=10_000): # -> table, refined codes
     with torch.no_grad(): first = P(x)
     w = torch.cat(
         [
-            refine_latents(sv.generator, a, b, P.mean, P.std, sv.hearing.clip, looks, steps)
+            refine_latents(seen(sv), a, b, P.mean, P.std, sv.hearing.clip, looks, steps)
             for a, b in zip(x.split(30), first.split(30))
         ]
     )
     def errors(w):
-        with torch.no_grad(): y = sv.generator.synthesis(w).clamp(-1, 1)
+        with torch.no_grad(): y = seen(sv).synthesis(w).clamp(-1, 1)
         return float((y - x).square().mean()), float(looks(y, x).mean())
     near = tuple(float(e.mean()) for e in nearest(sv, x, looks, samples))
     return {
@@ -104,7 +108,7 @@ def pairs(n): # pictures of a scene -> index of each picture's scene and of its 
 def edits(sv, x, w0, n, steps, ways=('direct', 'optimised', 'unregularised')):
     "Measures of each way to edit."
     G, clip, video_classifier, clips = (
-        sv.generator,
+        seen(sv),
         sv.hearing.clip,
         read_classifiers(default_pack()).video_classifier,
         sounds(),

@@ -75,7 +75,7 @@ def check_film(path, fps, size):
 def asked_size(a): # -> height and width in pixels
     if getattr(a, 'size', None): return parse_size(a.size)[::-1]
     own = getattr(a, 'backdrop', None) or getattr(a, 'source', None)
-    return (64, 80) if own else (64, 64) # of the picture or video, or of the model
+    return (64, 80) if own else (256, 256) # of the picture or video, or of the model
 
 def check_made(said, a, place, fps):
     "What `generate` or `edit` says that it made is there, and is what was asked for."

@@ -97,7 +97,7 @@ def test_presets_change_films(preset, sv, music):
     make = lambda **o: np.asarray(sv.generate(music, fps=6, class_name='raining', **o)).astype(int)
     made = make(preset=preset)
     assert (made == make(preset=preset)).all() # the same bytes
-    assert made.shape == (12, 64, 64, 3) and abs(made - make()).mean() > 2 and np.median(made.std((1, 2, 3))) > 3
+    assert made.shape == (12, 256, 256, 3) and abs(made - make()).mean() > 2 and np.median(made.std((1, 2, 3))) > 3
 
 @pytest.mark.parametrize('motion, drive', [('learned', 'psi=beat, speed.fine=4*beat, scene.thunder=bar'),
     ('reactive', 'psi=.3+beat, speed=4*beat')])

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from sound_video.app.cli import main
 from sound_video.core.errors import UserError
 from sound_video.app.evaluation import ROWS, Row, evaluate, row_video, row_path, summary, train_rows
+from sound_video.app.model import as_seen
 from sound_video.app.edit import SoundVideo
 from sound_video.app import evaluation, generate
 from sound_video.app.generate import Shown, class_vector, heard_class, toward_class
@@ -82,7 +83,10 @@ def test_the_shipped_pack_has_every_row():
     assert {row.part for row in ROWS.values() if row.part} <= set(parts)
 
 @pytest.fixture(scope='module')
-def sv(): return SoundVideo.load(device='cpu')
+def sv():
+    sv = SoundVideo.load(device='cpu')
+    sv.generator = as_seen(sv.generator, sv.hearing.clip)
+    return sv
 
 @pytest.fixture(scope='module')
 def sound(): return .2 * torch.randn(1, 44100, generator=torch.Generator().manual_seed(0)), 22050

@@ -412,7 +412,7 @@ def check_video(page, path, frames, seconds, rate):
     "The bytes that the browser plays are a film with its sound."
     path.write_bytes(base64.b64decode(page.evaluate(BYTES)))
     info = probe(path)
-    assert (info.frames, info.rate, info.size) == (frames, rate, (64, 64)) and abs(info.seconds - seconds) < .02
+    assert (info.frames, info.rate, info.size) == (frames, rate, (256, 256)) and abs(info.seconds - seconds) < .02
     assert abs(page.evaluate("document.querySelector('video').duration") - seconds) < .05
     assert read_sound(path)[0].abs().max() > .05 and np.std(list(read_frames(path))) > 5
     page.evaluate("v => { v = document.querySelector('video'); v.muted = true; return v.play() }")

@@ -50,7 +50,7 @@ def test_the_scene_changes_with_the_sound(day):
     assert one.class_name.startswith('raining')
     short = sv.generate(day, fps=4, timeline='0:thunder, 9:raining')
     assert short.class_name == 'thunder → raining'
-    assert sv.generate(day, fps=4, timeline=Timeline([Segment(0, 18, 'thunder')]))[4].shape == (64, 64, 3)
+    assert sv.generate(day, fps=4, timeline=Timeline([Segment(0, 18, 'thunder')]))[4].shape == (256, 256, 3)
 
 def test_what_is_none_of_the_scenes_is_a_segment_and_is_shown_as_the_likest():
     starts, scenes = torch.arange(0., 16.), ['raining', 'thunder']

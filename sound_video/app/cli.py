@@ -1036,7 +1036,7 @@ _TRAIN_DATA_ARGS = (
         '--preset',
         default='mini',
         help=(
-            'tiny, mini64 (64 x 64 pixels, learns in an hour), mini (256 x 256), finetune (a few dozen clips, --from mini),'
+            'tiny, mini64 (64 x 64 pixels, learns in an hour), mini, finetune (a few dozen clips, --from mini),'
             ' landscape256, or the settings of the papers:'
             ' stylegan2, stylegan3-t or stylegan3-r with -256, -512 or -1024 (default: mini)'
         ),

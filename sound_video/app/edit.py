@@ -42,7 +42,7 @@ from ..metrics.images import perceptual_distance
 from .pack_config import scene_and_kind
 from .packs import read_weights
 from .request import EditRequest, Request
-from .model import SoundVideo
+from .model import SoundVideo, as_seen
 from .generate import (
     Shown, SoundFilm, heard_class, interpolate_toward, listen, prompt_vector, say_silent, sound_vectors, vectors_along)
 from .world import find_shots
@@ -150,8 +150,10 @@ def read_keys(sv:SoundVideo, footage:Footage): # -> numbers of frames [K], float
 
 def invert(sv:SoundVideo, x, steps=80): # float [K, 3, S, S] -> [K, L, D], unit vectors [K, dim]
     "The W+ latents of images, which may be key frames, and what CLIP sees in them."
-    P, clip, G = sv.image_encoder, sv.hearing.clip, sv.generator
+    P, clip = sv.image_encoder, sv.hearing.clip
+    G = as_seen(sv.generator, clip)
     with torch.no_grad(): first, seen = P(x), F.normalize(clip.embed_image(x), dim=1)
+    x = F.interpolate(x, size=(G.cfg.img_resolution,) * 2, mode='area')
     parts = zip(x.split(24), first.split(24))
     refined = [refine_latents(G, a, b, P.mean, P.std, clip, _distance(sv), steps, steady=.01) for a, b in parts]
     return torch.cat(refined), seen
@@ -165,8 +167,9 @@ def latent_space(self:SoundVideo)->LatentSpace:
 def _optimised(sv, w0, start, targets, request): # [1, L, D], [1, L, D], `Target`s
     "Latents of an image in which CLIP finds the targets' middles."
     one = [Target(F.normalize(t.v.mean(0, keepdim=True), dim=1), t.layers) for t in targets]
-    return optimise_latents(sv.generator, w0, start, one, sv.hearing.clip, sv.latent_space, _distance(sv),
-        request.steps, seed=request.seed)
+    G, clip = as_seen(sv.generator, sv.hearing.clip), sv.hearing.clip
+    return optimise_latents(
+        G, w0, start, one, clip, sv.latent_space, _distance(sv), request.steps, seed=request.seed)
 
 # %% ../../nbs/app/07_edit.ipynb #827baa67
 _FAR = .085 # of one minus the cosine

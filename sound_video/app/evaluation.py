@@ -31,10 +31,10 @@ from ..metrics.videos import VideoNet, av_align, clip_consistency
 from .pack_config import default_pack, scene_and_kind
 from .packs import scenes_of
 from .request import Request
-from .model import SoundVideo
+from .model import SoundVideo, as_seen
 from .generate import PathFrames, Shown, choose_classes, sound_vectors, toward_class
 from .recipes import PRESETS
-from .training import Run, as_seen, frozen_generator, read_parts, train_trajectory, video_data
+from .training import Run, frozen_generator, read_parts, train_trajectory, video_data
 
 # %% ../../nbs/app/11_evaluation.ipynb #cfb1aa19
 @dataclass(frozen=True)

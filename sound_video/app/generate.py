@@ -30,6 +30,7 @@ from ..hearing.encoder import QUIET
 from ..hearing.naming import chances, chances_of_others, label_vectors, other_of, say_other
 from ..hearing.sound import DENSE_HOP, Sound, Windows
 from ..hearing.timeline import Timeline, segments_of
+from ..stylegan.autoencoder import smaller
 from ..motion.drivers import Driven, presence
 from ..motion.effects import EFFECTS, DrivenFrames
 from ..motion.mapping import PRESENCE, check_lengths, read_drive
@@ -380,7 +381,7 @@ def find_path(sv:SoundVideo, request:Request, sound:Sound, shown:Shown, driven:D
 def _reactive_path(sv, request, sound, shown, speed, driven):
     index, free = None if shown.index is None else torch.tensor([shown.index], device=sv.device), request.driven('psi')
     look = dict(c=index, psi=1. if free else request.psi, motion=speed, groups=sv.config.layer_groups)
-    path = reactive_motion(sv.generator, sound.features, request.seed, **look)
+    path = reactive_motion(smaller(sv.generator, 64), sound.features, request.seed, **look)
     if not free: return path
     z = torch.zeros(1, sv.generator.cfg.z_dim, device=sv.device)
     return TruncatedPath(path, truncated(sv.generator, z, index, 0.), driven)

@@ -14,6 +14,7 @@ import torch
 from ..core.arrays import to_float, to_uint8
 from ..world.words import Prompt
 from ..world.depiction import SEEN, choose_kind, tinted
+from ..stylegan.autoencoder import smaller
 from ..motion.inversion import truncated_latents
 from ..motion.effects import ChangedFrames
 from ..editing.steering import steer_latents
@@ -118,4 +119,4 @@ def prompt_latents(sv:SoundVideo, asked:Prompt, index, vectors, psi=.7, seed=0):
     v = vectors[draws].to(sv.device)
     with torch.no_grad(): w = truncated_latents(E, v, E.draw(len(v), seed), max(psi, .5), 8).clone()
     loss = prompt_loss(sv, asked, scene)
-    return steer_latents(sv.generator, w, loss, E.mean.clone(), E.std.clone(), seed=seed)
+    return steer_latents(smaller(sv.generator, 64), w, loss, E.mean.clone(), E.std.clone(), seed=seed)

@@ -10,8 +10,7 @@ __all__ = ['STAGES', 'ToScene', 'Varied', 'train_image_classifier', 'samples', '
            'similar_classes', 'for_classes', 'train_clip', 'measure_hearing', 'train_hearing', 'hear_all',
            'class_words', 'sound_data', 'LatentGrid', 'train_inverter', 'train_image_encoder', 'video_data', 'Watched',
            'VideoClassifierLoader', 'WatchedScene', 'train_video_classifier', 'motion_correlation', 'VideoGrid',
-           'Follows', 'train_trajectory', 'Parts', 'read_parts', 'as_seen', 'frozen_generator', 'ways', 'train',
-           'check_kinds']
+           'Follows', 'train_trajectory', 'Parts', 'read_parts', 'frozen_generator', 'ways', 'train', 'check_kinds']
 
 # %% ../../nbs/app/09_training.ipynb #db8f95d3
 import hashlib, math, shutil
@@ -51,7 +50,7 @@ from ..stylegan.adversarial import (
 from ..motion.inversion import (
     Inverter, InverterConfig, ImageEncoder, ImageEncoderConfig, latent_statistics)
 from ..motion.inversion_training import SoundVectors, inversion_learner, image_learner, vector_dls
-from ..motion.trajectory import TrajectoryConfig, TrajectoryGenerator, latent_axes
+from ..motion.trajectory import TrajectoryConfig, TrajectoryGenerator, film_axes, latent_axes
 from ..motion.trajectory_training import (
     Videos, video_dls, video_frames, make_videos, sound_anchors, trajectory_learner)
 from ..metrics.images import Inception, SceneNet, fid, loudness_motion, scene_accuracy
@@ -59,6 +58,7 @@ from ..metrics.videos import VideoNet, video_loss
 from .pack_config import default_pack
 from .pack_config import PackConfig, scene_and_kind
 from .packs import describe, load_pack, save_pack, scenes_of
+from .model import as_seen
 from .edit import SoundVideo
 from .recipes import (
     ClipRecipe, HearingRecipe, InversionRecipe, PRESETS, Recipe, TrajectoryRecipe, adjusted, new_generator)
@@ -756,10 +756,6 @@ def _train_ears(parts:Parts, base:Parts, recipe, clip, run:Run, files):
     r = r if files else replace(r, recorded=0)
     parts.say(dict(clip=recipe.clip.to_dict(), hearing=r.to_dict()), heard)
 
-def as_seen(G, clip):
-    "The generator for images of 64 pixels, where it can make these and CLIP sees no more."
-    return smaller(G, 64) if clip.size <= 64 else G
-
 def frozen_generator(parts:Parts):
     "The generator that the later stages learn from."
     return as_seen(parts.G.to(default_device()).eval().requires_grad_(False), parts.hearing.clip)
@@ -781,7 +777,9 @@ def _new_trajectory(parts:Parts, recipe:TrajectoryRecipe, films:Videos, start, r
     shape = TrajectoryConfig(
         groups, G.synthesis.num_ws, G.mapping.w_avg.shape[0], hidden=recipe.hidden, rate=recipe.rate)
     if not _learns_on(start, groups=groups, w_dim=shape.w_dim, rate=recipe.rate):
-        start = TrajectoryGenerator(shape, latent_axes(E, films.vectors.to(E.mean.device), groups, shape.axes))
+        along = film_axes(parts.networks['image_encoder'], films.frames, groups, shape.axes // 2)
+        vectors = films.vectors.to(E.mean.device)
+        start = TrajectoryGenerator(shape, latent_axes(E, vectors, groups, shape.axes, films=along))
     return start.requires_grad_(True)
 
 def _train_paths(parts:Parts, base:Parts, recipe, run:Run):
