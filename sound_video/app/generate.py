@@ -30,7 +30,7 @@ from ..hearing.encoder import QUIET
 from ..hearing.naming import chances, chances_of_others, label_vectors, other_of, say_other
 from ..hearing.sound import DENSE_HOP, Sound, Windows
 from ..hearing.timeline import Timeline, segments_of
-from ..stylegan.autoencoder import smaller
+from ..stylegan.autoencoder import LatentGenerator, smaller
 from ..motion.drivers import Driven, presence
 from ..motion.effects import EFFECTS, DrivenFrames
 from ..motion.mapping import PRESENCE, check_lengths, read_drive
@@ -460,8 +460,9 @@ class PathFrames:
 
     def frames(self, start=0, stop=None): # yields uint8 [b, H, W, 3]
         "The frames from one on, some at a time."
-        device = next(self.G.parameters()).device
-        batches = self.path.chunks(frame_times(self.n, self.fps)[start:stop], batch_size(self.size[0], device))
+        device, side = next(self.G.parameters()).device, self.size[0]
+        if isinstance(self.G, LatentGenerator): side //= 2 # its decoder makes one at a time, its latents four
+        batches = self.path.chunks(frame_times(self.n, self.fps)[start:stop], batch_size(side, device))
         with torch.inference_mode():
             for w in batches: yield to_uint8(self.G.synthesis(w))
 
