@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from sound_video.all import SoundVideo, WorldVideo, render, seed_all, to_float
+from sound_video.app.training import shrink
 from sound_video.metrics.attributes import attribute_loss, augmented
 from sound_video.world.clips import split_seeds
 from sound_video.world.depiction import SEEN, labelled_stills
@@ -60,7 +61,7 @@ def checker(file, n):
     return net
 
 def right(net, frames, wanted): # -> {attribute: share of the frames}
-    seen = net.seen(to_float(frames))
+    seen = net.seen(shrink(to_float(frames), 64))
     return {k: sum(s == v for s in seen[k]) / len(frames) for k, v in wanted.items()}
 
 def main():

@@ -1,7 +1,7 @@
 """What does training cost? Seconds, memory and arithmetic of each stage, measured over a few real steps and multiplied
 by the recipe's number of them.
 
-    python benchmarks/table_training.py [--presets tiny,mini] [--stages image classifier,clip] [--json FILE]
+    python benchmarks/table_training.py [--presets tiny,mini64] [--stages image classifier,clip] [--json FILE]
     python benchmarks/table_training.py --preset landscape256     # on a GPU
 
 Each stage runs in a process of its own, with the recipe's networks and batch, on noise in place of data, which takes as
@@ -347,7 +347,7 @@ FEW = dict(
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument('--presets', '--preset', default='tiny,mini', help='which to measure (default: tiny,mini)')
+    p.add_argument('--presets', '--preset', default='tiny,mini64', help='which to measure (default: tiny,mini64)')
     p.add_argument('--stages', help='only these (default: all)')
     p.add_argument('--json', help='file for the numbers')
     a = p.parse_args()

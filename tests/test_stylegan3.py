@@ -117,7 +117,8 @@ def test_half_precision_of_a_trained_network(monkeypatch, dtype, as_on_a_gpu):
             stylegan, 'half_precision', lambda w, learning: half_precision(w, True)
         )  # what lies between convolutions, too
     off,low,high = bench_precision.differences(bench_precision.network('mini', 64), dtype, 66) # one of each class
-    assert (off < .01 * (high - low)).all() and off.max() > 0
+    most = .01 if dtype == torch.float16 else .02 # of the range: bfloat16 has three bits less
+    assert (off < most * (high - low)).all() and off.max() > 0
 
 @torch.no_grad()
 def test_float16_survives_large_numbers():

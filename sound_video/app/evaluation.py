@@ -246,10 +246,10 @@ def _rows_of(sv, rows):
     "The names of the rows that the pack has, or those of them that are asked for."
     if wrong := set(rows or []) - set(ROWS):
         raise UserError(f"no row is called '{wrong.pop()}': choose from {', '.join(ROWS)}")
-    return [
-        name for name, row in ROWS.items()
-        if (row.part is None or row.part in sv.config.parts) and (not rows or name in rows)
-    ]
+    there = [name for name, row in ROWS.items() if row.part is None or row.part in sv.config.parts]
+    if missing := [name for name in rows or [] if name not in there]:
+        raise UserError(f"the pack has no network for the row '{missing[0]}': train it by the stage table")
+    return [name for name in there if not rows or name in rows]
 
 def _vector_of(sv, sound, rate): # samples [C, N] -> [D]
     "The vector of a clip; of one that is longer or shorter than the encoder's window, as films take it."
