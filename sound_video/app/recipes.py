@@ -157,7 +157,7 @@ PRESETS = {
         ClipRecipe(36_000, 1_800, 13),
         HearingRecipe(EncoderConfig(), 14_400, 900, 4, 12, 64, 2e-3),
         InversionRecipe(4_500, 2, 80, 9_000, 4),
-        TrajectoryRecipe(900, 90, 4, 8, lr=3e-3),
+        TrajectoryRecipe(900, 90, 4, 8),
     ),
 }
 

@@ -240,7 +240,7 @@ def shown_distance(s, clip): # CLIP's distance between one frame of each video a
 def trajectory_terms(clip,
                      adversarial=.1, video=True, # weight of both discriminators; with one of videos?
                      show=.5,                    # weight of CLIP's distance
-                     motion=1., light=40., detail=2., near=.02, # further weights
+                     motion=1., light=15., detail=2., near=.02, # further weights
                      gamma=.1):                  # of both R1s
     "Every loss of the trajectory generator's training, in the order of the turns."
     game, of_video, of_images = bool(adversarial), video / 3, 2/3
