@@ -29,7 +29,9 @@ from sound_video.motion.inversion import (
 from sound_video.motion.inversion_training import SoundVectors, inversion_learner, image_learner, vector_dls
 from sound_video.motion.trajectory import N_CURVES, TrajectoryConfig, TrajectoryGenerator, latent_axes
 from sound_video.world.score import KIND_NAMES, SCENES
+from sound_video.app.model import as_seen
 from sound_video.app.recipes import PRESETS, new_generator
+from sound_video.stylegan.autoencoder import Autoencoder, with_decoder
 from sound_video.app.training import (
     Run,
     Watched,
@@ -51,9 +53,9 @@ def loaders(kind, data, bs, **kwargs):
     load = partial(kind, data, bs=bs, n=bs * LONG, shuffle=True, drop_last=True, **kwargs)
     return DataLoaders(load(), load(), device=default_device())
 
-def still_noise(size, bs, kind=StillLoader, **kwargs):
+def still_noise(size, bs, kind=StillLoader, channels=3, **kwargs):
     data = Stills(
-        torch.randint(0, 256, (2 * len(KIND_NAMES), 3, size, size), dtype=torch.uint8).numpy(),
+        torch.randint(0, 256, (2 * len(KIND_NAMES), channels, size, size), dtype=torch.uint8).numpy(),
         torch.arange(2 * len(KIND_NAMES)).numpy() % len(KIND_NAMES),
         KIND_NAMES,
     )
@@ -81,9 +83,9 @@ def image_classifier(recipe, bs, cbs, work):
     train_image_classifier(still_noise(recipe.generator.img_resolution, bs), 1, cbs)
 
 def stylegan(res, recipe, bs, cbs, work):
-    generator, images = replace(recipe.generator, c_dim=len(KIND_NAMES)), [bs * LONG] * len(recipe.resolutions)
-    recipe = replace(recipe, batch=bs, generator=generator, images=images)
-    dls = still_noise(recipe.generator.img_resolution, bs)
+    images = [bs * LONG] * len(recipe.resolutions)
+    recipe = replace(recipe.with_stylegan(c_dim=len(KIND_NAMES)), batch=bs, images=images)
+    dls = still_noise(recipe.stylegan.img_resolution, bs, channels=recipe.stylegan.img_channels)
     train_resolution(dls, recipe, res, None, {}, Run(work, cbs=cbs))
 
 def clip(recipe, bs, cbs, work):
@@ -103,13 +105,10 @@ def audio(recipe, bs, cbs, work):
     ).fit_one_cycle(1, recipe.hearing.lr)
 
 def frozen(recipe): # a generator and what hears, untrained
-    G = (
-        new_generator(replace(recipe.generator, c_dim=len(KIND_NAMES)))
-        .to(default_device())
-        .eval()
-        .requires_grad_(False)
-    )
-    return G, small_clip().freeze().to(default_device()), (G.synthesis.num_ws, G.cfg.w_dim)
+    G, net = new_generator(recipe.with_stylegan(c_dim=len(KIND_NAMES)).stylegan), small_clip()
+    if recipe.of_latents: G = as_seen(with_decoder(G, Autoencoder(recipe.generator.autoencoder)), net)
+    G = G.to(default_device()).eval().requires_grad_(False)
+    return G, net.freeze().to(default_device()), (G.synthesis.num_ws, G.cfg.w_dim)
 
 def inversion(recipe, bs, cbs, work):
     G, net, shape = frozen(recipe)
@@ -133,11 +132,12 @@ def pictures(recipe, bs, cbs, work):
     image_learner(still_noise(G.cfg.img_resolution, bs), P, G, net, cbs=cbs).fit(1)
 
 def video_classifier(recipe, bs, cbs, work):
-    films = film_noise(recipe, recipe.generator.img_resolution, 18)
+    size = frozen(recipe)[0].cfg.img_resolution
+    films = film_noise(recipe, size, 18)
     train_video_classifier(
         replace(recipe.trajectory, video_classifier_epochs=LONG),
         Watched(films, 'train', recipe.trajectory.rate),
-        Watched(film_noise(recipe, recipe.generator.img_resolution, 4), 'valid', recipe.trajectory.rate),
+        Watched(film_noise(recipe, size, 4), 'valid', recipe.trajectory.rate),
         Run(work, cbs=cbs),
     )
 

@@ -1052,7 +1052,7 @@ _TRAIN_RECIPE_ARGS = (
         default=[],
         metavar='NAME=VALUE',
         help=(
-            "change a setting of the preset, such as mirror=true, ada=0.6, batch=8, images=[100000] or, of a later"
+            "change a setting of the preset, such as mirror=true, batch=8, images=[100000] or, of a later"
             " stage, clip.epochs=5; more than once if need be"
         ),
     ),

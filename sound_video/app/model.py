@@ -156,7 +156,6 @@ def as_seen(G, clip):
     "The generator for images of 64 pixels, where it can make these and CLIP sees no more: quick to search with."
     return smaller(G, 64) if clip.size <= 64 else G
 
-
 # %% ../../nbs/app/03_model.ipynb #b223158e
 @patch(as_prop=True)
 def inverter(self:SoundVideo)->Inverter:

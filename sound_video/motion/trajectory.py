@@ -75,7 +75,6 @@ def latent_axes(E:Inverter, v, # vectors of sounds [N, dim]
         return torch.cat([films[g], own])[:k] if films else own
     return {g: (*principal_axes(flat(w, layers), k), moves(g, layers)) for g, layers in groups.items()}
 
-
 # %% ../../nbs/motion/03_trajectory.ipynb #68ac6271
 @dataclass(frozen=True)
 class TrajectoryConfig(Config):
