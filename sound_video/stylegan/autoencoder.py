@@ -6,8 +6,8 @@ Docs: https://sound-video.github.io/sound_video/stylegan/autoencoder.html.md"""
 
 # %% auto #0
 __all__ = ['AutoencoderConfig', 'patch_components', 'PatchEncoder', 'with_neighbours', 'PatchDecoder', 'ResBlock', 'res_blocks',
-           'Decoder', 'Autoencoder', 'weigh_channels', 'save_autoencoder', 'load_autoencoder', 'LatentGANConfig',
-           'DecodedSynthesis', 'LatentGenerator', 'with_decoder', 'smaller']
+           'Decoder', 'Autoencoder', 'weigh_channels', 'save_autoencoder', 'load_autoencoder', 'smooth_areas',
+           'LatentGANConfig', 'DecodedSynthesis', 'LatentGenerator', 'with_decoder', 'smaller']
 
 # %% ../../nbs/stylegan/09_autoencoder.ipynb #3d9beeaa
 import json
@@ -180,6 +180,18 @@ def load_autoencoder(path)->Autoencoder: # of what `save_autoencoder` wrote
         raise UserError(f"cannot read '{path}' as an autoencoder: {e}") from e
     return ae.float().eval().requires_grad_(False)
 
+# %% ../../nbs/stylegan/09_autoencoder.ipynb #88bdd99f
+def smooth_areas(x, epsilon=.03): # images [B, C, H, W], H and W multiples of 4
+    """Images whose nearly even areas are even: the guided filter, each image its own guide, in windows of 20 pixels;
+    variations well above `epsilon` stay."""
+    mean_of = lambda y: F.avg_pool2d(y, 5, 1, 2, count_include_pad=False)
+    small = F.avg_pool2d(x, 4)
+    mean, square = mean_of(small), mean_of(F.avg_pool2d(x.square().mean(1, keepdim=True), 4))
+    variance = (square - mean.square().mean(1, keepdim=True)).clamp(min=0) # over the window and the colours
+    a = variance / (variance + epsilon**2)
+    a, b = (F.interpolate(mean_of(y), scale_factor=4, mode='bilinear') for y in (a, mean - a * mean))
+    return a * x + b
+
 # %% ../../nbs/stylegan/09_autoencoder.ipynb #92671c5b
 @dataclass(frozen=True)
 class LatentGANConfig(Config):
@@ -216,12 +228,16 @@ class DecodedSynthesis:
     @property
     def w_dim(self): return self.latents.synthesis.w_dim
 
+    def _images(self, z): # latents [B, C, h, w] that do not need too much memory
+        x = self.autoencoder.decode(z, self.shrink).float() # also of bfloat16
+        return smooth_areas(x) if self.shrink == 1 else x
+
     def __call__(self, w, noise_mode='const'):
         z = self.latents.synthesis(w, noise_mode)
         few = no_grad_for(z, *self.autoencoder.parameters()) and z.device.type == 'cpu'
         pixels = max(1, z[:, 0].numel() * 64 // self.shrink**2)
         n = max(1, AT_ONCE * len(z) // pixels) if few else max(1, len(z))
-        return torch.cat([self.autoencoder.decode(part, self.shrink) for part in z.split(n)]).float() # also of bfloat16
+        return torch.cat([self._images(part) for part in z.split(n)])
 
 class LatentGenerator(nn.Module):
     "A StyleGAN2 of latents and a decoder, used like a `Generator` of images."
