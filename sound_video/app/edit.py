@@ -6,14 +6,14 @@ Docs: https://sound-video.github.io/sound_video/app/edit.html.md"""
 
 # %% auto #0
 __all__ = ['Footage', 'open_footage', 'as_generator_sees', 'heard_timeline', 'find_edit_targets', 'find_weather', 'read_keys',
-           'invert', 'distance_from_known', 'Fitting', 'EditedImage', 'edit_image', 'EditedFrames', 'edit_video',
-           'mixed_sounds']
+           'invert', 'distance_from_known', 'Imagined', 'Fitting', 'EditedImage', 'edit_image', 'EditedFrames',
+           'edit_video', 'mixed_sounds']
 
 # %% ../../nbs/app/07_edit.ipynb #f48c67c2
 import math, sys
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 import numpy as np, torch, torch.nn.functional as F
 from PIL import Image
@@ -201,10 +201,21 @@ def _is_known(sv, seen, request, what):
     return False
 
 # %% ../../nbs/app/07_edit.ipynb #c8eb5d12
+class Imagined:
+    "What a generator makes of latents; the last pictures are kept, as they are asked for with many contrasts."
+    def __init__(self, G, most=64): self.G, self.most, self.kept = G, most, {}
+
+    def __call__(self, w): # [1, L, D] -> [1, 3, S, S]
+        key = w.detach().cpu().numpy().tobytes()
+        if (found := self.kept.get(key)) is not None: return found
+        for old in list(self.kept)[:1 - self.most]: self.kept.pop(old, None)
+        with torch.inference_mode(): found = self.kept[key] = self.G.synthesis(w).clamp(-1, 1)
+        return found
+
 @dataclass(frozen=True)
 class Fitting:
     "How changes are found for pictures, from their latents."
-    G:object        # the generator
+    imagined:Imagined
     weather:object  # `Weather`, or None
     amount:float=1. # of weather
     known:bool=True # does the model know such pictures?
@@ -212,7 +223,7 @@ class Fitting:
 
     def transfer(self, small, w0, w, t, usual=True): # [1, 3, S, S], [1, L, D], [1, L, D], s [1]
         "The change from some latents to others, with the usual weather around a time, or that of the moment."
-        with torch.inference_mode(): before, after = (self.G.synthesis(z).clamp(-1, 1) for z in (w0, w))
+        before, after = self.imagined(w0), self.imagined(w)
         air, wet = air_colour(to_light((small + 1) / 2)), None
         if self.weather:
             find = self.weather.usual if usual else self.weather.planes
@@ -269,7 +280,7 @@ def edit_image(sv:SoundVideo, footage:Footage, sound:Sound, targets, weather, re
     if request.method == 'optimised': w = _optimised(sv, w0, w, targets, request)
     weather = weather if known else None
     t = _telling_time(weather, sound) if weather else torch.zeros(1)
-    fitted = Fitting(sv.generator, weather, request.weather, known).transfer(x, w0, w, t, False)
+    fitted = Fitting(Imagined(sv.generator), weather, request.weather, known).transfer(x, w0, w, t, False)
     planes = weather and weather.planes(t, fitted.air, weather_canvas(footage.size))
     change = Change(fitted, planes, request.light, request.weather)
     return _edited_image(sv, footage.source, x, w0, w, change, targets, request)
@@ -329,12 +340,12 @@ class EditedFrames:
         planes = self.fitting.weather and self.fitting.weather.planes(times, t.air, canvas)
         return Change(t, planes, self.light, self.weather)
 
-    def frames(self, start=0, stop=None, small=False): # yields uint8 [b, H, W, 3]
-        "The frames from one on, some at a time."
+    def frames(self, start=0, stop=None, originals=None): # frames to change, None: the footage's
+        "The frames from one on, some at a time: uint8 [b, H, W, 3]."
         stop, kept = self.n if stop is None else stop, {}
-        read, canvas = self.footage.small if small else self.footage.frames, weather_canvas(self.size, 640)
-        still = next(read()) if self.footage.fps is None else None
-        originals = (still for _ in range(start, stop)) if still is not None else read(start, stop - start)
+        canvas = weather_canvas(self.size, 640)
+        if self.footage.fps is None: originals = repeat(next(self.footage.frames()), stop - start)
+        elif originals is None: originals = self.footage.frames(start, stop - start)
         for x in chunked(originals, max(1, 2**18 // math.prod(self.size))):
             now = slice(start, start := start + len(x))
             with torch.inference_mode():
@@ -346,12 +357,13 @@ class EditedFrames:
         of a short video, on ten parts of a long one."""
         n = self.n
         parts = [(0, n)] if n <= 300 else [(int(i), int(i) + 30) for i in np.linspace(0, n - 30, 10)]
+        small = [[*self.footage.small(a, b - a)] for a, b in parts]
         def calmer(by): return replace(self, fitting=replace(self.fitting, contrast=1 + .6 * by))
         def energy(by):
             now = calmer(by)
             now = replace(now, fitting=replace(now.fitting, weather=None))
-            return np.mean([flicker(chain.from_iterable(now.frames(*part, small=True))) for part in parts])
-        own = np.mean([flicker(self.footage.small(a, b - a)) for a, b in parts])
+            return np.mean([flicker(chain.from_iterable(now.frames(*part, x))) for part, x in zip(parts, small)])
+        own = np.mean([flicker(x) for x in small])
         return calmer(damping(energy, .97 * max(_FLICKER[0] * own, _FLICKER[1])))
 
 # %% ../../nbs/app/07_edit.ipynb #b2524398
@@ -381,7 +393,7 @@ def edit_video(sv:SoundVideo, footage:Footage, sound:Sound, targets, weather, re
         w = w + _optimised(sv, w0s[mid], w[mid], wishes, request) - w[mid]
     loud = np.interp(frame_times(n, fps), sound.features.times, pace(sound.features).clip(0, 1))
     amount = request.strength * (loud if request.schedule == 'loudness' else np.ones(n))
-    fitting = Fitting(sv.generator, weather if known else None, request.weather, known)
+    fitting = Fitting(Imagined(sv.generator), weather if known else None, request.weather, known)
     frames = EditedFrames(fitting, footage, n, fps, at, x, w0, w, amount, request.light, request.weather)
     return frames if still else frames.steady()
 

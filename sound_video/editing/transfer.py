@@ -72,7 +72,12 @@ def change_light(x,    # rows of pictures [B, 3, m, W]
     return torch.lerp(x, y, amount)
 
 # %% ../../nbs/editing/02_transfer.ipynb #b4429013
-def _blurred(x, r): return F.avg_pool2d(F.pad(x, (r,) * 4, mode='replicate'), 2 * r + 1, 1)
+def _window(n, r, x): # -> [n, n]: the mean of the r pixels on either side, the last one again beyond the border
+    return F.avg_pool1d(F.pad(torch.eye(n).to(x), (r, r), mode='replicate'), 2 * r + 1, 1)
+
+def _blurred(x, r): # [B, C, h, w], by rows and columns, as sums over squares take ten times as long on a CPU
+    down, across = (_window(n, r, x) for n in x.shape[-2:])
+    return down.mT @ x @ across
 
 def fit_added(change, # small pictures [B, 3, h, w]
               guide,  # brightness of the small picture that it is added to [B, 1, h, w]
