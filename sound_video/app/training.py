@@ -226,7 +226,7 @@ def similar_classes(
 ):  # samples of an old class; eight times as many votes for a new one -> list of old classes
     "For each class of the stills the generator's class that looks most like it."
     net = mini_image_classifier().to(G.mapping.w_avg.device)
-    old = net.features(class_grid(G, each)).unflatten(0, (-1, each)).mean(1)
+    old = net.features(class_grid(smaller(G, 64), each)).unflatten(0, (-1, each)).mean(1)
     def votes(c):
         x = stills[np.flatnonzero(stills.labels == c)[:8*each]][0]
         return torch.cdist(net.features((x.float() / 127.5 - 1).to(old.device)), old).argmin(1)
