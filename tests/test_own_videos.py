@@ -30,7 +30,7 @@ def clips(tmp_path):
 
 @pytest.fixture
 def few(monkeypatch):
-    "A brief recipe; and few of the pictures that packs keep of their generator as CLIP sees them: nothing asks for these."
+    "A brief recipe, and few pictures of each pack's generator kept as CLIP sees them, which nothing asks for."
     monkeypatch.setitem(PRESETS, 'few', FEW)
     monkeypatch.setattr(packs, 'sample_vectors', lambda G, clip: sample_vectors(G, clip, max(8, G.cfg.c_dim)))
 

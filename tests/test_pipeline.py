@@ -9,6 +9,7 @@ from sound_video.media.sounds import read_sound
 from sound_video.app.edit import SoundVideo
 from sound_video.app.pack_config import default_pack
 from sound_video.app.packs import load_pack
+from sound_video.stylegan.autoencoder import smaller
 import tiny_pack
 
 RATE = 22050
@@ -117,5 +118,7 @@ def follows(sv, sound, rate, seed, motion):
 )  # steady rain is what a learned path follows least
 def test_the_model_follows_real_sounds(motion, least, mean):
     sv, r = SoundVideo.load(), []
+    sv.generator = smaller(sv.generator, 64) # motion is seen in small frames, which are made in a quarter of the time
     for i, p in enumerate(RECORDINGS): r.append(follows(sv, *read_sound(p, seconds=5), seed=i, motion=motion))
+    print('RR', min(r), np.mean(r))
     assert min(r) > least and np.mean(r) > mean, dict(zip([p.name for p in RECORDINGS], np.round(r, 2)))
