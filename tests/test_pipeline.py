@@ -120,5 +120,4 @@ def test_the_model_follows_real_sounds(motion, least, mean):
     sv, r = SoundVideo.load(), []
     sv.generator = smaller(sv.generator, 64) # motion is seen in small frames, which are made in a quarter of the time
     for i, p in enumerate(RECORDINGS): r.append(follows(sv, *read_sound(p, seconds=5), seed=i, motion=motion))
-    print('RR', min(r), np.mean(r))
     assert min(r) > least and np.mean(r) > mean, dict(zip([p.name for p in RECORDINGS], np.round(r, 2)))
