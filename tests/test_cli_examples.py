@@ -64,8 +64,21 @@ def place(tmp_path_factory):
     for n in ('my-videos/raining', 'landscape/raining'): (d/n).mkdir(parents=True)
     for n in ('beach.mp4', 'holiday.mp4', 'my-videos/raining/0.mp4', 'landscape/raining/0.mp4'):
         write_video(d / n, [picture] * 10, 10, (torch.from_numpy(sound)[None], RATE))
-    for n in ('my-pack', 'faces'): (d/n).symlink_to(default_pack(), target_is_directory=True)
+    small_pack(d/'small')
+    for n in ('my-pack', 'faces'): (d/n).symlink_to(d/'small', target_is_directory=True)
     return d
+
+def small_pack(path):
+    "The shipped pack, whose generator makes pictures of 64 pixels."
+    shutil.copytree(default_pack(), path)
+    config = json.loads((path/'config.json').read_text(encoding='utf-8'))
+    config['generator']['config']['shrink'] = 4
+    (path/'config.json').write_text(json.dumps(config), encoding='utf-8')
+
+SHIPPED = 'generate rain.wav', 'generate song.mp3 --preset pulse', 'edit hills.jpg rain.wav' # by the shipped pack
+def small_for(a, example): # -> words
+    ours = example.split()[0] in ('generate', 'edit') and not a.pack and example not in SHIPPED
+    return ['--pack', 'small'] if ours else []
 
 def check_film(path, fps, size):
     "A second of pictures, with its sound."
@@ -75,7 +88,8 @@ def check_film(path, fps, size):
 def asked_size(a): # -> height and width in pixels
     if getattr(a, 'size', None): return parse_size(a.size)[::-1]
     own = getattr(a, 'backdrop', None) or getattr(a, 'source', None)
-    return (64, 80) if own else (256, 256) # of the picture or video, or of the model
+    if own: return 64, 80
+    return (256, 256) if a.pack is None else (64, 64) # of the model
 
 def check_made(said, a, place, fps):
     "What `generate` or `edit` says that it made is there, and is what was asked for."
@@ -94,6 +108,7 @@ def check_said(said, a):
 def test_quick_ones_work(example, place, monkeypatch, capsys):
     monkeypatch.chdir(place)
     words = EXAMPLES[example]
+    words = [*words, *small_for(parsed(words), example)]
     a = parsed(words)
     few = ['--steps', '3'] if words[0] == 'edit' else []
     assert cli.main([*words, *few]) == 0
