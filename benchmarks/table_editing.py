@@ -168,7 +168,7 @@ def large(sv, size, steps):
     "Measures of edits of pictures at their own size, and of the generator's pictures."
     G, clip, net = sv.generator, sv.hearing.clip, sv.image_classifier
     watcher, rows, side = read_classifiers(default_pack()).video_classifier, {}, G.cfg.img_resolution
-    asks, made = [asked(sv, c) for c in sounds()], Imagined(G)
+    asks, imagined = [asked(sv, c) for c in sounds()], Imagined(G)
     for scene in SCENES:
         picture = to_uint8(stills(scene, split_seeds('test', 2)[1:], size))[0]
         x = as_generator_sees(picture, side)
@@ -185,7 +185,7 @@ def large(sv, size, steps):
                 there = middles(sv.inverter, v)
                 w = move_latents(w0, middles(sv.inverter, seen), there, targets[0].layers)
                 for k in (.25, .5, .75, 1.): measure(f'generator at {k:g}', G.synthesis(w0.lerp(w, k)).clamp(-1, 1))
-                fitted = Fitting(made, weather).transfer(x, w0, w, t, False)
+                fitted = Fitting(imagined, weather).transfer(x, w0, w, t, False)
                 planes = weather and weather.planes(t, fitted.air, weather_canvas((size, size)))
                 for name, (light, added, strength) in WAYS.items():
                     made = Change(fitted, planes, light, added).on(picture[None], strength)[0]
