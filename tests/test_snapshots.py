@@ -296,6 +296,7 @@ def mutate():
         elif how == 4: j = rng.randrange(len(d)); d[i:i+40] = d[j:j+40]
         else: d[i:i+4] = rng.choice([b'\\xff\\xff\\xff\\xff', b'\\xff\\xff\\xff\\x7f', bytes(4)])
     return bytes(d)
+read_snapshot(sys.argv[1]) # imports what reading needs
 read = refused = 0
 slowest = 0.
 start = time.process_time()
