@@ -9,10 +9,9 @@ WANTED = -c constraints.txt -e '.[dev]'
 $(READY): settings.ini setup.py pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	-$(BIN)/pip install -q --disable-pip-version-check uv
-	@# uv does what pip does in a quarter of the time, but does not know pip's settings: where it fails, pip has a go
-	$(BIN)/uv pip install -q --python $(BIN)/python $(WANTED) || $(BIN)/pip install -q --disable-pip-version-check $(WANTED)
-	@# or, where Python may not write bytecode, each process compiles what it imports: seconds for torch
-	-$(BIN)/python -m compileall -q -j 0 -x '/tests?/' .venv/lib sound_video > /dev/null
+	@# uv does what pip does in a quarter of the time, but does not know pip's settings: where it fails, pip has a go.
+	@# Compiled like pip's, or each process would do it where Python may not write bytecode: seconds for torch
+	$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python $(WANTED) || $(BIN)/pip install -q --disable-pip-version-check $(WANTED)
 	touch $(READY)
 
 demo: $(READY)  ## A thunderstorm's sound, and a film of it by each of the two engines

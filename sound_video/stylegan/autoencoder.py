@@ -182,8 +182,8 @@ def load_autoencoder(path)->Autoencoder: # of what `save_autoencoder` wrote
 
 # %% ../../nbs/stylegan/09_autoencoder.ipynb #88bdd99f
 def smooth_areas(x, epsilon=.03): # images [B, C, H, W], H and W multiples of 4
-    """Images whose nearly even areas are even: the guided filter, each image its own guide, in windows of 20 pixels;
-    variations well above `epsilon` stay."""
+    """Images whose nearly even areas are even: the guided filter (He, Sun and Tang 2010; He and Sun 2015), each image
+    its own guide, in windows of 20 pixels; variations well above `epsilon` stay. The same shape."""
     mean_of = lambda y: F.avg_pool2d(y, 5, 1, 2, count_include_pad=False)
     small = F.avg_pool2d(x, 4)
     mean, square = mean_of(small), mean_of(F.avg_pool2d(x.square().mean(1, keepdim=True), 4))
@@ -230,7 +230,7 @@ class DecodedSynthesis:
 
     def _images(self, z): # latents [B, C, h, w] that do not need too much memory
         x = self.autoencoder.decode(z, self.shrink).float() # also of bfloat16
-        return smooth_areas(x) if self.shrink == 1 else x
+        return smooth_areas(x) if self.shrink == 1 else x # small ones are for networks to look at
 
     def __call__(self, w, noise_mode='const'):
         z = self.latents.synthesis(w, noise_mode)
